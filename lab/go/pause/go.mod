@@ -1,0 +1,3 @@
+module switchback.dev/lab/pause
+
+go 1.25.0
