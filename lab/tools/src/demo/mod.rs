@@ -1,0 +1,89 @@
+//! The application that the lab releases: a small HTTP server that behaves well or badly on purpose.
+//!
+//! In: command line and environment ([`settings`]). Out: answers, and an exit code. What it answers when is decided
+//! by pure functions in [`behaviour`]; [`answer`] turns that into HTTP; [`server`] accepts, drains and ends without
+//! losing a request; [`job`] is the same image in the role of a check Job.
+
+mod answer;
+mod behaviour;
+mod job;
+mod server;
+mod settings;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{clock, lines};
+use answer::App;
+pub use settings::{Program, Serve, Task};
+
+/// Runs the task that the command line names, serving when it names none.
+pub async fn run(program: Program) -> ExitCode {
+    match program.task {
+        None => serve(program.serve).await,
+        Some(Task::Probe(probe)) => job::probe(&probe).await,
+        Some(Task::PauseExit(pause)) => job::pause_exit(&pause).await,
+    }
+}
+
+async fn serve(settings: Serve) -> ExitCode {
+    if settings.crash_at_start {
+        lines::err("demo-app: CRASH_AT_START is set");
+        return ExitCode::FAILURE;
+    }
+    // Before the first connection: process 1 of a container ignores signals that it has no handler for.
+    let stop = match stop_signals() {
+        Ok(signals) => signals,
+        Err(error) => return failed("listen for signals", &error),
+    };
+    let listener = match TcpListener::bind(("0.0.0.0", settings.port)).await {
+        Ok(listener) => listener,
+        Err(error) => return failed(&format!("listen on port {}", settings.port), &error),
+    };
+    match listener.local_addr() {
+        Ok(address) => lines::err(format_args!(
+            "demo-app {}: listening on {address}",
+            settings.version
+        )),
+        Err(error) => return failed("read the address listened on", &error),
+    }
+    let exit_after = settings.exit_after;
+    let limits = server::Limits {
+        drain: settings.drain,
+        in_flight: server::IN_FLIGHT_LIMIT,
+    };
+    let app = Arc::new(App::new(settings));
+    tokio::select! {
+        ended = server::serve(listener, app, stop, limits) => ended.report(),
+        () = wait_or_never(exit_after) => {
+            lines::err("demo-app: EXIT_AFTER has passed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn wait_or_never(length: Option<std::time::Duration>) {
+    match length {
+        Some(length) => clock::sleep(length).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate: Signal = signal(SignalKind::terminate())?;
+    let mut interrupt: Signal = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn failed(operation: &str, error: &std::io::Error) -> ExitCode {
+    lines::err(format_args!("demo-app: could not {operation}: {error}"));
+    ExitCode::FAILURE
+}
