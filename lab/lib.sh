@@ -120,7 +120,7 @@ start_part() {
 
 # stop_part NAME [SECONDS]: asks, waits, then kills.
 stop_part() {
-    local part=$1 seconds=${2:-5} pid tries
+    local part=$1 seconds=${2:-20} pid tries
     if pid=$(part_pid "$part"); then
         kill -TERM "$pid" 2>/dev/null || true
         kill -CONT "$pid" 2>/dev/null || true
