@@ -4,7 +4,8 @@
 
 LAB_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_CACHE=${SWITCHBACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/switchback-lab}
-LAB_STATE=${SWITCHBACK_STATE:-/var/tmp/switchback-lab}
+LAB_STATE_DEFAULT=/var/tmp/switchback-lab
+LAB_STATE=${SWITCHBACK_STATE:-$LAB_STATE_DEFAULT}
 
 # The same in every lab: each has a network namespace of its own.
 NODE_ADDRESS=10.200.0.1
@@ -32,6 +33,8 @@ use_lab() {
     LAB_CONFIG=$LAB_DIR/config
     LAB_NETNS=$LAB_RUN/netns
     LAB_CGROUP=switchback-lab-$LAB_NAME
+    # Two checkouts with a state folder each may use the same name.
+    [[ $LAB_STATE == "$LAB_STATE_DEFAULT" ]] || LAB_CGROUP+=-$(cksum <<<"$LAB_STATE" | cut -d ' ' -f 1)
     LAB_CONTAINERD=$LAB_DIR/containerd/containerd.sock
     LAB_KUBECONFIG=$LAB_CONFIG/admin.kubeconfig
 }
@@ -101,8 +104,9 @@ part_pid() {
 
 # start_part NAME COMMAND…: runs it apart from this shell, in the lab's cgroup, with a log and a recorded id.
 start_part() {
-    local part=$1 pid fd
+    local part=$1 pid fd program
     shift
+    program=$(basename "$1")
     mkdir -p "$LAB_LOG"
     (
         echo "$BASHPID" >"$(tracking_cgroup)/cgroup.procs"
@@ -114,8 +118,10 @@ start_part() {
         exec setsid "$@"
     ) </dev/null >"$LAB_LOG/$part.log" 2>&1 &
     pid=$!
-    printf '%s %s %s\n' "$pid" "$(process_start_time "$pid")" "$(basename "$1")" >"$LAB_RUN/$part.pid"
+    printf '%s %s %s\n' "$pid" "$(process_start_time "$pid")" "$program" >"$LAB_RUN/$part.pid"
     disown "$pid"
+    # Until then it is a shell, which part_pid would not take for the part.
+    while process_start_time "$pid" >/dev/null && ! part_pid "$part" >/dev/null; do sleep 0.01; done
 }
 
 # stop_part NAME [SECONDS]: asks, waits, then kills.

@@ -67,7 +67,8 @@ run_apiserver() {
         --enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement \
         --feature-gates=MutatingAdmissionPolicy=true --runtime-config=admissionregistration.k8s.io/v1beta1=true \
         --audit-policy-file="$LAB_CONFIG/audit.yaml" --audit-log-path="$LAB_LOG/audit/audit.log" \
-        --audit-log-maxsize=4000
+        --audit-log-maxsize=4000 \
+        --shutdown-watch-termination-grace-period=1s # else it waits a minute for open watches
 }
 
 run_controller_manager() {
