@@ -1,0 +1,133 @@
+//! Conditions as kstatus reads them.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
+
+use super::Reason;
+
+/// Longest message, in bytes: what people read on one screen.
+const MESSAGE_BYTES: usize = 1024;
+
+/// Types of conditions of a Release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+pub enum ConditionType {
+    /// The spec's revision serves and is well.
+    Ready,
+    /// Something moves, or waits for a person by plan.
+    Reconciling,
+    /// Nothing moves until somebody changes the spec or decides.
+    Stalled,
+    /// Users are served, by which revision.
+    Serving,
+    /// An attempt has ended, well or badly.
+    Finished,
+    /// The plan in status has the approval it needs.
+    Approved,
+    /// The candidate is up, at full size and proven in the preview endpoints.
+    CandidateReady,
+    /// All verify checks of the candidate passed.
+    Verified,
+    /// Traffic is on the candidate.
+    Switched,
+    /// Somebody else writes the selector of a Service.
+    TrafficContested,
+}
+
+impl ConditionType {
+    /// Returns the type as conditions carry it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// One condition, in the form all Kubernetes tools read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What is spoken of.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 64))]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    #[schemars(length(max = 8))]
+    pub status: String,
+    /// One word for machines.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What happened, on which object, why, what is safe, the next command.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// When `status` last changed.
+    pub last_transition_time: Time,
+    /// Generation of the spec this was concluded from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// Puts one condition into a list; its transition time moves only when its status does.
+pub fn set_condition(
+    conditions: &mut Vec<Condition>,
+    (type_, status, reason): (ConditionType, Option<bool>, Reason),
+    message: &str,
+    (generation, now): (i64, Timestamp),
+) {
+    let status = match status {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let existing = conditions.iter_mut().find(|condition| condition.type_ == type_.as_str());
+    let since = existing
+        .as_ref()
+        .filter(|condition| condition.status == status)
+        .map_or(Time(now), |condition| condition.last_transition_time.clone());
+    let next = Condition {
+        type_: type_.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: clamp(message).to_owned(),
+        last_transition_time: since,
+        observed_generation: Some(generation),
+    };
+    match existing {
+        Some(condition) => *condition = next,
+        None => conditions.push(next),
+    }
+}
+
+/// Cuts a message at the last whole character within the limit.
+fn clamp(message: &str) -> &str {
+    if message.len() <= MESSAGE_BYTES {
+        return message;
+    }
+    let end = (0..=MESSAGE_BYTES).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+    message.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transition_time_moves_with_the_status_only() {
+        let mut list = Vec::new();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        set_condition(&mut list, (ConditionType::Ready, None, Reason::Inspecting), "a", (1, at(1)));
+        set_condition(&mut list, (ConditionType::Ready, None, Reason::Deploying), "b", (2, at(2)));
+        assert_eq!((list.len(), list[0].last_transition_time.0), (1, at(1)));
+        assert_eq!((list[0].reason.as_str(), list[0].observed_generation), ("Deploying", Some(2)));
+        set_condition(&mut list, (ConditionType::Ready, Some(true), Reason::Released), "c", (2, at(3)));
+        assert_eq!(list[0].last_transition_time.0, at(3));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let long = "ä".repeat(1000);
+        assert_eq!(clamp(&long).len(), 1024);
+        assert_eq!(clamp(&format!("x{long}")).len(), 1023);
+    }
+}

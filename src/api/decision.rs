@@ -1,0 +1,136 @@
+//! Decision: an immutable object in which a person approves, rejects or aborts.
+//!
+//! The API server's admission is the only place that knows who really asked, so a decision is an object of its
+//! own and an admission policy compares its `actor` with the caller.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
+
+/// What one person decided about one object.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "switchback.dev",
+    version = "v1alpha1",
+    kind = "Decision",
+    plural = "decisions",
+    category = "switchback",
+    namespaced,
+    status = "DecisionStatus",
+    doc = "An immutable decision of a person about one Release. Create it with `kubectl switchback approve`, `reject` or `abort`.",
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.name"),
+    printcolumn(name = "Actor", type_ = "string", json_path = ".spec.actor"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self == oldSelf", "a Decision cannot be changed: create another one"))]
+#[x_kube(validation = ("[has(self.approve), has(self.reject), has(self.abort)].filter(x, x).size() == 1", "name exactly one of approve, reject and abort"))]
+pub struct DecisionSpec {
+    /// The object this is about.
+    pub target: DecisionTarget,
+    /// What is decided.
+    #[serde(flatten)]
+    pub decision: DecisionKind,
+    /// Why, for whoever reads the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+    /// Who decides: the caller's user name. The API server refuses any other.
+    #[schemars(length(min = 1, max = 256))]
+    pub actor: String,
+}
+
+/// The object a Decision is about, by its UID: a re-created object of the same name is another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionTarget {
+    /// Kind of the object.
+    pub kind: TargetKind,
+    /// Name of the object, in the Decision's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// UID of the object.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+}
+
+/// Kinds that can be decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TargetKind {
+    /// A Release.
+    Release,
+}
+
+/// What is decided; exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+pub enum DecisionKind {
+    /// The plan with this digest may run.
+    Approve(Approval),
+    /// The plan that waits now shall not run.
+    Reject(Empty),
+    /// The attempt that runs now shall stop; traffic goes back when it had moved.
+    Abort(Empty),
+}
+
+impl DecisionKind {
+    /// Returns the verb of the decision.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An approval of one plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// Digest of the plan, as `status.plan.digest` shows it.
+    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: String,
+    /// What may happen.
+    #[serde(default)]
+    pub gate: Gate,
+}
+
+/// What an approval opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Gate {
+    /// The release itself (default).
+    #[default]
+    Release,
+}
+
+/// A decision without further words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Empty {}
+
+/// What became of a Decision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionStatus {
+    /// Accepted, Used, Expired or Refused.
+    #[schemars(length(max = 32))]
+    pub state: String,
+    /// Why.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What happened, in words.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// What became of a Decision, for matching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+pub enum DecisionState {
+    /// It took effect.
+    Used,
+    /// It is older than a Decision may be.
+    Expired,
+    /// It does not count.
+    Refused,
+}

@@ -1,0 +1,67 @@
+//! Labels, annotations and names that are API: people select by them, other controllers see them.
+
+/// Label: UID of the Release an object belongs to. Every watch of ours selects by its existence.
+pub const RELEASE_UID: &str = "switchback.dev/release-uid";
+/// Label: name of the workload inside the Release.
+pub const WORKLOAD: &str = "switchback.dev/workload";
+/// Label: ten digits of the revision; the one label by which traffic moves.
+pub const REVISION: &str = "switchback.dev/revision";
+/// Label: what an object of ours is for; see [`Role`].
+pub const ROLE: &str = "switchback.dev/role";
+/// Annotation of a Deployment: the version text (not a label: `2.4.0+build` is no label value).
+pub const VERSION: &str = "switchback.dev/version";
+/// Annotation of a Service: the last attempt that gave up a recorded switch. Writing it changes the
+/// resourceVersion, so that a patch still under way from before is refused by the API server.
+pub const FENCE: &str = "switchback.dev/fence";
+/// Annotation of a Release: who changed its spec, stamped by the admission policy as `generation:user`.
+pub const CHANGED_BY: &str = "switchback.dev/changed-by";
+/// Annotation that a CRD of ours needs before the admission policy lets it be deleted.
+pub const ALLOW_DELETE: &str = "switchback.dev/allow-delete";
+/// Finalizer of a Release.
+pub const FINALIZER: &str = "switchback.dev/release";
+/// Field manager of every write of the controller.
+pub const FIELD_MANAGER: &str = "switchback";
+/// Value of the revision label in a Service's selector before its first switch: no pod carries it.
+pub const NO_REVISION: &str = "none";
+/// What a preview Service's name ends with.
+pub const PREVIEW_SUFFIX: &str = "-preview";
+
+/// What an object of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// A Deployment of a revision, and its pods.
+    Workload,
+    /// A Service that carries users' traffic.
+    Active,
+    /// The preview twin of such a Service.
+    Preview,
+    /// A Job that runs checks.
+    Check,
+    /// A `ControllerRevision` that holds an attempt's frozen content.
+    Attempt,
+    /// The `ControllerRevision` that keeps Services from a foreground deletion.
+    Anchor,
+}
+
+impl Role {
+    /// Returns the label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Workload => "workload",
+            Self::Active => "active",
+            Self::Preview => "preview",
+            Self::Check => "check",
+            Self::Attempt => "attempt",
+            Self::Anchor => "anchor",
+        }
+    }
+
+    /// Reads the label's value; `None` for a value this version does not know.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        [Self::Workload, Self::Active, Self::Preview, Self::Check, Self::Attempt, Self::Anchor]
+            .into_iter()
+            .find(|role| role.as_str() == value)
+    }
+}

@@ -1,0 +1,39 @@
+//! The kinds, as types: what people write and what they read.
+//!
+//! In: nothing but data. Out: the CRDs (`switchback crds`), the types that every other module speaks.
+//! Never here: decisions, clients, clocks. Imports nothing else of the crate.
+
+mod conditions;
+mod crds;
+mod decision;
+mod digest;
+mod duration;
+pub mod labels;
+mod raw;
+mod reason;
+mod release;
+mod release_status;
+
+pub use conditions::{Condition, ConditionType, set_condition};
+pub use crds::{crds, crds_yaml};
+pub use decision::{
+    Approval, Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Empty, Gate,
+    TargetKind,
+};
+pub use digest::{RevisionId, canonical_json, sha256_hex};
+pub use duration::Duration;
+pub use raw::{PodTemplate, ServiceTemplate};
+pub use reason::Reason;
+pub use release::{
+    Check, CheckKind, CheckPhase, Deadlines, HttpCheck, JobCheck, Mode, Release, ReleaseSpec, RollbackSettings, Source,
+    SwitchSettings, WatchSettings, Workload, WorkloadService,
+};
+pub use release_status::{
+    ActiveRevision, CandidateRevision, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome, PlanRecord,
+    PlannedStep, PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
+};
+
+/// API group of all kinds.
+pub const GROUP: &str = "switchback.dev";
+/// The one served version.
+pub const VERSION: &str = "v1alpha1";

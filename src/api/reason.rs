@@ -1,0 +1,135 @@
+//! Why something is as it is. Reasons are API: people alert on them, each has an entry in `docs/reasons.md`.
+
+use strum::{EnumIter, EnumString, IntoStaticStr};
+
+use super::Outcome;
+
+/// A reason of a condition, an event or a Decision's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
+pub enum Reason {
+    // What moves.
+    /// The plan is being made; nothing is written but status.
+    Inspecting,
+    /// The plan is in status and waits for a Decision on its digest.
+    WaitingForApproval,
+    /// What was approved is no longer what would run; it needs a new approval.
+    ApprovalStale,
+    /// The cluster is inspected once more, then claims and new Services are made.
+    Preflight,
+    /// The candidate's Deployments come up beside the active ones.
+    Deploying,
+    /// Checks run against the preview Services.
+    Verifying,
+    /// Services are moved to the candidate.
+    Switching,
+    /// The candidate serves and is watched; the active revision stays at full size.
+    Watching,
+    /// A check cannot tell; the window does not end.
+    WatchOnHold,
+    /// The former revision drains and is scaled to zero.
+    Retiring,
+    /// Services go back to the active revision.
+    SwitchingBack,
+    /// What the candidate left is removed.
+    CleaningUp,
+    /// The Release is being deleted.
+    Deleting,
+    // What was reached.
+    /// The spec's revision serves.
+    Released,
+    /// The revision in question serves, though pods of it are not ready.
+    ActiveUnhealthy,
+    /// Nothing of this Release serves users yet.
+    NothingServes,
+    /// Traffic went back to the active revision.
+    RolledBack,
+    /// A person rejected the plan.
+    Rejected,
+    /// A person aborted the attempt.
+    Aborted,
+    /// A newer spec took the attempt's place.
+    Superseded,
+    // What refuses or fails.
+    /// The attempt failed for a reason that this version does not know.
+    AttemptFailed,
+    /// The candidate did not get ready in time.
+    GreenNotReady,
+    /// A check said no, or did not say yes.
+    ChecksFailed,
+    /// Readiness fell below what `watch` allows.
+    ReadinessLost,
+    /// Neither revision is well; no traffic moves by itself.
+    BothUnhealthy,
+    /// The endpoints did not follow the Service in time.
+    SwitchTimedOut,
+    /// The frozen content of an attempt was deleted.
+    ContentLost,
+    /// The spec names the active revision again.
+    SpecReverted,
+    /// An object that is not ours has a name that is needed.
+    NameTaken,
+    /// The API server refuses an object of this release.
+    DryRunRefused,
+    /// The namespace's quota or limits refuse an object of this release.
+    QuotaExceeded,
+    /// The namespace's Pod Security level refuses a pod of this release.
+    PodSecurityViolation,
+    /// A Service account that a pod names does not exist.
+    ServiceAccountNotFound,
+    /// The admission policies that guard Decisions are absent or changed.
+    ApprovalPolicyMissing,
+    /// Somebody else changed a Service's selector; it is put back.
+    TrafficContested,
+    /// The stored object does not fit this version's schema.
+    InvalidStoredObject,
+    // What becomes of a Decision.
+    /// It counts and waits for its moment.
+    Accepted,
+    /// It took effect.
+    Used,
+    /// It is older than a Decision may be.
+    Expired,
+    /// It names another digest than the plan's.
+    OtherDigest,
+    /// It names another object: the UID differs.
+    OtherUid,
+    /// It was created before the plan it approves.
+    TooEarly,
+    /// It came when it could not change anything any more.
+    TooLate,
+    /// A rejection of the same plan counts more.
+    RejectWins,
+    /// It was created while the admission policies did not guard.
+    CreatedUnguarded,
+    /// It is of a kind that this version of the operator does not know.
+    UnknownDecision,
+}
+
+impl Reason {
+    /// Returns the reason as conditions and events carry it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Reads a reason that status remembers; one that only a newer version knows says no more than that the
+    /// attempt failed.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        text.parse().unwrap_or(Self::AttemptFailed)
+    }
+
+    /// Returns the reason by which people know how an attempt ended: what a person or the way back did counts
+    /// more than its cause, which the message tells.
+    #[must_use]
+    pub fn of_outcome(outcome: Outcome, cause: &str) -> Self {
+        match outcome {
+            Outcome::Succeeded => Self::Released,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Failed => Self::parse(cause),
+            Outcome::Rejected => Self::Rejected,
+            Outcome::Aborted => Self::Aborted,
+            Outcome::Superseded => Self::Superseded,
+        }
+    }
+}

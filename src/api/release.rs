@@ -1,0 +1,416 @@
+//! Release: one long-lived object per application; its spec names the version that should serve.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use strum::IntoStaticStr;
+
+use super::{Duration, PodTemplate, RevisionId, ServiceTemplate, release_status::ReleaseStatus};
+
+/// What should serve, and how it gets there.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "switchback.dev",
+    version = "v1alpha1",
+    kind = "Release",
+    plural = "releases",
+    category = "switchback",
+    namespaced,
+    status = "ReleaseStatus",
+    doc = "One application: what should serve, and how it gets there. Changing the spec is asking for a release.",
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.active.version"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.version", priority = 1),
+    printcolumn(name = "Approved by", type_ = "string", json_path = ".status.decisions[-1:].actor", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "self.workloads.all(w, w.services.all(s, self.workloads.map(x, x.services.filter(y, y.name == s.name).size()).sum() == 1))",
+    "two Services of this Release have the same name"
+))]
+#[x_kube(validation = (
+    "!has(self.checks) || self.checks.all(c, !has(c.http) || self.workloads.exists(w, w.services.exists(s, s.name == c.http.service)))",
+    "an http check names a Service that no workload of this Release has"
+))]
+pub struct ReleaseSpec {
+    /// Version of the application, for people. A semantic version is expected.
+    #[schemars(length(min = 1, max = 64))]
+    pub version: String,
+    /// What changes, shown to whoever approves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub notes: Option<String>,
+    /// Where this version comes from; display and audit only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Whether a person approves each release (default: Manual). Automatic needs the verb `automate`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What serves. Each workload becomes one Deployment per revision.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub workloads: Vec<Workload>,
+    /// What must hold before traffic moves, and while the new version is watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub checks: Vec<Check>,
+    /// How traffic is moved.
+    #[serde(default)]
+    pub switch: SwitchSettings,
+    /// How the new version is watched after the switch.
+    #[serde(default)]
+    pub watch: WatchSettings,
+    /// What is kept for going back.
+    #[serde(default)]
+    pub rollback: RollbackSettings,
+    /// How long a step may take before the attempt ends.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+    /// How many ended attempts status and ControllerRevisions remember (default: 10).
+    #[serde(default = "default_history_limit")]
+    #[schemars(range(min = 1, max = 20), default = "default_history_limit")]
+    pub history_limit: u8,
+}
+
+/// Where a version comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Repository the version was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub repository: Option<String>,
+    /// Commit the version was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub commit: Option<String>,
+}
+
+/// Whether a person approves each release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Each release waits for an approval of its plan.
+    #[default]
+    Manual,
+    /// A release starts as soon as its plan is made.
+    Automatic,
+}
+
+/// One workload: pods of one template, and the Services in front of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Name of the workload, unique in the Release.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// How many pods (default: 1). A change of this alone is no release.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 1, max = 10000), default = "default_replicas")]
+    pub replicas: i32,
+    /// Services that carry the workload's traffic; the operator creates and owns them.
+    #[schemars(length(min = 1, max = 8))]
+    pub services: Vec<WorkloadService>,
+    /// The pods.
+    pub template: PodTemplate,
+    /// How many seconds a new pod must have been ready before it counts (default: 0).
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: i32,
+}
+
+/// One Service in front of a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadService {
+    /// Name of the Service. Its preview twin is called `<name>-preview`.
+    #[schemars(length(min = 1, max = 55), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Annotations of the Service, for load balancers and the like; the preview twin gets none.
+    #[serde(default, skip_serializing_if = "ServiceMetadata::is_empty")]
+    pub metadata: ServiceMetadata,
+    /// A ServiceSpec without selector.
+    pub spec: ServiceTemplate,
+}
+
+/// Metadata of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceMetadata {
+    /// Annotations, as the user wrote them.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[schemars(length(max = 64), schema_with = "annotations")]
+    pub annotations: std::collections::BTreeMap<String, String>,
+}
+
+impl ServiceMetadata {
+    fn is_empty(&self) -> bool {
+        self.annotations.is_empty()
+    }
+}
+
+fn annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 4096 }
+    })
+}
+
+/// One check.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.http) != has(self.job)", "name exactly one of http and job"))]
+#[x_kube(validation = ("self.phase == 'Verify' || !has(self.job)", "a job check runs once, before traffic moves: its phase is Verify"))]
+pub struct Check {
+    /// Name of the check, unique in the Release.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// When it runs.
+    pub phase: CheckPhase,
+    /// What it does.
+    #[serde(flatten)]
+    pub kind: CheckKind,
+}
+
+/// When a check runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+pub enum CheckPhase {
+    /// Before traffic moves, against the preview Services.
+    Verify,
+    /// After traffic moved, for the whole window, against the Services that users use.
+    Watch,
+}
+
+/// What a check does; exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckKind {
+    /// Requests over HTTP from inside the cluster.
+    Http(HttpCheck),
+    /// A pod of the user's own; exit code 0 is success.
+    Job(JobCheck),
+}
+
+/// Requests over HTTP from inside the cluster.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.timeout) || duration(self.timeout) <= duration('1m')", "timeout is longer than 1m"))]
+#[x_kube(validation = ("!has(self.every) || duration(self.every) >= duration('100ms')", "every is shorter than 100ms"))]
+pub struct HttpCheck {
+    /// Service of this Release that is asked.
+    #[schemars(length(min = 1, max = 55))]
+    pub service: String,
+    /// Port of that Service (default: its first).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// Path and query.
+    #[serde(default = "default_path")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^\s]*$"), default = "default_path")]
+    pub path: String,
+    /// Status codes that are a success (default: 200). Redirects are not followed.
+    #[serde(default = "default_status")]
+    #[schemars(length(min = 1, max = 16), inner(range(min = 100, max = 599)), default = "default_status")]
+    pub status: Vec<u16>,
+    /// How long one request may take (default: 5s).
+    #[serde(default = "default_http_timeout")]
+    #[schemars(default = "default_http_timeout")]
+    pub timeout: Duration,
+    /// Watch: time between two requests (default: 5s).
+    #[serde(default = "default_every")]
+    #[schemars(default = "default_every")]
+    pub every: Duration,
+    /// Watch: how long requests must fail without one success before the check has failed (default: 0s, the first failure counts).
+    #[serde(default)]
+    pub breach_for: Duration,
+}
+
+/// A pod of the user's own; exit code 0 is success.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobCheck {
+    /// The pod. It runs once, under its own service account, without retries.
+    pub template: PodTemplate,
+    /// How long it may take (default: 5m).
+    #[serde(default = "default_job_timeout")]
+    #[schemars(default = "default_job_timeout")]
+    pub timeout: Duration,
+}
+
+/// How traffic is moved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchSettings {
+    /// How long to wait after the endpoints have followed (default: 5s). External load balancers need more.
+    #[serde(default = "default_settle")]
+    #[schemars(default = "default_settle")]
+    pub settle: Duration,
+}
+
+/// How the new version is watched after the switch.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.immediateBelow) || !has(self.readyPercent) || self.immediateBelow <= self.readyPercent", "immediateBelow is larger than readyPercent"))]
+pub struct WatchSettings {
+    /// How long the window is (default: 15m). The former version stays at full size for that long.
+    #[serde(rename = "for", default = "default_watch")]
+    #[schemars(default = "default_watch")]
+    pub window: Duration,
+    /// Below this share of ready pods, for longer than `tolerate`, traffic goes back (default: 90).
+    #[serde(default = "default_ready_percent")]
+    #[schemars(range(min = 1, max = 100), default = "default_ready_percent")]
+    pub ready_percent: u8,
+    /// How long fewer than `readyPercent` are tolerated (default: 10s).
+    #[serde(default = "default_tolerate")]
+    #[schemars(default = "default_tolerate")]
+    pub tolerate: Duration,
+    /// Below this share of ready pods traffic goes back at once (default: 50).
+    #[serde(default = "default_immediate_below")]
+    #[schemars(range(min = 0, max = 100), default = "default_immediate_below")]
+    pub immediate_below: u8,
+}
+
+/// What is kept for going back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackSettings {
+    /// How long the former version's Deployments stay, scaled to zero, after a release (default: 24h).
+    #[serde(default = "default_keep_previous")]
+    #[schemars(default = "default_keep_previous")]
+    pub keep_previous: Duration,
+}
+
+/// How long a step may take before the attempt ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deadlines {
+    /// From the creation of the candidate's Deployments to its full readiness (default: 10m).
+    #[serde(default = "default_deadline")]
+    #[schemars(default = "default_deadline")]
+    pub deploy: Duration,
+    /// For all verify checks together (default: 10m).
+    #[serde(default = "default_deadline")]
+    #[schemars(default = "default_deadline")]
+    pub verify: Duration,
+    /// From the switch to the endpoints having followed (default: 1m).
+    #[serde(default = "default_switch_deadline")]
+    #[schemars(default = "default_switch_deadline")]
+    pub switch: Duration,
+}
+
+const fn default_history_limit() -> u8 {
+    10
+}
+const fn default_replicas() -> i32 {
+    1
+}
+fn default_path() -> String {
+    "/".to_owned()
+}
+fn default_status() -> Vec<u16> {
+    vec![200]
+}
+const fn default_http_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+const fn default_every() -> Duration {
+    Duration::from_secs(5)
+}
+const fn default_job_timeout() -> Duration {
+    Duration::from_secs(300)
+}
+const fn default_settle() -> Duration {
+    Duration::from_secs(5)
+}
+const fn default_watch() -> Duration {
+    Duration::from_secs(15 * 60)
+}
+const fn default_ready_percent() -> u8 {
+    90
+}
+const fn default_tolerate() -> Duration {
+    Duration::from_secs(10)
+}
+const fn default_immediate_below() -> u8 {
+    50
+}
+const fn default_keep_previous() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
+const fn default_deadline() -> Duration {
+    Duration::from_secs(600)
+}
+const fn default_switch_deadline() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl Default for SwitchSettings {
+    fn default() -> Self {
+        Self { settle: default_settle() }
+    }
+}
+
+impl Default for WatchSettings {
+    fn default() -> Self {
+        Self {
+            window: default_watch(),
+            ready_percent: default_ready_percent(),
+            tolerate: default_tolerate(),
+            immediate_below: default_immediate_below(),
+        }
+    }
+}
+
+impl Default for RollbackSettings {
+    fn default() -> Self {
+        Self { keep_previous: default_keep_previous() }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { deploy: default_deadline(), verify: default_deadline(), switch: default_switch_deadline() }
+    }
+}
+
+impl ReleaseSpec {
+    /// Returns the name of this content. It is taken over an allowlist of fields: a field that a later version
+    /// adds enters only when it is set, so an upgrade of the operator starts no release.
+    #[must_use]
+    pub fn revision(&self) -> RevisionId {
+        let workloads: Vec<Value> = self
+            .workloads
+            .iter()
+            .map(|workload| {
+                json!({
+                    "name": workload.name,
+                    "template": workload.template,
+                    "services": workload.services,
+                })
+            })
+            .collect();
+        RevisionId::of(&json!({ "workloads": workloads }))
+    }
+
+    /// Returns the checks of one phase.
+    pub fn checks_of(&self, phase: CheckPhase) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(move |check| check.phase == phase)
+    }
+
+    /// Returns each Service with the workload behind it, in the order in which they are switched.
+    pub fn services(&self) -> impl Iterator<Item = (&Workload, &WorkloadService)> {
+        self.workloads.iter().flat_map(|workload| workload.services.iter().map(move |service| (workload, service)))
+    }
+}

@@ -1,0 +1,34 @@
+//! The one place that reads a clock.
+//!
+//! Everything that decides takes the time as data; only the edges (a reconcile, an agent, a command) ask here.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// Returns the present time in UTC.
+#[allow(clippy::disallowed_methods)]
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Measures how long something took, on the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[allow(clippy::disallowed_methods)]
+    #[must_use]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Returns the time since the start.
+    #[allow(clippy::disallowed_methods)]
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,43 @@
+//! How the controller is configured: every flag, its environment variable and its default, in one place.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+
+/// Flags of `switchback run`.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Namespaces to serve, separated by commas; all when none is named
+    #[arg(long, env = "SWITCHBACK_NAMESPACES", value_delimiter = ',', value_name = "NAME")]
+    pub namespaces: Vec<String>,
+    /// Image of the agent, which runs in Jobs beside the Releases
+    #[arg(long, env = "SWITCHBACK_AGENT_IMAGE", value_name = "IMAGE")]
+    pub agent_image: String,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, env = "SWITCHBACK_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Form of the log
+    #[arg(long, env = "SWITCHBACK_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+    /// Lowest level that is logged: error, warn, info, debug or trace
+    #[arg(long, env = "SWITCHBACK_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: tracing::level_filters::LevelFilter,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line
+    Json,
+    /// Lines for people
+    Text,
+}
+
+/// Begins logging to standard error.
+pub fn start_logging(config: &Config) {
+    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+}

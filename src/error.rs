@@ -1,0 +1,104 @@
+//! What can go wrong at the edges. Refusals are data of the plan, not errors.
+
+use std::time::Duration;
+
+/// An operation that did not happen; each names what was done and on which object.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server answered with an error, or could not be asked.
+    #[error("{doing} {object}: {source}")]
+    Api {
+        /// What was done.
+        doing: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer within the time that one call may take.
+    #[error("{doing} {object}: no answer within {} s", limit.as_secs())]
+    Timeout {
+        /// What was done.
+        doing: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// An object of somebody else has a name that is needed.
+    #[error("{object} exists and does not belong to this Release")]
+    NameTaken {
+        /// Kind, namespace and name.
+        object: String,
+    },
+    /// A stored object cannot be read by this version.
+    #[error("{object} cannot be read: {problem}")]
+    Unreadable {
+        /// Kind, namespace and name.
+        object: String,
+        /// Why.
+        problem: String,
+    },
+    /// The configuration does not allow to start.
+    #[error("cannot start: {0}")]
+    Config(String),
+    /// A server of our own cannot listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Somebody else wrote meanwhile: look again at once.
+    Conflict,
+    /// It may pass: look again, later each time.
+    Retry,
+    /// Somebody has to change something: look again rarely.
+    Blocked,
+}
+
+impl Error {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.is_conflict() => Class::Conflict,
+                kube::Error::Api(status) if status.is_forbidden() => Class::Blocked,
+                _ => Class::Retry,
+            },
+            Self::Timeout { .. } => Class::Retry,
+            Self::NameTaken { .. } | Self::Unreadable { .. } | Self::Config(_) | Self::Listen { .. } => Class::Blocked,
+        }
+    }
+
+    /// Returns whether the API server says that the object is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found()))
+    }
+
+    /// Returns whether the API server says that an object of that name is there already.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.is_already_exists()))
+    }
+
+    /// Returns the server's answer, when it refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(u16, &str)> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some((status.code, status.message.as_str())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

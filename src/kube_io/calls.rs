@@ -1,0 +1,164 @@
+//! Calls to the API server, each with a deadline of its own and an error that names operation and object.
+
+use std::{fmt::Debug, future::Future, time::Duration};
+
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    core::ApiResource,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{api::labels::FIELD_MANAGER, error::Error};
+
+/// How long one call may take. kube has no read timeout of its own: a server that vanished would hold a
+/// reconcile for ever.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs one call under its deadline.
+///
+/// # Errors
+/// [`Error::Timeout`] past the deadline, [`Error::Api`] for everything that kube reports.
+pub async fn call<T>(
+    doing: &'static str,
+    object: &str,
+    answer: impl Future<Output = Result<T, kube::Error>> + Send,
+) -> Result<T, Error> {
+    match tokio::time::timeout(LIMIT, answer).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(Error::Api { doing, object: object.to_owned(), source: Box::new(source) }),
+        Err(_) => Err(Error::Timeout { doing, object: object.to_owned(), limit: LIMIT }),
+    }
+}
+
+/// An object by kind, namespace and name, for calls that do not need its type.
+#[derive(Debug, Clone)]
+pub struct Place {
+    resource: ApiResource,
+    namespace: String,
+    name: String,
+}
+
+impl Place {
+    /// Names an object.
+    #[must_use]
+    pub fn new<K>(namespace: &str, name: &str) -> Self
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        Self { resource: ApiResource::erase::<K>(&()), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    fn api(&self, client: &Client) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), &self.namespace, &self.resource)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.resource.kind, self.namespace, self.name)
+    }
+}
+
+/// Creates an object. One of that name that `owner` controls already is a success; any other is
+/// [`Error::NameTaken`].
+///
+/// # Errors
+/// As [`call`], and [`Error::NameTaken`].
+pub async fn create(
+    client: &Client,
+    place: &Place,
+    body: &Value,
+    is_ours: impl Fn(&DynamicObject) -> bool + Send,
+) -> Result<(), Error> {
+    match post(client, place, body, "").await {
+        Err(error) if error.is_already_exists() => {
+            let found = call("read", &place.to_string(), place.api(client).get(&place.name)).await?;
+            if is_ours(&found) { Ok(()) } else { Err(Error::NameTaken { object: place.to_string() }) }
+        }
+        other => other,
+    }
+}
+
+/// Asks whether an object would be created, with strict validation; nothing is stored.
+///
+/// # Errors
+/// As [`call`]; a refusal is [`Error::Api`].
+pub async fn dry_run(client: &Client, place: &Place, body: &Value) -> Result<(), Error> {
+    // kube's PostParams knows no field validation, and without it unknown fields are dropped silently.
+    post(client, place, body, "&dryRun=All&fieldValidation=Strict").await
+}
+
+async fn post(client: &Client, place: &Place, body: &Value, query: &str) -> Result<(), Error> {
+    let doing = if query.is_empty() { "create" } else { "try to create" };
+    let api = place.api(client);
+    let uri = format!("{}?fieldManager={FIELD_MANAGER}{query}", api.resource_url());
+    let request = http::Request::post(uri)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into_bytes());
+    let request = request.map_err(|source| Error::Api {
+        doing,
+        object: place.to_string(),
+        source: Box::new(kube::Error::HttpError(source)),
+    })?;
+    call(doing, &place.to_string(), client.request::<Value>(request)).await.map(|_| ())
+}
+
+/// Writes a merge patch.
+///
+/// # Errors
+/// As [`call`].
+pub async fn merge<K>(client: &Client, place: &Place, patch: &Value, status: bool) -> Result<K, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), &place.namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(patch);
+    if status {
+        call("write the status of", &place.to_string(), api.patch_status(&place.name, &params, &patch)).await
+    } else {
+        call("patch", &place.to_string(), api.patch(&place.name, &params, &patch)).await
+    }
+}
+
+/// Deletes an object with this UID, and what it owns after it. One that is gone, or another one of the same
+/// name, is a success.
+///
+/// # Errors
+/// As [`call`].
+pub async fn delete(client: &Client, place: &Place, uid: &str) -> Result<(), Error> {
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::background()
+    };
+    match call("delete", &place.to_string(), place.api(client).delete(&place.name, &params)).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) if error.class() == crate::error::Class::Conflict => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Reads an object; `None` when there is none.
+///
+/// # Errors
+/// As [`call`].
+pub async fn read<K>(client: &Client, place: &Place) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), &place.namespace);
+    match call("read", &place.to_string(), api.get(&place.name)).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether an object is controlled by an owner with this UID, or carries it in a label.
+#[must_use]
+pub fn is_controlled_by(object: &impl ResourceExt, uid: &str) -> bool {
+    object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}

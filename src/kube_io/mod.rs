@@ -1,0 +1,7 @@
+//! How the API server is spoken to: deadlines, patches, caches, events. Knows no kind of ours.
+
+pub mod backoff;
+pub mod calls;
+pub mod index;
+pub mod merge;
+pub mod news;

@@ -1,0 +1,13 @@
+//! Switchback.
+
+pub mod agent;
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod kube_io;
+pub mod metrics;
+pub mod protocol;
+pub mod release;
+pub mod run;

@@ -1,0 +1,69 @@
+//! Acts: one function per action; no choices. Every action is idempotent by name and guarded by UID.
+
+use kube::Client;
+use serde_json::json;
+
+use super::{manifests::Kind, observe::place_of, observed::ReleaseSeen, plan::Action};
+use crate::{
+    api::{Decision, DecisionStatus, Release, labels::FINALIZER, labels::RELEASE_UID},
+    error::Error,
+    kube_io::calls::{self, Place, is_controlled_by},
+};
+
+/// Does one thing.
+///
+/// # Errors
+/// As the call; whatever was done stays done, and the next look shows it.
+pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Result<(), Error> {
+    let namespace = release.namespace.as_str();
+    match action {
+        Action::AddFinalizer => finalizers(client, release, true).await,
+        Action::RemoveFinalizer => finalizers(client, release, false).await,
+        Action::Create(manifest) => {
+            let place = place_of(namespace, manifest.kind, &manifest.name);
+            let uid = release.uid.as_str();
+            calls::create(client, &place, &manifest.body, |found| {
+                let labelled = found.metadata.labels.as_ref().and_then(|labels| labels.get(RELEASE_UID));
+                // ControllerRevisions have no owner; nobody else writes our label with this UID by accident.
+                is_controlled_by(found, uid)
+                    || (manifest.kind == Kind::ControllerRevision && labelled.is_some_and(|label| label == uid))
+            })
+            .await
+        }
+        Action::Scale { deployment, uid, replicas } => {
+            let place = place_of(namespace, Kind::Deployment, deployment);
+            let patch = json!({ "metadata": { "uid": uid }, "spec": { "replicas": replicas } });
+            calls::merge::<super::watched::Deployment>(client, &place, &patch, false).await.map(|_| ())
+        }
+        Action::Point { service, patch } => {
+            let place = place_of(namespace, Kind::Service, service);
+            calls::merge::<super::watched::Service>(client, &place, patch, false).await.map(|_| ())
+        }
+        Action::Delete { kind, name, uid } => calls::delete(client, &place_of(namespace, *kind, name), uid).await,
+        Action::Settle { decision, status } => settle(client, namespace, decision, status).await,
+    }
+}
+
+async fn finalizers(client: &Client, release: &ReleaseSeen, present: bool) -> Result<(), Error> {
+    let mut all: Vec<&str> = release.finalizers.iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+    if present {
+        all.push(FINALIZER);
+    }
+    let patch = json!({
+        "metadata": { "uid": release.uid, "resourceVersion": release.resource_version, "finalizers": all }
+    });
+    let place = Place::new::<Release>(&release.namespace, &release.name);
+    match calls::merge::<Release>(client, &place, &patch, false).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+async fn settle(client: &Client, namespace: &str, decision: &str, status: &DecisionStatus) -> Result<(), Error> {
+    let place = Place::new::<Decision>(namespace, decision);
+    match calls::merge::<Decision>(client, &place, &json!({ "status": status }), true).await {
+        // Deleted by somebody who may.
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}

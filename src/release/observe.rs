@@ -1,0 +1,189 @@
+//! Looks: the cluster as it is, as [`Observed`]; no choices.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
+use kube::{Client, ResourceExt};
+
+use super::{
+    manifests::{Kind, Manifest},
+    observed::{
+        Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, Guard, JobSeen, Observed, PodSeen, ReleaseSeen,
+        ServiceSeen, Settings, SliceSeen,
+    },
+    watched,
+};
+use crate::{
+    api::{Decision, Record, Release, ReleaseSpec, Step, labels::FINALIZER},
+    clock,
+    error::Error,
+    kube_io::{
+        calls::{self, Place},
+        index::Index,
+    },
+};
+
+/// Caches of everything that belongs to Releases.
+#[derive(Debug, Default)]
+pub struct Cache {
+    /// `ControllerRevision`s.
+    pub attempts: Index<AttemptSeen>,
+    /// Deployments.
+    pub deployments: Index<DeploymentSeen>,
+    /// Services.
+    pub services: Index<ServiceSeen>,
+    /// EndpointSlices.
+    pub slices: Index<SliceSeen>,
+    /// Pods.
+    pub pods: Index<PodSeen>,
+    /// Jobs.
+    pub jobs: Index<JobSeen>,
+    /// Decisions, by the name of their Release.
+    pub decisions: Index<DecisionSeen>,
+    /// Frozen contents by the UID of their `ControllerRevision`: they never change, so they are read once.
+    contents: Mutex<HashMap<String, Arc<ReleaseSpec>>>,
+}
+
+/// Returns what the caches show of a Release.
+///
+/// # Errors
+/// When a frozen content that this look needs cannot be read.
+pub async fn observe(
+    client: &Client,
+    cache: &Cache,
+    release: &Release,
+    (guard, settings, taken): (Guard, &Settings, Option<String>),
+) -> Result<Observed, Error> {
+    let release = release_seen(release);
+    let by_uid = (release.namespace.clone(), release.uid.clone());
+    let by_name = (release.namespace.clone(), release.name.clone());
+    let mut seen = Observed {
+        now: clock::now(),
+        contents: BTreeMap::new(),
+        attempts: cache.attempts.of(&by_uid),
+        deployments: cache.deployments.of(&by_uid),
+        services: cache.services.of(&by_uid),
+        slices: cache.slices.of(&by_uid),
+        pods: cache.pods.of(&by_uid),
+        jobs: cache.jobs.of(&by_uid),
+        decisions: cache.decisions.of(&by_name),
+        guard,
+        taken,
+        answers: Vec::new(),
+        settings: settings.clone(),
+        release,
+    };
+    let wanted: Vec<AttemptSeen> =
+        needed(&seen).into_iter().filter_map(|number| seen.attempt(number).cloned()).collect();
+    for attempt in wanted {
+        if let Some(content) = content(client, cache, (&seen.release.namespace, &attempt)).await? {
+            seen.contents.insert(attempt.number, content);
+        }
+    }
+    Ok(seen)
+}
+
+fn release_seen(release: &Release) -> ReleaseSeen {
+    let spec = Arc::new(release.spec.clone());
+    ReleaseSeen {
+        name: release.name_any(),
+        namespace: release.namespace().unwrap_or_default(),
+        uid: release.uid().unwrap_or_default(),
+        generation: release.metadata.generation.unwrap_or_default(),
+        deleting: release.metadata.deletion_timestamp.is_some(),
+        resource_version: release.resource_version().unwrap_or_default(),
+        finalizers: release.finalizers().to_vec(),
+        finalizer: release.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        wanted: spec.revision(),
+        spec,
+        status: Arc::new(release.status.clone().unwrap_or_default()),
+    }
+}
+
+/// Returns the attempts whose contents are needed: of the attempt under way and of what serves, and at rest
+/// only when something of what serves is missing.
+fn needed(seen: &Observed) -> Vec<i64> {
+    let record: &Record = seen.record();
+    let candidate = record.candidate.as_ref().map(|candidate| candidate.attempt);
+    let active = record.active.as_ref().filter(|active| {
+        record.step != Step::Idle
+            || record.traffic.iter().any(|traffic| seen.service(&traffic.service).is_none())
+            || !seen
+                .deployments
+                .iter()
+                .any(|deployment| deployment.ours && deployment.revision == active.revision.digits())
+    });
+    candidate.into_iter().chain(active.map(|active| active.attempt)).collect()
+}
+
+async fn content(
+    client: &Client,
+    cache: &Cache,
+    (namespace, attempt): (&str, &AttemptSeen),
+) -> Result<Option<Arc<ReleaseSpec>>, Error> {
+    let lock = || cache.contents.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().get(&attempt.uid) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let place = Place::new::<apps::ControllerRevision>(namespace, &attempt.name);
+    let Some(found) = calls::read::<apps::ControllerRevision>(client, &place).await? else { return Ok(None) };
+    let data = found.data.map(|data| data.0).unwrap_or_default();
+    let spec: ReleaseSpec = serde_json::from_value(data)
+        .map_err(|error| Error::Unreadable { object: place.to_string(), problem: error.to_string() })?;
+    let spec = Arc::new(spec);
+    lock().insert(attempt.uid.clone(), Arc::clone(&spec));
+    Ok(Some(spec))
+}
+
+/// Forgets contents that are not needed while nothing is under way.
+pub fn forget_contents(cache: &Cache, seen: &Observed) {
+    let mut contents = cache.contents.lock().unwrap_or_else(PoisonError::into_inner);
+    for attempt in &seen.attempts {
+        contents.remove(&attempt.uid);
+    }
+}
+
+/// Answers what a plan asks for.
+///
+/// # Errors
+/// When the API server cannot be asked; a refusal is an answer.
+pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answer, Error> {
+    match ask {
+        Ask::DryRun(manifest) => match calls::dry_run(client, &place(namespace, manifest), &manifest.body).await {
+            Ok(()) => Ok(Answer::Accepted),
+            Err(error) => match error.refusal() {
+                Some((code @ 400..=428, message)) => Ok(Answer::Refused { code, message: message.to_owned() }),
+                _ => Err(error),
+            },
+        },
+        Ask::LiveService(name) => {
+            let found = calls::read::<watched::Service>(client, &Place::new::<core::Service>(namespace, name)).await?;
+            Ok(Answer::Service(found.map(|service| Box::new(watched::service_seen(&service)))))
+        }
+        Ask::LiveDecision { name, uid } => {
+            let found = calls::read::<Decision>(client, &Place::new::<Decision>(namespace, name)).await?;
+            Ok(Answer::Decision(found.is_some_and(|decision| decision.uid().as_ref() == Some(uid))))
+        }
+    }
+}
+
+/// Returns where an object of a Release is.
+#[must_use]
+pub fn place(namespace: &str, manifest: &Manifest) -> Place {
+    place_of(namespace, manifest.kind, &manifest.name)
+}
+
+/// Returns where an object of a kind is.
+#[must_use]
+pub fn place_of(namespace: &str, kind: Kind, name: &str) -> Place {
+    match kind {
+        Kind::Deployment => Place::new::<apps::Deployment>(namespace, name),
+        Kind::Service => Place::new::<core::Service>(namespace, name),
+        Kind::Job => Place::new::<batch::Job>(namespace, name),
+        Kind::ControllerRevision => Place::new::<apps::ControllerRevision>(namespace, name),
+        Kind::Pod => Place::new::<core::Pod>(namespace, name),
+    }
+}

@@ -1,0 +1,233 @@
+//! What to do next about a Release: one total, pure function.
+//!
+//! In: [`Observed`]. Out: [`Plan`]: what to remember, what to do, what must be known first, when to look again.
+//! Every name an action uses is in the plan; `act` makes no choices. A step with an effect that cannot be taken
+//! back acts only when it stands in the status *as read*: the first look records the step, the second, which
+//! reads that record back, acts. A lost status write so costs a repeat, never a surprise.
+
+mod abort;
+mod approve;
+mod clean_up;
+mod decisions;
+mod delete;
+mod deploy;
+mod ending;
+mod health;
+mod idle;
+mod inspect;
+mod preflight;
+mod proposal;
+mod retire;
+mod switch;
+mod switch_back;
+mod verify;
+mod watch;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+
+use super::{
+    manifests::{Kind, Manifest},
+    observed::{Ask, Observed},
+};
+use crate::api::{DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
+
+pub use health::Readiness;
+
+/// How many steps one look may pass through; there are fewer steps than this.
+const MOVES: usize = 16;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to remember; written to status before anything is done.
+    pub record: Record,
+    /// What to tell people.
+    pub situation: Situation,
+    /// Who else writes a selector, in words.
+    pub contested: Option<String>,
+    /// What to do, in this order.
+    pub actions: Vec<Action>,
+    /// What must be known first; the plan is made again with the answers.
+    pub asks: Vec<Ask>,
+    /// When to look again though nothing happens.
+    pub recheck: Option<Timestamp>,
+    /// Whether acting comes before remembering: true on the way back only, which nothing may make wait.
+    pub act_first: bool,
+}
+
+/// What to tell people; the rows of the table of conditions in `docs/reference.md`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Situation {
+    /// Something moves.
+    Working(Reason, String),
+    /// A person is asked.
+    WaitingForApproval(Reason, String),
+    /// The spec's revision serves.
+    Served,
+    /// The active revision serves and is unwell.
+    ActiveUnhealthy(String),
+    /// An attempt ended badly; what served before serves on.
+    Failed(Reason, String),
+    /// The window does not end by itself.
+    OnHold(Reason, String),
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Adds our finalizer.
+    AddFinalizer,
+    /// Removes our finalizer: the last thing that happens to a Release.
+    RemoveFinalizer,
+    /// Creates an object, or finds it there as ours.
+    Create(Box<Manifest>),
+    /// Sets the number of pods of a Deployment.
+    Scale {
+        /// Name of the Deployment.
+        deployment: String,
+        /// Its UID.
+        uid: String,
+        /// Pods.
+        replicas: i32,
+    },
+    /// Points a Service.
+    Point {
+        /// Name of the Service.
+        service: String,
+        /// A merge patch with UID and resourceVersion.
+        patch: Value,
+    },
+    /// Deletes an object of ours.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Says what became of a Decision.
+    Settle {
+        /// Name of the Decision.
+        decision: String,
+        /// What became of it.
+        status: DecisionStatus,
+    },
+}
+
+/// What a step says.
+enum Move {
+    /// Go on with this step in the same look.
+    To(Box<Record>),
+    /// Stay here.
+    Stay(Box<Plan>),
+}
+
+/// Decides what to do next.
+#[must_use]
+pub fn plan(seen: &Observed) -> Plan {
+    if seen.release.deleting {
+        return delete::plan(seen);
+    }
+    let mut record = seen.record().clone();
+    if !seen.release.finalizer {
+        let told = Situation::Working(Reason::Inspecting, "Taking the Release in.".to_owned());
+        return Plan { actions: vec![Action::AddFinalizer], ..Plan::stay(record, told) };
+    }
+    if let Some(taken) = seen.taken.as_ref().filter(|_| record.step <= Step::Verify && record.candidate.is_some()) {
+        let message =
+            format!("{taken} exists and does not belong to this Release. Rename it in the spec, or delete it.");
+        let why = ending::Why { reason: Reason::NameTaken, message, outcome: Outcome::Failed };
+        if let Move::To(turned) = ending::turn_back(record.clone(), seen.now, why) {
+            record = *turned;
+        }
+    }
+    for _ in 0..MOVES {
+        let next = match record.step {
+            Step::Idle => idle::plan(seen, record),
+            Step::Inspect => inspect::plan(seen, record),
+            Step::Approve => approve::plan(seen, record),
+            Step::Preflight => preflight::plan(seen, record),
+            Step::Deploy => deploy::plan(seen, record),
+            Step::Verify => verify::plan(seen, record),
+            Step::Switch => switch::plan(seen, record),
+            Step::Watch => watch::plan(seen, record),
+            Step::Retire => retire::plan(seen, record),
+            Step::SwitchBack => switch_back::plan(seen, record),
+            Step::CleanUp => clean_up::plan(seen, record),
+        };
+        match next {
+            Move::To(next) => record = *next,
+            Move::Stay(mut plan) => {
+                decisions::settle(seen, &mut plan);
+                return *plan;
+            }
+        }
+    }
+    // Unreachable while every step moves forward; holding is the safe answer if one ever does not.
+    let told = Situation::Working(Reason::Inspecting, "The plan does not come to rest; holding.".to_owned());
+    Plan::stay(seen.record().clone(), told)
+}
+
+impl Plan {
+    /// Returns a plan that does nothing.
+    fn stay(record: Record, situation: Situation) -> Self {
+        let recheck = record.deadline();
+        Self { record, situation, contested: None, actions: vec![], asks: vec![], recheck, act_first: false }
+    }
+
+    /// Moves the next look forward, never back.
+    fn look_again_at(&mut self, at: Timestamp) {
+        self.recheck = Some(self.recheck.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+impl From<Plan> for Move {
+    fn from(plan: Plan) -> Self {
+        Self::Stay(Box::new(plan))
+    }
+}
+
+/// Begins a step; its deadline is computed once, here.
+fn enter(mut record: Record, step: Step, now: Timestamp, limit: Option<Duration>) -> Move {
+    record.step = step;
+    record.step_since = Some(Time(now));
+    record.deadline = limit.map(|limit| Time(later(now, limit)));
+    Move::To(Box::new(record))
+}
+
+/// Returns a time from now, the last possible one instead of an overflow.
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.saturating_add(by.as_signed()).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns whether a step and its attempt stand in the status as read, so that its effects may begin.
+fn recorded(seen: &Observed, record: &Record) -> bool {
+    let read = seen.record();
+    let attempt = |record: &Record| record.candidate.as_ref().map(|candidate| candidate.attempt);
+    read.step == record.step && attempt(read) == attempt(record)
+}
+
+/// Returns whether the deadline of the step is over.
+fn overdue(seen: &Observed, record: &Record) -> bool {
+    record.deadline().is_some_and(|deadline| deadline <= seen.now)
+}
+
+/// Returns the frozen content of the attempt under way.
+fn candidate_content<'a>(seen: &'a Observed, record: &Record) -> Option<&'a Arc<ReleaseSpec>> {
+    seen.contents.get(&record.candidate.as_ref()?.attempt)
+}
+
+/// Returns the frozen content of the active revision.
+fn active_content<'a>(seen: &'a Observed, record: &Record) -> Option<&'a Arc<ReleaseSpec>> {
+    seen.contents.get(&record.active.as_ref()?.attempt)
+}
+
+/// Returns whether the spec still asks for the attempt under way.
+fn still_wanted(seen: &Observed, record: &Record) -> bool {
+    record.candidate.as_ref().is_some_and(|candidate| candidate.revision == seen.release.wanted)
+}

@@ -1,0 +1,81 @@
+//! Approve: waits for a Decision on this digest, or goes on where the mode is Automatic; pure.
+
+use super::{
+    super::observed::{Guard, Observed},
+    Move, Plan, Situation, decisions,
+    ending::{self, Why},
+    enter, proposal, still_wanted,
+};
+use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    if !still_wanted(seen, &record) {
+        record.candidate = None;
+        return enter(record, Step::Idle, seen.now, None);
+    }
+    let digest = proposal::digest(seen);
+    if record.plan.as_ref().is_none_or(|plan| plan.digest != digest) {
+        // What would run is no longer what was shown: it is inspected and shown anew, and approvals of the
+        // old digest do not count for it.
+        return enter(record, Step::Inspect, seen.now, None);
+    }
+    if let Guard::Missing(why) = &seen.guard {
+        let message = format!(
+            "Releases are not guarded: {why}. Nothing runs until the admission policies of the chart \
+             (deploy/cluster-prerequisites.yaml) are in force."
+        );
+        return Plan::stay(record, Situation::WaitingForApproval(Reason::ApprovalPolicyMissing, message)).into();
+    }
+    match person(seen, &record) {
+        Err(ask) => {
+            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen));
+            Plan { asks: vec![ask], ..Plan::stay(record, told) }.into()
+        }
+        Ok(Word::No(decision, outcome)) => {
+            let (reason, verb) = match outcome {
+                Outcome::Aborted => (Reason::Aborted, "aborted"),
+                _ => (Reason::Rejected, "rejected"),
+            };
+            let message =
+                format!("{} {verb} the plan by Decision {}. Nothing was changed.", decision.actor, decision.name);
+            decisions::use_up(&mut record, decision, seen.now);
+            ending::turn_back(record, seen.now, Why { reason, message, outcome })
+        }
+        Ok(Word::Yes(decision)) => {
+            decisions::use_up(&mut record, decision, seen.now);
+            enter(record, Step::Preflight, seen.now, None)
+        }
+        Ok(Word::None) if seen.release.spec.mode == Mode::Automatic => enter(record, Step::Preflight, seen.now, None),
+        Ok(Word::None) => {
+            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen));
+            Plan::stay(record, told).into()
+        }
+    }
+}
+
+/// What people have said.
+enum Word<'a> {
+    Yes(&'a super::super::observed::DecisionSeen),
+    No(&'a super::super::observed::DecisionSeen, Outcome),
+    None,
+}
+
+/// Looks for a word; a no counts more than a yes.
+fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, super::super::observed::Ask> {
+    if let Some(rejected) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Reject(_)))? {
+        return Ok(Word::No(rejected, Outcome::Rejected));
+    }
+    if let Some(aborted) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Abort(_)))? {
+        return Ok(Word::No(aborted, Outcome::Aborted));
+    }
+    let approved = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Approve(_)))?;
+    Ok(approved.map_or(Word::None, Word::Yes))
+}
+
+fn waiting(seen: &Observed) -> String {
+    let (name, version) = (&seen.release.name, &seen.release.spec.version);
+    format!(
+        "The plan for {version} is ready and nothing has happened yet. Read it: kubectl switchback plan {name}. \
+         Next: kubectl switchback approve {name}, or reject {name}."
+    )
+}

@@ -1,0 +1,86 @@
+//! CleanUp: what the attempt made goes, then it comes to rest; pure.
+
+use super::{
+    super::{
+        manifests::Kind,
+        observed::{Answer, Ask, Observed},
+    },
+    Action, Move, Plan, Situation, active_content,
+    ending::{self, Why},
+    recorded,
+};
+use crate::api::{Outcome, Reason, Record, labels::Role};
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    let message = record.ending.as_ref().map(|ending| ending.message.clone()).unwrap_or_default();
+    let situation = Situation::Working(Reason::CleaningUp, message);
+    if !recorded(seen, &record) {
+        return Plan::stay(record, situation).into();
+    }
+    let left = left(seen, &record);
+    if left.is_empty() {
+        record.traffic.retain(|traffic| seen.service(&traffic.service).is_some());
+        let why = why(&record);
+        return ending::come_to_rest(record, seen.now, why);
+    }
+    // Nothing is removed while any Service selects it: the Services are read live before.
+    let asks: Vec<Ask> = seen
+        .services
+        .iter()
+        .filter(|service| service.ours && service.role == Some(Role::Active))
+        .map(|service| Ask::LiveService(service.name.clone()))
+        .collect();
+    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return Plan { asks, ..Plan::stay(record, situation) }.into();
+    }
+    let digits = record.candidate.as_ref().map(|candidate| candidate.revision.digits().to_owned()).unwrap_or_default();
+    let selected = asks.iter().any(|ask| match seen.answer(ask) {
+        Some(Answer::Service(Some(service))) => service.selected() == Some(digits.as_str()),
+        _ => false,
+    });
+    let actions = left
+        .into_iter()
+        .filter(|(action, deleting)| {
+            !deleting && !(selected && matches!(action, Action::Delete { kind: Kind::Deployment, .. }))
+        })
+        .map(|(action, _)| action)
+        .collect();
+    Plan { actions, ..Plan::stay(record, situation) }.into()
+}
+
+/// Lists what is still there of the attempt, and whether it is on its way out.
+fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
+    let digits = record.candidate.as_ref().map_or("", |candidate| candidate.revision.digits());
+    let delete = |kind, name: &str, uid: &str| Action::Delete { kind, name: name.to_owned(), uid: uid.to_owned() };
+    let deployments = seen
+        .deployments
+        .iter()
+        .filter(|deployment| deployment.ours && deployment.revision == digits)
+        .map(|deployment| (delete(Kind::Deployment, &deployment.name, &deployment.uid), deployment.deleting));
+    let services = seen
+        .services
+        .iter()
+        .filter(|service| service.ours)
+        .filter(|service| match service.role {
+            Some(Role::Preview) => true,
+            // Made for this attempt and never used by the active revision.
+            Some(Role::Active) => active_content(seen, record)
+                .is_some_and(|content| !content.services().any(|(_, kept)| kept.name == service.name)),
+            _ => false,
+        })
+        .map(|service| (delete(Kind::Service, &service.name, &service.uid), service.deleting));
+    let jobs =
+        seen.jobs.iter().filter(|job| job.ours).map(|job| (delete(Kind::Job, &job.name, &job.uid), job.deleting));
+    deployments.chain(services).chain(jobs).collect()
+}
+
+fn why(record: &Record) -> Why {
+    record.ending.as_ref().map_or_else(
+        || Why { reason: Reason::Aborted, message: "The attempt ended.".to_owned(), outcome: Outcome::Aborted },
+        |ending| Why {
+            reason: Reason::parse(&ending.reason),
+            message: ending.message.clone(),
+            outcome: ending.outcome,
+        },
+    )
+}

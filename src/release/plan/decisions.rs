@@ -1,0 +1,158 @@
+//! Which Decisions count, and what becomes of the others; pure.
+
+use jiff::{SignedDuration, Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    super::observed::{Answer, Ask, DecisionSeen, Guard, Observed},
+    Action, Plan,
+};
+use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Step};
+
+/// How long a Decision counts after it was created.
+const EXPIRES: SignedDuration = SignedDuration::from_hours(24);
+/// How many Decisions status remembers.
+const REMEMBERED: usize = 32;
+
+/// Whether a Decision counts now.
+enum Standing {
+    /// It counts.
+    Counts,
+    /// It took effect earlier.
+    Used,
+    /// It does not count and never will.
+    Refused(DecisionState, Reason, String),
+}
+
+/// Returns the first Decision of a kind that counts now and that the API server still holds, or what must be
+/// asked to know.
+pub(super) fn find<'a>(
+    seen: &'a Observed,
+    record: &Record,
+    wanted: impl Fn(&DecisionKind) -> bool,
+) -> Result<Option<&'a DecisionSeen>, Ask> {
+    for decision in &seen.decisions {
+        let is_wanted = decision.kind.as_ref().is_some_and(&wanted);
+        if !is_wanted || !matches!(standing(seen, record, decision), Standing::Counts) {
+            continue;
+        }
+        // Using a Decision cannot be taken back: a cached one may have been deleted meanwhile.
+        let ask = Ask::LiveDecision { name: decision.name.clone(), uid: decision.uid.clone() };
+        match seen.answer(&ask) {
+            Some(Answer::Decision(true)) => return Ok(Some(decision)),
+            Some(_) => {}
+            None => return Err(ask),
+        }
+    }
+    Ok(None)
+}
+
+/// Remembers that a Decision took effect.
+pub(super) fn use_up(record: &mut Record, decision: &DecisionSeen, now: Timestamp) {
+    record.decisions.push(DecisionRecord {
+        name: decision.name.clone(),
+        uid: decision.uid.clone(),
+        kind: decision.kind.as_ref().map_or("", DecisionKind::as_str).to_owned(),
+        actor: decision.actor.clone(),
+        digest: decision.approval().map(|approval| approval.digest.clone()),
+        at: Time(now),
+    });
+    if record.decisions.len() > REMEMBERED {
+        record.decisions.drain(..record.decisions.len() - REMEMBERED);
+    }
+}
+
+/// Adds what became of each Decision to a plan.
+pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
+    for decision in seen.decisions.iter().filter(|decision| !decision.settled) {
+        let (state, reason, message) = match standing(seen, &plan.record, decision) {
+            Standing::Counts => {
+                // The next thing that happens to it by itself is that it expires.
+                plan.look_again_at(decision.created.saturating_add(EXPIRES).unwrap_or(Timestamp::MAX));
+                continue;
+            }
+            Standing::Used => (DecisionState::Used, Reason::Used, "It took effect.".to_owned()),
+            Standing::Refused(state, reason, message) => (state, reason, message),
+        };
+        let state: &str = state.into();
+        let status = DecisionStatus { state: state.to_owned(), reason: reason.as_str().to_owned(), message };
+        plan.actions.push(Action::Settle { decision: decision.name.clone(), status });
+    }
+}
+
+fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standing {
+    let refused = |reason, message: String| Standing::Refused(DecisionState::Refused, reason, message);
+    // What was used stays used, whatever holds now.
+    if record.decisions.iter().any(|used| used.uid == decision.uid) {
+        return Standing::Used;
+    }
+    if decision.target_uid != seen.release.uid {
+        let message = format!(
+            "It names UID {}, and Release {} has UID {}: it was meant for an earlier object of that name.",
+            decision.target_uid, seen.release.name, seen.release.uid
+        );
+        return refused(Reason::OtherUid, message);
+    }
+    let Some(kind) = &decision.kind else {
+        return refused(
+            Reason::UnknownDecision,
+            "This version of the operator does not know that decision.".to_owned(),
+        );
+    };
+    match &seen.guard {
+        Guard::Missing(why) => {
+            return refused(Reason::ApprovalPolicyMissing, format!("Decisions are not guarded: {why}."));
+        }
+        Guard::Since(since) if decision.created < *since => {
+            let message = format!("The admission policies guard since {since}; create it again.");
+            return refused(Reason::CreatedUnguarded, message);
+        }
+        Guard::Since(_) => {}
+    }
+    if decision.created.saturating_add(EXPIRES).is_ok_and(|end| end <= seen.now) {
+        return Standing::Refused(DecisionState::Expired, Reason::Expired, "It is older than 24h.".to_owned());
+    }
+    match kind {
+        DecisionKind::Approve(approval) => approve(record, &approval.digest, decision.created),
+        DecisionKind::Reject(_) if record.step == Step::Approve => Standing::Counts,
+        DecisionKind::Reject(_) => {
+            refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()))
+        }
+        DecisionKind::Abort(_) if abortable(record) => Standing::Counts,
+        DecisionKind::Abort(_) => refused(Reason::TooLate, too_late_to_abort(record)),
+    }
+}
+
+fn approve(record: &Record, digest: &str, created: Timestamp) -> Standing {
+    let refused = |reason, message: String| Standing::Refused(DecisionState::Refused, reason, message);
+    let (Step::Approve, Some(plan)) = (record.step, &record.plan) else {
+        return refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()));
+    };
+    if plan.digest != digest {
+        return refused(Reason::OtherDigest, format!("It approves {digest}; the plan that waits is {}.", plan.digest));
+    }
+    // The API server's creation times have whole seconds.
+    let shown = record.step_since.as_ref().and_then(|since| since.0.round(Unit::Second).ok());
+    if shown.is_some_and(|shown| created < shown.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(shown)) {
+        return refused(Reason::TooEarly, "It was created before the plan was there to be read.".to_owned());
+    }
+    Standing::Counts
+}
+
+/// Returns whether stopping can still change anything.
+const fn abortable(record: &Record) -> bool {
+    match record.step {
+        Step::Inspect | Step::Approve | Step::Preflight | Step::Deploy | Step::Verify => true,
+        // Without an earlier version there is nothing to go back to, and traffic never points at nothing.
+        Step::Switch | Step::Watch => record.active.is_some(),
+        Step::Idle | Step::Retire | Step::SwitchBack | Step::CleanUp => false,
+    }
+}
+
+fn too_late_to_abort(record: &Record) -> String {
+    if record.active.is_none() && record.step >= Step::Switch {
+        "This is the first release and serves already: there is no earlier version to go back to.".to_owned()
+    } else {
+        format!("Nothing can be stopped: the step is {}.", record.step.as_str())
+    }
+}

@@ -1,0 +1,106 @@
+//! Deploy: the candidate comes up beside what serves, at least as large; pure.
+
+use super::{
+    super::{manifests, observed::Observed},
+    Action, Move, Plan, Situation, abort, active_content, candidate_content,
+    ending::{self, Why},
+    enter, health, overdue, recorded, still_wanted,
+};
+use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, Workload};
+
+pub(super) fn plan(seen: &Observed, record: Record) -> Move {
+    if !still_wanted(seen, &record) {
+        return ending::superseded(seen, record);
+    }
+    if let Some(turned) = abort::check(seen, &record) {
+        return turned;
+    }
+    let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    let mut plan = Plan::stay(record, Situation::Working(Reason::Deploying, String::new()));
+    bring_up(seen, &content, &mut plan);
+    let missing = missing(seen, &content, &plan.record);
+    let Some(missing) = missing else {
+        return enter(plan.record, Step::Verify, seen.now, Some(content.deadlines.verify));
+    };
+    if overdue(seen, &plan.record) {
+        let cause = health::cause(seen, &content.revision()).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let message =
+            format!("{} was not ready within {}: {missing}{cause}.", content.version, content.deadlines.deploy);
+        return ending::turn_back(
+            plan.record,
+            seen.now,
+            Why { reason: Reason::GreenNotReady, message, outcome: Outcome::Failed },
+        );
+    }
+    // A cause is told as soon as it is seen: people should not have to wait for the deadline to learn of it.
+    let cause = health::cause(seen, &content.revision()).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    plan.situation = Situation::Working(Reason::Deploying, format!("{missing}{cause}."));
+    if !recorded(seen, &plan.record) {
+        // Its deadline counts from the record, which must be there before anything is made.
+        plan.actions.clear();
+    }
+    plan.into()
+}
+
+/// Adds what is not there yet.
+fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
+    let revision = content.revision();
+    let owner = plan.record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
+    for workload in &content.workloads {
+        let size = size(seen, &plan.record, workload);
+        match seen.deployment(&workload.name, &revision) {
+            None => {
+                let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
+                plan.actions.push(Action::Create(Box::new(manifest)));
+            }
+            Some(deployment) if deployment.replicas < size && !deployment.deleting => {
+                plan.actions.push(Action::Scale {
+                    deployment: deployment.name.clone(),
+                    uid: deployment.uid.clone(),
+                    replicas: size,
+                })
+            }
+            Some(_) => {}
+        }
+        for service in &workload.services {
+            if seen.service(&manifests::preview_name(&service.name)).is_none() {
+                let manifest = manifests::preview_service(&seen.release, (workload, service), &revision, seen.anchor());
+                plan.actions.push(Action::Create(Box::new(manifest)));
+            }
+        }
+    }
+}
+
+/// Returns how many pods of a workload the candidate needs: as many as the spec asks for, and never fewer than
+/// serve now.
+pub(super) fn size(seen: &Observed, record: &Record, workload: &Workload) -> i32 {
+    let live = active_content(seen, record)
+        .filter(|blue| blue.workloads.iter().any(|candidate| candidate.name == workload.name))
+        .and_then(|blue| seen.deployment(&workload.name, &blue.revision()))
+        .map_or(0, |deployment| deployment.replicas);
+    workload.replicas.max(live)
+}
+
+/// Says what the candidate lacks; `None` when it is whole: every pod available, and as many ready endpoints
+/// behind each preview Service.
+pub(super) fn missing(seen: &Observed, content: &ReleaseSpec, record: &Record) -> Option<String> {
+    let revision = content.revision();
+    content.workloads.iter().find_map(|workload| {
+        let size = size(seen, record, workload);
+        let name = &workload.name;
+        let Some(deployment) = seen.deployment(name, &revision) else {
+            return Some(format!("Deployment of {name} is not there yet"));
+        };
+        if deployment.deleting {
+            return Some(format!("Deployment {} is being deleted", deployment.name));
+        }
+        if !deployment.observed || deployment.available < size || deployment.replicas < size {
+            return Some(format!("{} of {size} pods of {name} are available", deployment.available.min(size)));
+        }
+        workload.services.iter().find_map(|service| {
+            let preview = manifests::preview_name(&service.name);
+            let ready = seen.ready_endpoints(&preview, &revision);
+            (ready < size).then(|| format!("{ready} of {size} endpoints of Service {preview} are ready"))
+        })
+    })
+}

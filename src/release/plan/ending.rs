@@ -1,0 +1,93 @@
+//! How attempts end: by turning back, or by coming to rest; pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{super::observed::Observed, Move, enter};
+use crate::api::{Ending, FailureRecord, HistoryEntry, Outcome, Reason, Record, Step};
+
+/// Why an attempt ends.
+pub(super) struct Why {
+    pub reason: Reason,
+    pub message: String,
+    pub outcome: Outcome,
+}
+
+/// Turns back: what was made is removed, traffic goes back first when it may have moved.
+pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
+    let next = match record.step {
+        // From here on a patch of a Service may be under way, so the Services are written once more.
+        Step::Switch | Step::Watch => Step::SwitchBack,
+        Step::Inspect | Step::Approve => return come_to_rest(record, now, why),
+        Step::Idle
+        | Step::Preflight
+        | Step::Deploy
+        | Step::Verify
+        | Step::Retire
+        | Step::SwitchBack
+        | Step::CleanUp => Step::CleanUp,
+    };
+    record.ending = Some(Ending {
+        reason: why.reason.as_str().to_owned(),
+        message: why.message,
+        outcome: why.outcome,
+        from: record.step,
+        at: Time(now),
+    });
+    record.unready_since = None;
+    enter(record, next, now, None)
+}
+
+/// Ends the attempt under way and goes to rest.
+pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move {
+    if let Some(candidate) = record.candidate.take() {
+        let (reason, message) = (why.reason.as_str().to_owned(), why.message);
+        if keeps_failing(why.outcome) {
+            record.failure = Some(FailureRecord {
+                revision: candidate.revision.clone(),
+                outcome: why.outcome,
+                reason: reason.clone(),
+                message: message.clone(),
+                at: Time(now),
+            });
+        }
+        record.history.push(HistoryEntry {
+            attempt: candidate.attempt,
+            revision: candidate.revision,
+            version: candidate.version,
+            outcome: why.outcome,
+            reason,
+            message,
+            started_at: candidate.since,
+            ended_at: Time(now),
+        });
+    }
+    record.outcome = Some(why.outcome);
+    record.ending = None;
+    record.unready_since = None;
+    record.plan = None;
+    enter(record, Step::Idle, now, None)
+}
+
+/// Returns whether an outcome keeps a revision from being tried again by itself.
+const fn keeps_failing(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::RolledBack | Outcome::Failed | Outcome::Rejected | Outcome::Aborted => true,
+        Outcome::Succeeded | Outcome::Superseded => false,
+    }
+}
+
+/// Ends an attempt whose spec was replaced before traffic moved.
+pub(super) fn superseded(seen: &Observed, record: Record) -> Move {
+    let message = format!("The spec changed to {}; this attempt ends before traffic moved.", seen.release.spec.version);
+    turn_back(record, seen.now, Why { reason: Reason::Superseded, message, outcome: Outcome::Superseded })
+}
+
+/// Ends an attempt whose frozen content is gone: without it nothing of it can be continued.
+pub(super) fn content_lost(seen: &Observed, record: Record) -> Move {
+    let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt);
+    let name = super::super::manifests::attempt_name(&seen.release, attempt);
+    let message = format!("ControllerRevision {name}, which holds what was approved, is gone: somebody deleted it.");
+    let outcome = if record.step == Step::Watch { Outcome::RolledBack } else { Outcome::Failed };
+    turn_back(record, seen.now, Why { reason: Reason::ContentLost, message, outcome })
+}

@@ -1,0 +1,118 @@
+//! How well a revision is, and whether its traffic has to go back; pure.
+
+use super::super::observed::Observed;
+use crate::api::{Record, ReleaseSpec, RevisionId, WatchSettings};
+
+/// From this size on one pod may always be missing: a node that is drained must not roll a release back.
+const SLACK_FROM: i32 = 3;
+
+/// How many of the expected pods are ready, in words of the watch settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Readiness {
+    /// As many as asked for.
+    Enough,
+    /// Fewer than `readyPercent`.
+    Low,
+    /// Fewer than `immediateBelow`.
+    Critical,
+}
+
+/// Judges a count of ready pods.
+#[must_use]
+pub fn judge(ready: i32, expected: i32, watch: &WatchSettings) -> Readiness {
+    let (ready, expected) = (i64::from(ready.clamp(0, expected.max(0))), i64::from(expected.max(0)));
+    if ready * 100 < expected * i64::from(watch.immediate_below) {
+        return Readiness::Critical;
+    }
+    let mut needed = (expected * i64::from(watch.ready_percent) + 99) / 100;
+    if expected >= i64::from(SLACK_FROM) {
+        needed = needed.min(expected - 1);
+    }
+    if ready < needed { Readiness::Low } else { Readiness::Enough }
+}
+
+/// The worst Service of a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worst {
+    /// Its readiness.
+    pub readiness: Readiness,
+    /// What was counted, in words.
+    pub message: String,
+}
+
+/// Judges every Service that points at a revision; `None` when none does.
+#[must_use]
+pub fn of_traffic(seen: &Observed, record: &Record, revision: &RevisionId, watch: &WatchSettings) -> Option<Worst> {
+    record
+        .traffic
+        .iter()
+        .filter(|traffic| traffic.revision.as_ref() == Some(revision))
+        .map(|traffic| {
+            let ready = seen.ready_endpoints(&traffic.service, revision);
+            Worst {
+                readiness: judge(ready, traffic.pods, watch),
+                message: format!("{ready} of {} pods behind Service {} are ready", traffic.pods, traffic.service),
+            }
+        })
+        .max_by_key(|worst| worst.readiness)
+}
+
+/// Returns whether going back would help: every workload of the former version must have a ready pod, and
+/// one of them more than the candidate has.
+#[must_use]
+pub fn back_is_better(seen: &Observed, blue: &ReleaseSpec, green: &RevisionId) -> bool {
+    let blue_revision = blue.revision();
+    let ready = |workload: &str, revision| seen.ready_pods(workload, revision);
+    blue.workloads.iter().all(|workload| ready(&workload.name, &blue_revision) > 0)
+        && blue.workloads.iter().any(|workload| ready(&workload.name, &blue_revision) > ready(&workload.name, green))
+}
+
+/// Returns whether the former version could serve at all.
+#[must_use]
+pub fn back_is_possible(seen: &Observed, blue: &ReleaseSpec) -> bool {
+    let revision = blue.revision();
+    blue.workloads.iter().all(|workload| seen.ready_pods(&workload.name, &revision) > 0)
+}
+
+/// Returns what keeps pods of a revision from being ready, as their containers say.
+#[must_use]
+pub fn cause(seen: &Observed, revision: &RevisionId) -> Option<String> {
+    let of_deployment =
+        seen.deployments.iter().filter(|deployment| deployment.revision == revision.digits()).find_map(|deployment| {
+            deployment.problem.as_ref().map(|problem| format!("Deployment {}: {problem}", deployment.name))
+        });
+    let of_pod = || {
+        seen.pods
+            .iter()
+            .filter(|pod| pod.revision == revision.digits() && pod.job.is_none() && !pod.ready)
+            .find_map(|pod| pod.problem.as_ref().map(|problem| format!("pod {}: {problem}", pod.name)))
+    };
+    of_deployment.or_else(of_pod)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_02_readiness_is_judged_by_share_with_a_pod_of_slack_from_three_on() {
+        let watch = WatchSettings::default();
+        let table = [
+            (1, 1, Readiness::Enough),
+            (0, 1, Readiness::Critical),
+            (1, 2, Readiness::Low),
+            (0, 2, Readiness::Critical),
+            (2, 3, Readiness::Enough),
+            (1, 3, Readiness::Critical),
+            (9, 10, Readiness::Enough),
+            (8, 10, Readiness::Low),
+            (5, 10, Readiness::Low),
+            (4, 10, Readiness::Critical),
+            (12, 10, Readiness::Enough),
+            (0, 0, Readiness::Enough),
+        ];
+        for (ready, expected, readiness) in table {
+            assert_eq!(judge(ready, expected, &watch), readiness, "{ready} of {expected}");
+        }
+    }
+}

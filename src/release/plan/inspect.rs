@@ -1,0 +1,120 @@
+//! Inspect: reads only. Asks the API server by strict dry runs whether it would take every object of the
+//! release, and writes down the plan that people approve; pure.
+
+use super::{
+    super::{
+        manifests::{self, Kind, Manifest},
+        observed::{Answer, Ask, Observed},
+    },
+    Move, Plan, Situation,
+    ending::{self, Why},
+    enter, proposal, still_wanted,
+};
+use crate::api::{CheckPhase, Outcome, Reason, Record, ReleaseSpec, Step};
+
+/// What dry runs have said.
+pub(super) enum Inspection {
+    /// Not everything is answered yet.
+    Asking(Vec<Ask>),
+    /// The API server would take everything.
+    Fine,
+    /// It would refuse something.
+    Refused(Reason, String),
+}
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    if !still_wanted(seen, &record) {
+        // Nothing has happened yet, so nothing has to be remembered of it.
+        record.candidate = None;
+        return enter(record, Step::Idle, seen.now, None);
+    }
+    match inspect(seen, &record) {
+        Inspection::Asking(asks) => {
+            let told = Situation::Working(Reason::Inspecting, "Asking the API server for each object.".to_owned());
+            Plan { asks, ..Plan::stay(record, told) }.into()
+        }
+        Inspection::Refused(reason, message) => {
+            ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
+        }
+        Inspection::Fine => {
+            record.plan = Some(proposal::propose(seen, &record));
+            enter(record, Step::Approve, seen.now, None)
+        }
+    }
+}
+
+/// Asks for a dry run of every object, or concludes from the answers.
+pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
+    let asks: Vec<Ask> = objects(seen, record).into_iter().map(|manifest| Ask::DryRun(Box::new(manifest))).collect();
+    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return Inspection::Asking(asks);
+    }
+    let refused = asks.iter().find_map(|ask| match (ask, seen.answer(ask)) {
+        (Ask::DryRun(manifest), Some(Answer::Refused { code, message })) => Some(refusal(manifest, *code, message)),
+        _ => None,
+    });
+    refused.map_or(Inspection::Fine, |(reason, message)| Inspection::Refused(reason, message))
+}
+
+/// Returns every object that this release would create and that is not there yet, and each of its pods.
+fn objects(seen: &Observed, record: &Record) -> Vec<Manifest> {
+    let (release, spec) = (&seen.release, seen.release.spec.as_ref());
+    let revision = &seen.release.wanted;
+    let mut objects = Vec::new();
+    for workload in &spec.workloads {
+        if seen.deployment(&workload.name, revision).is_none() {
+            objects.push(manifests::deployment(release, (spec, workload), workload.replicas, None));
+        }
+        objects.push(manifests::workload_pod(release, spec, workload));
+        for service in &workload.services {
+            if seen.service(&service.name).is_none() {
+                let none = crate::api::labels::NO_REVISION;
+                objects.push(manifests::active_service(release, (workload, service), none, None));
+            }
+            if seen.service(&manifests::preview_name(&service.name)).is_none() {
+                objects.push(manifests::preview_service(release, (workload, service), revision, None));
+            }
+        }
+    }
+    let jobs = job_objects(seen, record, spec);
+    let pods: Vec<Manifest> = jobs.iter().filter_map(|job| manifests::job_pod(release, job)).collect();
+    objects.extend(jobs);
+    objects.extend(pods);
+    objects
+}
+
+/// Returns the Jobs of this release. The agent's Jobs of both phases are alike, so one of them is enough.
+fn job_objects(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec<Manifest> {
+    let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt);
+    let phase = [CheckPhase::Verify, CheckPhase::Watch]
+        .into_iter()
+        .find(|phase| manifests::http_checks(spec, *phase).next().is_some());
+    let agent =
+        phase.map(|phase| manifests::agent_job((&seen.release, &seen.settings), (spec, phase), (attempt, None), None));
+    let own = manifests::job_checks(spec)
+        .map(|(check, job)| manifests::check_job(&seen.release, spec, (attempt, check, job), None));
+    agent.into_iter().chain(own).collect()
+}
+
+/// Puts a refusal into words.
+fn refusal(manifest: &Manifest, code: u16, message: &str) -> (Reason, String) {
+    let (kind, name) = (manifest.kind.as_str(), &manifest.name);
+    if code == 409 {
+        let message = format!(
+            "{kind} {name} exists and does not belong to this Release. Nothing was changed. \
+             Rename it in the spec, or delete it when nobody needs it."
+        );
+        return (Reason::NameTaken, message);
+    }
+    let reason = match message {
+        text if text.contains("exceeded quota") => Reason::QuotaExceeded,
+        text if text.contains("violates PodSecurity") => Reason::PodSecurityViolation,
+        text if text.contains("error looking up service account") => Reason::ServiceAccountNotFound,
+        _ => Reason::DryRunRefused,
+    };
+    let what = match manifest.kind {
+        Kind::Pod => "a pod of",
+        Kind::Deployment | Kind::Service | Kind::Job | Kind::ControllerRevision => kind,
+    };
+    (reason, format!("The API server refuses {what} {name}: {message}. Nothing was changed; correct the spec."))
+}

@@ -1,0 +1,224 @@
+//! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
+
+use serde_json::{Value, json};
+
+use super::super::observed::Observed;
+use crate::api::{
+    ActiveRevision, CheckPhase, Mode, PlanRecord, PlannedStep, PodTemplate, Record, ReleaseSpec, Scope, Step,
+    WayBackPoint, canonical_json, sha256_hex,
+};
+
+/// Version of what the digest is taken over; a change of the form voids open approvals visibly.
+const FORM: u8 = 1;
+
+/// Writes the plan for the spec as it is now.
+pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
+    let spec = &seen.release.spec;
+    PlanRecord {
+        digest: digest(seen),
+        revision: seen.release.wanted.clone(),
+        steps: steps(spec, record.active.as_ref()),
+        way_back: way_back(record.active.as_ref()),
+        risks: risks(spec),
+        unmet: unmet(seen),
+    }
+}
+
+/// Returns the digest over everything that an approval covers: what runs, and what decides whether it stays.
+/// Version text, notes and sizes are not part of it.
+pub(super) fn digest(seen: &Observed) -> String {
+    let spec = &seen.release.spec;
+    let covered = json!({
+        "form": FORM,
+        "release": seen.release.uid,
+        "revision": seen.release.wanted,
+        "images": images(spec),
+        "checks": spec.checks,
+        "switch": spec.switch,
+        "watch": spec.watch,
+        "rollback": spec.rollback,
+    });
+    format!("sha256:{}", sha256_hex(&canonical_json(&covered)))
+}
+
+fn images(spec: &ReleaseSpec) -> Value {
+    spec.workloads.iter().flat_map(|workload| workload.template.images().map(|(_, image)| image)).collect()
+}
+
+fn steps(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> Vec<PlannedStep> {
+    let planned = |step, does: String| PlannedStep { step, does };
+    let mut steps = vec![planned(Step::Preflight, preflight(spec))];
+    steps.push(planned(Step::Deploy, deploy(spec, active)));
+    steps.extend(verify(spec).map(|does| planned(Step::Verify, does)));
+    steps.push(planned(Step::Switch, switch(spec, active)));
+    steps.push(planned(Step::Watch, watch(spec, active)));
+    steps.extend(active.map(|active| {
+        let keep = spec.rollback.keep_previous;
+        planned(
+            Step::Retire,
+            format!("{} drains and is scaled to zero; its Deployments are kept for {keep}.", active.version),
+        )
+    }));
+    steps
+}
+
+fn preflight(spec: &ReleaseSpec) -> String {
+    let names: Vec<&str> = spec.services().map(|(_, service)| service.name.as_str()).collect();
+    format!(
+        "Inspects again and makes missing Services ({}), which select nothing yet. No database belongs to this \
+         Release: nothing is backed up, migrated or rehearsed.",
+        names.join(", ")
+    )
+}
+
+fn deploy(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
+    let what: Vec<String> = spec
+        .workloads
+        .iter()
+        .map(|workload| {
+            let images: Vec<&str> = workload.template.images().map(|(_, image)| image).collect();
+            format!("{} x {} ({})", workload.name, workload.replicas, images.join(", "))
+        })
+        .collect();
+    let beside = active.map_or_else(
+        || "nothing serves yet".to_owned(),
+        |active| format!("beside {}, at its live size if that is larger", active.version),
+    );
+    format!("Brings {} up, {beside}; all pods must get ready within {}.", what.join(", "), spec.deadlines.deploy)
+}
+
+fn verify(spec: &ReleaseSpec) -> Option<String> {
+    let names: Vec<&str> = spec.checks_of(CheckPhase::Verify).map(|check| check.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("Runs {} against the preview Services; each must pass.", names.join(", ")))
+}
+
+fn switch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
+    let names: Vec<&str> = spec.services().map(|(_, service)| service.name.as_str()).collect();
+    let from = active.map(|active| format!(" from {}", active.version)).unwrap_or_default();
+    format!(
+        "Moves {}{from} to {} by one write each, waits until the endpoints have followed and {} more. \
+         Connections that are kept alive stay where they are until their pods end.",
+        names.join(", "),
+        spec.version,
+        spec.switch.settle
+    )
+}
+
+fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
+    let watch = &spec.watch;
+    let names: Vec<&str> = spec.checks_of(CheckPhase::Watch).map(|check| check.name.as_str()).collect();
+    let checks = if names.is_empty() { String::new() } else { format!(", and when {} fails", names.join(" or ")) };
+    match active {
+        Some(active) => format!(
+            "Watches for {}: traffic goes back to {} at once below {} % ready pods, below {} % after {}{checks}.",
+            watch.window, active.version, watch.immediate_below, watch.ready_percent, watch.tolerate
+        ),
+        None => format!("Watches for {}. There is no earlier version to go back to.", watch.window),
+    }
+}
+
+fn way_back(active: Option<&ActiveRevision>) -> Vec<WayBackPoint> {
+    let point = |after, scope, loses: &str| WayBackPoint { after, scope, loses: loses.to_owned() };
+    let mut points = vec![point(Step::Verify, Scope::Full, "nothing: no traffic has moved")];
+    if active.is_some() {
+        let lost = "nothing of ours; what the new version wrote elsewhere stays";
+        points.push(point(Step::Switch, Scope::Full, lost));
+        points.push(point(Step::Watch, Scope::Full, lost));
+        points.push(point(
+            Step::Retire,
+            Scope::ForwardOnly,
+            "the former version no longer runs: ask for it again by its spec, which is a release of its own",
+        ));
+    } else {
+        points.push(point(Step::Switch, Scope::ForwardOnly, "there is no earlier version to go back to"));
+    }
+    points
+}
+
+/// Lists what could go wrong and can be read from the spec.
+fn risks(spec: &ReleaseSpec) -> Vec<String> {
+    let mut risks: Vec<String> = spec
+        .workloads
+        .iter()
+        .flat_map(|workload| {
+            let mut found = Vec::new();
+            if workload.replicas == 1 {
+                found.push(format!("Workload {} has one replica: a lost node takes all of it away.", workload.name));
+            }
+            found.extend(
+                pod_risks(&workload.template).into_iter().map(|risk| format!("Workload {}: {risk}", workload.name)),
+            );
+            found
+        })
+        .collect();
+    if !is_semantic(&spec.version) {
+        risks.push(format!("Version {:?} is no semantic version.", spec.version));
+    }
+    risks
+}
+
+fn pod_risks(template: &PodTemplate) -> Vec<String> {
+    let mut risks = Vec::new();
+    for container in template.containers() {
+        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
+        if container.get("readinessProbe").is_none() {
+            risks.push(format!("container {name} has no readiness probe: it counts as ready as soon as it runs."));
+        }
+        if container.pointer("/lifecycle/preStop").is_none() {
+            risks.push(format!(
+                "container {name} has no preStop hook: unless it drains on SIGTERM by itself, requests are lost when its pods end."
+            ));
+        }
+        let host_port = container
+            .get("ports")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|port| port.get("hostPort").is_some());
+        if host_port {
+            risks.push(format!("container {name} has a hostPort: two versions may not fit on one node."));
+        }
+    }
+    risks.extend(grace_risk(&template.0));
+    risks.extend(template.images().filter(|(_, image)| !image.contains('@')).map(|(name, image)| {
+        format!("container {name}: {image} is a tag, which can be moved after the approval; a digest cannot.")
+    }));
+    risks
+}
+
+fn grace_risk(template: &Value) -> Option<String> {
+    let grace = template.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
+    let longest = template
+        .pointer("/spec/containers")
+        .and_then(Value::as_array)?
+        .iter()
+        .filter_map(|container| container.pointer("/lifecycle/preStop/sleep/seconds").and_then(Value::as_i64))
+        .max()
+        .unwrap_or(0);
+    (grace <= longest).then(|| {
+        format!("the grace period of {grace}s is not longer than the preStop sleep of {longest}s: pods are killed while they drain.")
+    })
+}
+
+/// Returns whether a version is `MAJOR.MINOR.PATCH` with optional pre-release and build parts (semver.org 2.0.0).
+fn is_semantic(version: &str) -> bool {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    numbers.len() == 3
+        && numbers.iter().all(|number| {
+            !number.is_empty()
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+                && (*number == "0" || !number.starts_with('0'))
+        })
+}
+
+/// Lists what is still missing, and who can meet it.
+fn unmet(seen: &Observed) -> Vec<String> {
+    match seen.release.spec.mode {
+        Mode::Manual => vec![format!(
+            "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {}",
+            seen.release.name
+        )],
+        Mode::Automatic => vec![],
+    }
+}

@@ -1,0 +1,79 @@
+//! Retire: what does not serve any more is scaled to zero, its Services and the attempt's Jobs go; pure.
+
+use super::{
+    super::{
+        manifests::Kind,
+        observed::{Answer, Ask, Observed},
+    },
+    Action, Move, Plan, Situation, active_content, enter, idle, recorded,
+};
+use crate::api::{Reason, Record, Step, labels::Role};
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    let text = record.previous.as_ref().map_or_else(
+        || "Removing what the attempt needed.".to_owned(),
+        |previous| format!("{} drains and is scaled to zero.", previous.version),
+    );
+    let situation = Situation::Working(Reason::Retiring, text);
+    if !recorded(seen, &record) {
+        return Plan::stay(record, situation).into();
+    }
+    let Some(active) = record.active.clone() else { return enter(record, Step::Idle, seen.now, None) };
+    let superfluous: Vec<_> = seen
+        .deployments
+        .iter()
+        .filter(|deployment| deployment.ours && !deployment.deleting && deployment.revision != active.revision.digits())
+        .filter(|deployment| deployment.replicas > 0 || deployment.existing > 0)
+        .collect();
+    let mut removals = removals(seen, &record);
+    if superfluous.is_empty() && removals.is_empty() {
+        record.plan = None;
+        record.traffic.retain(|traffic| seen.service(&traffic.service).is_some());
+        return enter(record, Step::Idle, seen.now, None);
+    }
+    // Nothing is scaled down while any Service selects it: the Services are read live before.
+    let asks: Vec<Ask> = record.traffic.iter().map(|traffic| Ask::LiveService(traffic.service.clone())).collect();
+    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return Plan { asks, ..Plan::stay(record, situation) }.into();
+    }
+    let selected = |digits: &str| {
+        asks.iter().any(|ask| match seen.answer(ask) {
+            Some(Answer::Service(Some(service))) => {
+                service.selected() == Some(digits) && !goes(seen, &record, &service.name)
+            }
+            _ => false,
+        })
+    };
+    let scale = superfluous.iter().filter(|deployment| deployment.replicas > 0 && !selected(&deployment.revision)).map(
+        |deployment| Action::Scale { deployment: deployment.name.clone(), uid: deployment.uid.clone(), replicas: 0 },
+    );
+    removals.extend(scale);
+    let mut plan = Plan { actions: removals, ..Plan::stay(record, situation) };
+    idle::point_back(seen, &mut plan);
+    plan.into()
+}
+
+/// Returns whether a Service of the former revision has no place in the active one.
+fn goes(seen: &Observed, record: &Record, service: &str) -> bool {
+    active_content(seen, record).is_some_and(|content| !content.services().any(|(_, kept)| kept.name == service))
+}
+
+/// Lists preview Services, Services that the active revision no longer has, and Jobs.
+fn removals(seen: &Observed, record: &Record) -> Vec<Action> {
+    let services = seen
+        .services
+        .iter()
+        .filter(|service| service.ours && !service.deleting)
+        .filter(|service| match service.role {
+            Some(Role::Preview) => true,
+            Some(Role::Active) => goes(seen, record, &service.name),
+            _ => false,
+        })
+        .map(|service| Action::Delete { kind: Kind::Service, name: service.name.clone(), uid: service.uid.clone() });
+    let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting).map(|job| Action::Delete {
+        kind: Kind::Job,
+        name: job.name.clone(),
+        uid: job.uid.clone(),
+    });
+    services.chain(jobs).collect()
+}

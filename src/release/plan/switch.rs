@@ -1,0 +1,181 @@
+//! Switch: each Service is moved by one patch, then its endpoints must follow; pure.
+//!
+//! The step is recorded first, with what the Services pointed at; the next look reads the Services live and
+//! moves them. A partial switch is always completed or reversed.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    super::{
+        manifests,
+        observed::{Answer, Ask, Observed, ServiceSeen},
+    },
+    Action, Move, Plan, Situation, abort, active_content, candidate_content, deploy,
+    ending::{self, Why},
+    enter, health, later, overdue, recorded, still_wanted,
+};
+use crate::api::{Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    let revision = content.revision();
+    if !recorded(seen, &record) {
+        remember(seen, &content, &mut record);
+        let told = Situation::Working(Reason::Switching, "About to move the Services.".to_owned());
+        return Plan::stay(record, told).into();
+    }
+    if let Some(turned) = turn(seen, &record, &content) {
+        return turned;
+    }
+    note_moved(seen, &revision, &mut record);
+    let unmoved: Vec<String> = record
+        .traffic
+        .iter()
+        .filter(|traffic| traffic.revision.as_ref() != Some(&revision))
+        .map(|traffic| traffic.service.clone())
+        .collect();
+    if unmoved.is_empty() { follow(seen, record, &content) } else { move_services(seen, record, &content, &unmoved) }
+}
+
+/// Remembers what each Service points at now.
+fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
+    let active = record.active.as_ref().map(|active| active.revision.clone());
+    let former = std::mem::take(&mut record.traffic);
+    record.traffic = content
+        .services()
+        .map(|(workload, service)| TrafficRecord {
+            service: service.name.clone(),
+            revision: active.clone().filter(|_| former.iter().any(|traffic| traffic.service == service.name)),
+            pods: deploy::size(seen, record, workload),
+            switched_at: None,
+            settled_at: None,
+        })
+        .collect();
+    // Services that only the former revision has keep their place until `Retire` removes them.
+    let gone = former.into_iter().filter(|old| !content.services().any(|(_, service)| service.name == old.service));
+    record.traffic.extend(gone.collect::<Vec<_>>());
+}
+
+/// Returns where to go instead of forward.
+fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move> {
+    let moved = record.traffic.iter().any(|traffic| traffic.switched_at.is_some());
+    let outcome = if moved { Outcome::RolledBack } else { Outcome::Failed };
+    // With nothing to go back to, a first release that has begun to serve goes forward only.
+    let can_turn = record.active.is_some() || !moved;
+    let why = |reason, message| Why { reason, message, outcome };
+    let turn = |why| Some(ending::turn_back(record.clone(), seen.now, why));
+    if let Some(active) = &record.active
+        && moved
+        && let Some(worst) = health::of_traffic(seen, record, &content.revision(), &content.watch)
+        && record.traffic.iter().all(|traffic| traffic.settled_at.is_some() || traffic.switched_at.is_none())
+        && worst.readiness == health::Readiness::Critical
+        && active_content(seen, record).is_some_and(|blue| health::back_is_better(seen, blue, &content.revision()))
+    {
+        let message = format!("{} right after the switch; traffic goes back to {}.", worst.message, active.version);
+        return turn(why(Reason::ReadinessLost, message));
+    }
+    if let Some(turned) = abort::check(seen, record) {
+        return Some(turned);
+    }
+    if !moved && !still_wanted(seen, record) {
+        return turn(Why {
+            reason: Reason::Superseded,
+            message: "The spec changed before traffic moved.".to_owned(),
+            outcome: Outcome::Superseded,
+        });
+    }
+    if can_turn && overdue(seen, record) {
+        let message =
+            format!("The switch to {} was not complete within {}.", content.version, content.deadlines.switch);
+        return turn(why(Reason::SwitchTimedOut, message));
+    }
+    None
+}
+
+/// Notes which Services are seen to point at the candidate.
+fn note_moved(seen: &Observed, revision: &RevisionId, record: &mut Record) {
+    for traffic in &mut record.traffic {
+        if seen.service(&traffic.service).is_some_and(|service| service.selects(revision))
+            && traffic.switched_at.is_none()
+        {
+            traffic.revision = Some(revision.clone());
+            traffic.switched_at = Some(Time(seen.now));
+        }
+    }
+    record.traffic.retain(|traffic| seen.service(&traffic.service).is_some() || traffic.switched_at.is_none());
+}
+
+/// Moves what is not moved yet, when the candidate is still whole and the Services are as they were.
+fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved: &[String]) -> Move {
+    let told = |message: String| Situation::Working(Reason::Switching, message);
+    if let Some(missing) = deploy::missing(seen, content, &record) {
+        let text = format!("Waiting before the Services are moved: {missing}.");
+        return Plan::stay(record, told(text)).into();
+    }
+    let asks: Vec<Ask> = unmoved
+        .iter()
+        .filter(|name| content.services().any(|(_, service)| service.name == **name))
+        .map(|name| Ask::LiveService(name.clone()))
+        .collect();
+    if asks.is_empty() {
+        return follow(seen, record, content);
+    }
+    let text = format!("Moving {} to {}.", unmoved.join(", "), content.version);
+    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return Plan { asks, ..Plan::stay(record, told(text)) }.into();
+    }
+    let actions = asks
+        .iter()
+        .filter_map(|ask| match seen.answer(ask) {
+            Some(Answer::Service(Some(service))) if service.ours && !service.deleting => Some(service.as_ref()),
+            _ => None,
+        })
+        .filter_map(|service| forward(seen, &record, content, service))
+        .collect();
+    Plan { actions, ..Plan::stay(record, told(text)) }.into()
+}
+
+fn forward(seen: &Observed, record: &Record, content: &ReleaseSpec, live: &ServiceSeen) -> Option<Action> {
+    let (workload, service) = content.services().find(|(_, service)| service.name == live.name)?;
+    let revision = content.revision();
+    let before = active_content(seen, record)
+        .and_then(|blue| blue.services().find(|(_, former)| former.name == live.name).map(|(_, former)| former));
+    let target = manifests::Target {
+        workload: &workload.name,
+        digits: revision.digits(),
+        service: Some(service),
+        before,
+        fence: None,
+    };
+    Some(Action::Point { service: live.name.clone(), patch: manifests::service_patch(&seen.release, live, target) })
+}
+
+/// Waits until the endpoints have followed, and `settle` more.
+fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
+    let revision = content.revision();
+    let mut waiting = None;
+    for traffic in record.traffic.iter_mut().filter(|traffic| traffic.switched_at.is_some()) {
+        let ready = seen.ready_endpoints(&traffic.service, &revision);
+        let others = seen.other_endpoints(&traffic.service, &revision);
+        if ready >= traffic.pods && others == 0 {
+            traffic.settled_at.get_or_insert(Time(seen.now));
+        } else if traffic.settled_at.is_none() {
+            waiting = Some(format!(
+                "Service {} has {ready} of {} endpoints of {}",
+                traffic.service, traffic.pods, content.version
+            ));
+        }
+    }
+    if let Some(waiting) = waiting {
+        return Plan::stay(record, Situation::Working(Reason::Switching, format!("{waiting}."))).into();
+    }
+    let followed = record.traffic.iter().filter_map(|traffic| traffic.settled_at.as_ref()).map(|time| time.0).max();
+    let settled = later(followed.unwrap_or(seen.now), content.switch.settle);
+    if settled > seen.now {
+        let text = format!("The endpoints have followed; settling for {}.", content.switch.settle);
+        let mut plan = Plan::stay(record, Situation::Working(Reason::Switching, text));
+        plan.look_again_at(settled);
+        return plan.into();
+    }
+    enter(record, Step::Watch, seen.now, Some(content.watch.window))
+}

@@ -1,0 +1,85 @@
+//! SwitchBack: Services go back to the active revision, first of all and from the event; pure.
+//!
+//! The patches carry a new value of the fence annotation, also for Services that point back already: a forward
+//! patch of this attempt that is still under way holds an older resourceVersion and is refused from then on.
+
+use super::{
+    super::{
+        manifests::{self, Target},
+        observed::{Observed, ServiceSeen},
+    },
+    Action, Move, Plan, Situation, active_content, enter, later,
+};
+use crate::api::{Reason, Record, RevisionId, Step, labels};
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    let active = record.active.as_ref().map(|active| active.revision.clone());
+    let digits = active.as_ref().map_or(labels::NO_REVISION, RevisionId::digits).to_owned();
+    let fence = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt).to_string();
+    let services: Vec<&ServiceSeen> =
+        seen.services.iter().filter(|service| service.ours && service.role == Some(labels::Role::Active)).collect();
+    let actions: Vec<Action> = services
+        .iter()
+        .filter(|service| {
+            let target = target_of(seen, &record, &service.name, &digits);
+            service.selected() != Some(target.as_str()) || service.fence.as_deref() != Some(&fence)
+        })
+        .map(|service| point(seen, &record, service, (&digits, &fence)))
+        .collect();
+    let message = record.ending.as_ref().map(|ending| ending.message.clone()).unwrap_or_default();
+    let situation = Situation::Working(Reason::SwitchingBack, message);
+    if !actions.is_empty() {
+        return Plan { actions, act_first: true, ..Plan::stay(record, situation) }.into();
+    }
+    for traffic in &mut record.traffic {
+        traffic.revision.clone_from(&active);
+    }
+    let Some(active) = active else { return enter(record, Step::CleanUp, seen.now, None) };
+    let strangers =
+        |service: &&&ServiceSeen| seen.other_endpoints(&service.name, &active) > 0 && service.selects(&active);
+    if services.iter().any(|service| strangers(&service)) {
+        return Plan::stay(record, situation).into();
+    }
+    let settle = active_content(seen, &record).map(|content| content.switch.settle).unwrap_or_default();
+    let settled = later(record.step_since.as_ref().map_or(seen.now, |since| since.0), settle);
+    if settled > seen.now {
+        let mut plan = Plan::stay(record, situation);
+        plan.look_again_at(settled);
+        return plan.into();
+    }
+    enter(record, Step::CleanUp, seen.now, None)
+}
+
+/// Returns the digits a Service has to name: none where the active revision does not have that Service.
+fn target_of(seen: &Observed, record: &Record, service: &str, digits: &str) -> String {
+    let known = active_content(seen, record)
+        .is_none_or(|content| content.services().any(|(_, candidate)| candidate.name == service));
+    if known { digits.to_owned() } else { labels::NO_REVISION.to_owned() }
+}
+
+fn point(seen: &Observed, record: &Record, service: &ServiceSeen, (digits, fence): (&str, &str)) -> Action {
+    let find = |content: &std::sync::Arc<crate::api::ReleaseSpec>| {
+        content
+            .services()
+            .find(|(_, candidate)| candidate.name == service.name)
+            .map(|(workload, service)| (workload.name.clone(), service.clone()))
+    };
+    let after = active_content(seen, record).and_then(find);
+    let before = super::candidate_content(seen, record).and_then(find);
+    // The contents are not needed to go back: without them the selector's own word is enough.
+    let workload = after
+        .as_ref()
+        .or(before.as_ref())
+        .map(|(workload, _)| workload.clone())
+        .or_else(|| service.selector.get(labels::WORKLOAD).cloned())
+        .unwrap_or_default();
+    let digits = target_of(seen, record, &service.name, digits);
+    let target = Target {
+        workload: &workload,
+        digits: &digits,
+        service: after.as_ref().map(|(_, service)| service),
+        before: before.as_ref().map(|(_, service)| service),
+        fence: Some(fence),
+    };
+    Action::Point { service: service.name.clone(), patch: manifests::service_patch(&seen.release, service, target) }
+}

@@ -1,0 +1,217 @@
+//! Watch: the candidate serves; the former version stays at full size and takes traffic back from the event
+//! that shows trouble; pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    super::{manifests, observed::Observed},
+    Action, Move, Plan, Situation, abort, active_content, candidate_content,
+    ending::{self, Why},
+    enter,
+    health::{self, Readiness},
+    idle, later, overdue, recorded,
+    verify::{Verdict, verdict},
+};
+use crate::api::{
+    ActiveRevision, CheckPhase, HistoryEntry, Outcome, PreviousRevision, Reason, Record, ReleaseSpec, RevisionId, Step,
+};
+
+/// What the watch has found.
+enum Finding {
+    /// Nothing wrong.
+    Well,
+    /// Fewer ready than asked for, within what is tolerated.
+    Tolerated(String),
+    /// The window must not end by itself.
+    Hold(Reason, String),
+    /// Traffic has to go back.
+    Back(Reason, String),
+}
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    let revision = content.revision();
+    // Readiness first, before anything that could return: going back is never made to wait.
+    let readiness = readiness(seen, &mut record, &content);
+    if let Finding::Back(reason, message) = readiness {
+        return back(seen, record, &content, (reason, message));
+    }
+    let checks = checks(seen, &record, &content);
+    if let Finding::Back(reason, message) = checks {
+        return back(seen, record, &content, (reason, message));
+    }
+    if let Some(turned) = reverted(seen, &record).or_else(|| abort::check(seen, &record)) {
+        return turned;
+    }
+    let (situation, ends) = match (readiness, checks) {
+        (Finding::Hold(reason, message), _) | (_, Finding::Hold(reason, message)) => {
+            (Situation::OnHold(reason, message), false)
+        }
+        (Finding::Tolerated(message), _) => (Situation::Working(Reason::Watching, message), false),
+        (_, Finding::Tolerated(message)) => (Situation::Working(Reason::Watching, message), false),
+        _ => (Situation::Working(Reason::Watching, watching(seen, &record, &content)), true),
+    };
+    if ends && overdue(seen, &record) {
+        return proven(seen, record, &content, &revision);
+    }
+    let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
+    let mut plan = Plan::stay(record, situation);
+    if let Some(end) = tolerated.filter(|end| *end > seen.now) {
+        plan.look_again_at(end);
+    }
+    idle::point_back(seen, &mut plan);
+    if let Some(job) = check_job(seen, &plan.record, &content) {
+        plan.actions.push(job);
+    }
+    plan.into()
+}
+
+/// Judges readiness by what the endpoints and the pods say right now.
+fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Finding {
+    let revision = content.revision();
+    let Some(worst) = health::of_traffic(seen, record, &revision, &content.watch) else { return Finding::Well };
+    if worst.readiness == Readiness::Enough {
+        record.unready_since = None;
+        return Finding::Well;
+    }
+    let since = record.unready_since.get_or_insert(Time(seen.now)).0;
+    let patience_over = later(since, content.watch.tolerate) <= seen.now;
+    if worst.readiness == Readiness::Low && !patience_over {
+        return Finding::Tolerated(format!("{}; tolerated for {}.", worst.message, content.watch.tolerate));
+    }
+    let cause = health::cause(seen, &revision).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    match active_content(seen, record) {
+        None => Finding::Hold(
+            Reason::ActiveUnhealthy,
+            format!("{}{cause}. There is no earlier version to go back to; traffic stays.", worst.message),
+        ),
+        Some(blue) if health::back_is_better(seen, blue, &revision) => {
+            Finding::Back(Reason::ReadinessLost, format!("{}{cause}", worst.message))
+        }
+        Some(blue) => Finding::Hold(
+            Reason::BothUnhealthy,
+            format!(
+                "{}{cause}, and {} is no better: traffic stays and no automatic act follows.",
+                worst.message, blue.version
+            ),
+        ),
+    }
+}
+
+/// Reads the watch checks' Job; until it has ended nothing is wrong.
+fn checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
+    let asked = manifests::http_checks(content, CheckPhase::Watch).count();
+    let Some(candidate) = record.candidate.as_ref().filter(|_| asked > 0) else { return Finding::Well };
+    let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
+    let Some(job) = seen.job(&name) else { return Finding::Tolerated(format!("Job {name} is being started.")) };
+    match verdict(seen, job, Some(asked)) {
+        Verdict::Passed => Finding::Well,
+        // The window ends when its checks have ended, not before.
+        Verdict::Running if overdue(seen, record) => {
+            Finding::Tolerated(format!("Waiting for the last word of Job {name}."))
+        }
+        Verdict::Running => Finding::Well,
+        Verdict::CannotTell(message) => Finding::Hold(
+            Reason::WatchOnHold,
+            format!(
+                "{message} The window does not end. Next: kubectl delete job {name} -n {} to run it anew.",
+                seen.release.namespace
+            ),
+        ),
+        Verdict::Failed(message) => match active_content(seen, record) {
+            Some(blue) if health::back_is_possible(seen, blue) => Finding::Back(Reason::ChecksFailed, message),
+            Some(blue) => Finding::Hold(
+                Reason::BothUnhealthy,
+                format!("{message}, and {} has no ready pods: traffic stays.", blue.version),
+            ),
+            None => Finding::Back(Reason::ChecksFailed, message),
+        },
+    }
+}
+
+/// Takes traffic back, or, where there is no earlier version, ends the attempt where it is.
+fn back(seen: &Observed, record: Record, content: &ReleaseSpec, (reason, message): (Reason, String)) -> Move {
+    if record.active.is_none() {
+        let message = format!("{message}. There is no earlier version to go back to; it keeps serving.");
+        return close(seen, record, content, Why { reason, message, outcome: Outcome::Failed });
+    }
+    ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack })
+}
+
+/// Goes back because the spec names the former revision again.
+fn reverted(seen: &Observed, record: &Record) -> Option<Move> {
+    let active = record.active.as_ref().filter(|active| active.revision == seen.release.wanted)?;
+    let message = format!("The spec names {} again.", active.version);
+    Some(ending::turn_back(
+        record.clone(),
+        seen.now,
+        Why { reason: Reason::SpecReverted, message, outcome: Outcome::Superseded },
+    ))
+}
+
+/// Starts the watch checks' Job.
+fn check_job(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Action> {
+    let candidate = record.candidate.as_ref().filter(|_| recorded(seen, record))?;
+    manifests::http_checks(content, CheckPhase::Watch).next()?;
+    let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
+    if seen.job(&name).is_some() {
+        return None;
+    }
+    let owner = seen.attempt(candidate.attempt);
+    let job = manifests::agent_job(
+        (&seen.release, &seen.settings),
+        (content, CheckPhase::Watch),
+        (candidate.attempt, record.deadline()),
+        owner,
+    );
+    Some(Action::Create(Box::new(job)))
+}
+
+fn watching(seen: &Observed, record: &Record, content: &ReleaseSpec) -> String {
+    let until = record.deadline().map(|end| end.strftime("%H:%M:%S").to_string()).unwrap_or_default();
+    let back = record.active.as_ref().map_or_else(
+        || "There is no earlier version to go back to.".to_owned(),
+        |active| format!("{} stays at full size, ready to take traffic back.", active.version),
+    );
+    let next = if seen.release.wanted == content.revision() {
+        String::new()
+    } else {
+        format!(" {} waits until the window ends.", seen.release.spec.version)
+    };
+    format!("{} serves and is watched until {until} UTC. {back}{next}", content.version)
+}
+
+/// The window is over and nothing failed.
+fn proven(seen: &Observed, record: Record, content: &ReleaseSpec, _: &RevisionId) -> Move {
+    let message = format!("{} serves and passed its watch window.", content.version);
+    close(seen, record, content, Why { reason: Reason::Released, message, outcome: Outcome::Succeeded })
+}
+
+/// Makes the candidate the active revision.
+fn close(seen: &Observed, mut record: Record, content: &ReleaseSpec, why: Why) -> Move {
+    let Some(candidate) = record.candidate.take() else { return enter(record, Step::Idle, seen.now, None) };
+    record.previous = record.active.take().map(|active| PreviousRevision {
+        revision: active.revision,
+        version: active.version,
+        keep_until: Time(later(seen.now, content.rollback.keep_previous)),
+    });
+    record.active = Some(ActiveRevision {
+        revision: candidate.revision.clone(),
+        version: candidate.version.clone(),
+        attempt: candidate.attempt,
+        since: Time(seen.now),
+    });
+    record.history.push(HistoryEntry {
+        attempt: candidate.attempt,
+        revision: candidate.revision,
+        version: candidate.version,
+        outcome: why.outcome,
+        reason: why.reason.as_str().to_owned(),
+        message: why.message,
+        started_at: candidate.since,
+        ended_at: Time(seen.now),
+    });
+    record.outcome = Some(why.outcome);
+    record.unready_since = None;
+    enter(record, Step::Retire, seen.now, None)
+}

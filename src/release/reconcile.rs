@@ -1,0 +1,261 @@
+//! Reconciles one Release: look, plan, remember, act, look again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use kube::{
+    Client, Resource, ResourceExt,
+    core::{DeserializeGuard, ObjectMeta, error_boundary::InvalidObject},
+    runtime::controller,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{
+    act,
+    observe::{self, Cache},
+    observed::{Guard, Observed, Settings},
+    plan::{self, Plan},
+    status,
+};
+use crate::{
+    api::{Reason, Release, ReleaseStatus, Step},
+    clock::{self, Stopwatch},
+    error::Error,
+    kube_io::{
+        backoff::Backoff,
+        calls::{self, Place},
+        merge,
+        news::Announcer,
+    },
+    metrics::Metrics,
+};
+
+/// How many times one reconcile looks: each look may record a step and the next one act on it.
+const LOOKS: usize = 8;
+/// How many rounds of questions one look may take.
+const ROUNDS: usize = 4;
+
+/// What every reconcile needs.
+pub struct Context {
+    /// The client; its account can read no secret.
+    pub client: Client,
+    /// What the watches have shown.
+    pub cache: Cache,
+    /// Whether the caches have been filled once.
+    pub filled: watch::Receiver<bool>,
+    /// Whether the admission policies guard Decisions.
+    pub guard: watch::Receiver<Guard>,
+    /// What the operator was told at its start.
+    pub settings: Settings,
+    /// Errors in a row, per object.
+    pub backoff: Backoff,
+    /// Publishes events.
+    pub announcer: Announcer,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// Releases as our last status write left them, until the watch has shown them.
+    pub written: Mutex<HashMap<String, Release>>,
+}
+
+/// Brings one Release one or more steps further.
+///
+/// # Errors
+/// When the API server cannot be asked or refuses; what was done stays done.
+pub async fn reconcile(
+    object: Arc<DeserializeGuard<Release>>,
+    context: Arc<Context>,
+) -> Result<controller::Action, Error> {
+    // A cache that was never filled shows nothing, which is not the same as nothing being there.
+    if context.filled.clone().wait_for(|filled| *filled).await.is_err() {
+        return Ok(controller::Action::await_change());
+    }
+    let watch = Stopwatch::start();
+    let release = match &object.0 {
+        Ok(release) => context.freshest(release),
+        Err(invalid) => return unreadable(&context, invalid).await,
+    };
+    let key = release.uid().unwrap_or_default();
+    let result = advance(&context, release).await;
+    context.metrics.reconciled(result.is_ok(), watch.elapsed());
+    let action = result?;
+    context.backoff.succeeded(&key);
+    Ok(action)
+}
+
+/// Returns how long to wait after an error.
+#[must_use]
+pub fn error_policy(
+    object: Arc<DeserializeGuard<Release>>,
+    error: &Error,
+    context: Arc<Context>,
+) -> controller::Action {
+    let meta = object.meta();
+    let wait = context.backoff.failed(meta.uid.as_deref().unwrap_or_default(), error.class());
+    let name = meta.name.as_deref().unwrap_or_default();
+    tracing::warn!(namespace = meta.namespace.as_deref(), release = name, %error, wait_ms = wait.as_millis(), "will look again");
+    controller::Action::requeue(wait)
+}
+
+async fn advance(context: &Context, mut release: Release) -> Result<controller::Action, Error> {
+    let mut taken = None;
+    for _ in 0..LOOKS {
+        let (seen, plan) = look(context, &release, taken.clone()).await?;
+        let acted_first = if plan.act_first { Some(act_all(context, &seen, &plan).await) } else { None };
+        let written = remember(context, &release, (&seen, &plan)).await?;
+        let acted = match acted_first {
+            Some(acted) => acted,
+            None => act_all(context, &seen, &plan).await,
+        };
+        match acted {
+            Err(Error::NameTaken { object }) => taken = Some(object),
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        let Some(fresh) = written else {
+            if taken.is_some() {
+                continue;
+            }
+            return Ok(rest(context, &seen, &plan));
+        };
+        release = fresh;
+    }
+    // Whatever is left is taken up at once; giving others their turn in between.
+    Ok(controller::Action::requeue(Duration::ZERO))
+}
+
+/// Looks and plans, asking what the plan must know first.
+async fn look(context: &Context, release: &Release, taken: Option<String>) -> Result<(Observed, Plan), Error> {
+    let guard = context.guard.borrow().clone();
+    let mut seen =
+        observe::observe(&context.client, &context.cache, release, (guard, &context.settings, taken)).await?;
+    for _ in 0..ROUNDS {
+        let plan = plan::plan(&seen);
+        let open: Vec<_> = plan.asks.iter().filter(|ask| seen.answer(ask).is_none()).cloned().collect();
+        if open.is_empty() {
+            return Ok((seen, plan));
+        }
+        let namespace = seen.release.namespace.clone();
+        let answers = join_all(open.iter().map(|ask| observe::answer(&context.client, &namespace, ask))).await;
+        for (ask, answer) in open.into_iter().zip(answers) {
+            seen.answers.push((ask, answer?));
+        }
+    }
+    let plan = Plan { actions: vec![], ..plan::plan(&seen) };
+    Ok((seen, plan))
+}
+
+/// Does what was planned, in its order; the first error ends it.
+async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), Error> {
+    for action in &plan.actions {
+        tracing::debug!(namespace = seen.release.namespace, release = seen.release.name, ?action, "acting");
+        act::act(&context.client, &seen.release, action).await?;
+    }
+    Ok(())
+}
+
+/// Writes the status when it differs; returns the Release as written.
+async fn remember(
+    context: &Context,
+    release: &Release,
+    (seen, plan): (&Observed, &Plan),
+) -> Result<Option<Release>, Error> {
+    if !seen.release.finalizer {
+        return Ok(None);
+    }
+    let before = release.status.clone().unwrap_or_default();
+    let after = status::status(seen, plan);
+    let Some(patch) = patch(&before, &after) else { return Ok(None) };
+    // The resourceVersion makes the API server refuse what was decided on an outdated Release.
+    let patch = json!({ "metadata": { "resourceVersion": release.resource_version() }, "status": patch });
+    let place = Place::new::<Release>(&seen.release.namespace, &seen.release.name);
+    let written: Release = calls::merge(&context.client, &place, &patch, true).await?;
+    context.keep_written(&written);
+    log_step(seen, &after);
+    let about = release.object_ref(&());
+    for news in status::news(seen, plan) {
+        context.announcer.tell(&about, news.warning, (&news.reason, &news.action, &news.note)).await;
+    }
+    Ok(Some(written))
+}
+
+fn patch(before: &ReleaseStatus, after: &ReleaseStatus) -> Option<Value> {
+    let before = serde_json::to_value(before).unwrap_or_default();
+    let after = serde_json::to_value(after).unwrap_or_default();
+    merge::diff(&before, &after)
+}
+
+fn log_step(seen: &Observed, after: &ReleaseStatus) {
+    let (from, to) = (seen.record().step, after.record.step);
+    if from != to {
+        let (namespace, release) = (&seen.release.namespace, &seen.release.name);
+        let version = &seen.release.spec.version;
+        tracing::info!(namespace, release, version, from = from.as_str(), to = to.as_str(), "step");
+    }
+}
+
+/// Says when to look again by itself.
+fn rest(context: &Context, seen: &Observed, plan: &Plan) -> controller::Action {
+    if plan.record.step == Step::Idle {
+        observe::forget_contents(&context.cache, seen);
+    }
+    match plan.recheck {
+        Some(at) => {
+            let wait = at.duration_since(clock::now());
+            controller::Action::requeue(wait.try_into().unwrap_or(Duration::ZERO))
+        }
+        None => controller::Action::await_change(),
+    }
+}
+
+/// Says on the object itself that it cannot be read; the others go on.
+async fn unreadable(context: &Context, invalid: &InvalidObject) -> Result<controller::Action, Error> {
+    let ObjectMeta { namespace, name, generation, creation_timestamp, .. } = &invalid.metadata;
+    let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
+    let message = format!(
+        "The stored object does not fit this version's schema: {}. Nothing is done with it. Next: kubectl edit release {name} -n {namespace}",
+        invalid.error
+    );
+    // Repeating it changes nothing: the time is the object's own.
+    let condition = |type_: &str, status: &str| {
+        json!({
+            "type": type_, "status": status, "reason": Reason::InvalidStoredObject.as_str(), "message": message,
+            "lastTransitionTime": creation_timestamp, "observedGeneration": generation,
+        })
+    };
+    let patch = json!({ "status": { "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
+    let place = Place::new::<Release>(&namespace, &name);
+    calls::merge::<DeserializeGuard<Release>>(&context.client, &place, &patch, true).await?;
+    Ok(controller::Action::await_change())
+}
+
+impl Context {
+    /// Returns the newer of what the watch has shown and what our last write left.
+    fn freshest(&self, shown: &Release) -> Release {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = shown.uid().unwrap_or_default();
+        match written.get(&uid) {
+            Some(ours) if version(ours) > version(shown) => ours.clone(),
+            _ => {
+                written.remove(&uid);
+                shown.clone()
+            }
+        }
+    }
+
+    fn keep_written(&self, release: &Release) {
+        let mut release = release.clone();
+        release.metadata.managed_fields = None;
+        let uid = release.uid().unwrap_or_default();
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, release);
+    }
+}
+
+/// Returns the resourceVersion as a number: within one object, newer ones are larger (KEP-5504).
+fn version(release: &Release) -> u64 {
+    release.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,280 @@
+//! Status, conditions and events of a Release; pure.
+//!
+//! In: what was seen and the plan. Out: what people and tools read. What was observed is told, never what is
+//! intended.
+
+use super::{
+    observed::Observed,
+    plan::{Plan, Situation},
+};
+use crate::api::{Condition, ConditionType, Mode, Outcome, Reason, ReleaseStatus, RevisionId, Step, set_condition};
+
+/// Longest note of an event, in bytes; the API server refuses longer ones.
+const NOTE_BYTES: usize = 1024;
+
+/// Something to tell once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// One word for machines.
+    pub reason: String,
+    /// What was under way.
+    pub action: String,
+    /// What happened, in words.
+    pub note: String,
+}
+
+/// Returns the status that goes with a plan.
+#[must_use]
+pub fn status(seen: &Observed, plan: &Plan) -> ReleaseStatus {
+    let mut conditions = seen.release.status.conditions.clone();
+    let said = Said { seen, plan };
+    for (type_, status, reason, message) in said.conditions() {
+        set_condition(&mut conditions, (type_, status, reason), &message, (seen.release.generation, seen.now));
+    }
+    // Abnormal-true conditions are there while they hold: kstatus reads their absence as well.
+    let holds = said.abnormal();
+    conditions.retain(|condition| !is_abnormal(condition) || holds.contains(&condition.type_.as_str()));
+    let mut record = plan.record.clone();
+    let limit = usize::from(seen.release.spec.history_limit);
+    if record.history.len() > limit {
+        record.history.drain(..record.history.len() - limit);
+    }
+    ReleaseStatus { observed_generation: seen.release.generation, conditions, record }
+}
+
+fn is_abnormal(condition: &Condition) -> bool {
+    [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::TrafficContested]
+        .iter()
+        .any(|type_| type_.as_str() == condition.type_)
+}
+
+type Row = (ConditionType, Option<bool>, Reason, String);
+
+struct Said<'a> {
+    seen: &'a Observed,
+    plan: &'a Plan,
+}
+
+impl Said<'_> {
+    fn conditions(&self) -> Vec<Row> {
+        let mut rows = self.kstatus();
+        rows.push(self.serving());
+        rows.extend(self.finished());
+        rows.extend(self.progress());
+        if let Some(contested) = &self.plan.contested {
+            rows.push((ConditionType::TrafficContested, Some(true), Reason::TrafficContested, contested.clone()));
+        }
+        rows
+    }
+
+    fn abnormal(&self) -> Vec<&'static str> {
+        let mut holds: Vec<&'static str> = match &self.plan.situation {
+            Situation::Working(..) | Situation::WaitingForApproval(..) | Situation::OnHold(..) => {
+                vec![ConditionType::Reconciling.as_str()]
+            }
+            Situation::Failed(..) => vec![ConditionType::Stalled.as_str()],
+            Situation::Served | Situation::ActiveUnhealthy(_) => vec![],
+        };
+        holds.extend(self.plan.contested.as_ref().map(|_| ConditionType::TrafficContested.as_str()));
+        holds
+    }
+
+    /// The rows of the table in the reference: one situation, one set of conditions.
+    fn kstatus(&self) -> Vec<Row> {
+        use ConditionType::{Ready, Reconciling, Stalled};
+        let row = |type_, status, reason, message: &str| (type_, status, reason, message.to_owned());
+        match &self.plan.situation {
+            Situation::Working(reason, message)
+            | Situation::WaitingForApproval(reason, message)
+            | Situation::OnHold(reason, message) => {
+                vec![row(Reconciling, Some(true), *reason, message), row(Ready, None, *reason, message)]
+            }
+            Situation::Served => vec![row(Ready, Some(true), Reason::Released, &self.served())],
+            Situation::ActiveUnhealthy(message) => vec![row(Ready, Some(false), Reason::ActiveUnhealthy, message)],
+            Situation::Failed(reason, message) => {
+                let message = self.failed(message);
+                vec![row(Stalled, Some(true), *reason, &message), row(Ready, Some(false), *reason, &message)]
+            }
+        }
+    }
+
+    fn served(&self) -> String {
+        self.plan.record.active.as_ref().map_or_else(String::new, |active| format!("{} serves.", active.version))
+    }
+
+    /// What happened, who serves, what does not follow by itself, the next command.
+    fn failed(&self, cause: &str) -> String {
+        let record = &self.plan.record;
+        let name = &self.seen.release.name;
+        let version = &self.seen.release.spec.version;
+        let cause = cause.trim_end_matches('.');
+        let Some(failure) = &record.failure else { return format!("{cause}.") };
+        let serves = record.active.as_ref().map_or_else(
+            || "Nothing of this Release serves users yet.".to_owned(),
+            |active| format!("{} serves users.", active.version),
+        );
+        let ended = match (failure.outcome, &record.active) {
+            (Outcome::RolledBack, Some(active)) => {
+                let at = failure.at.0.strftime("%H:%M:%S");
+                format!("Rolled back to {} at {at} UTC ({cause}).", active.version)
+            }
+            _ => format!("{cause}."),
+        };
+        format!(
+            "{ended} {serves} The spec still says {version}: it is not tried again by itself. \
+             Push a fix or revert the spec. Next: kubectl switchback get {name}"
+        )
+    }
+
+    /// Tells who serves users, by what the Services' endpoints show.
+    fn serving(&self) -> Row {
+        let record = &self.plan.record;
+        let mut revisions: Vec<(&str, i32)> = record
+            .traffic
+            .iter()
+            .filter_map(|traffic| {
+                let revision = traffic.revision.as_ref()?;
+                Some((self.version_of(revision), self.seen.ready_endpoints(&traffic.service, revision)))
+            })
+            .collect();
+        revisions.sort_unstable();
+        let served = !revisions.is_empty() && revisions.iter().all(|(_, ready)| *ready > 0);
+        let mut versions: Vec<&str> = revisions.iter().map(|(version, _)| *version).collect();
+        versions.dedup();
+        if served {
+            (ConditionType::Serving, Some(true), Reason::Released, format!("{} serves users.", versions.join(" and ")))
+        } else if versions.is_empty() {
+            let message = "Nothing of this Release serves users yet.".to_owned();
+            (ConditionType::Serving, Some(false), Reason::NothingServes, message)
+        } else {
+            let message = format!("No pod of {} behind at least one Service is ready.", versions.join(" and "));
+            (ConditionType::Serving, Some(false), Reason::ActiveUnhealthy, message)
+        }
+    }
+
+    fn version_of(&self, revision: &RevisionId) -> &str {
+        let record = &self.plan.record;
+        let candidate = record.candidate.as_ref().map(|candidate| (&candidate.revision, &candidate.version));
+        let active = record.active.as_ref().map(|active| (&active.revision, &active.version));
+        [candidate, active]
+            .into_iter()
+            .flatten()
+            .find(|(known, _)| *known == revision)
+            .map_or("an earlier version", |(_, version)| version.as_str())
+    }
+
+    fn finished(&self) -> Option<Row> {
+        let record = &self.plan.record;
+        let under_way = record.candidate.as_ref();
+        match (under_way, record.history.last()) {
+            (Some(candidate), _) => {
+                let message = format!("The attempt to release {} is under way.", candidate.version);
+                Some((ConditionType::Finished, Some(false), reason_of(record.step), message))
+            }
+            (None, Some(last)) => {
+                let reason = Reason::of_outcome(last.outcome, &last.reason);
+                Some((ConditionType::Finished, Some(true), reason, last.message.clone()))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// How far the attempt is: each of these is true from the step on that follows what it speaks of.
+    fn progress(&self) -> Vec<Row> {
+        let record = &self.plan.record;
+        if record.candidate.is_none() || record.step > Step::Watch {
+            return vec![];
+        }
+        let by = match (self.seen.release.spec.mode, record.decisions.last()) {
+            (Mode::Manual, Some(decision)) => format!("Approved by {}.", decision.actor),
+            _ => "Approved by its mode, Automatic.".to_owned(),
+        };
+        let rows = [
+            (ConditionType::Approved, Step::Preflight, by),
+            (ConditionType::CandidateReady, Step::Verify, "All pods of the candidate are ready.".to_owned()),
+            (ConditionType::Verified, Step::Switch, "All verify checks passed.".to_owned()),
+            (ConditionType::Switched, Step::Watch, "Traffic is on the candidate.".to_owned()),
+        ];
+        rows.into_iter()
+            .map(|(type_, from, message)| {
+                let holds = record.step >= from;
+                (type_, Some(holds), reason_of(record.step), if holds { message } else { "Not yet.".to_owned() })
+            })
+            .collect()
+    }
+}
+
+/// Returns what is said of a step.
+const fn reason_of(step: Step) -> Reason {
+    match step {
+        Step::Idle => Reason::Released,
+        Step::Inspect => Reason::Inspecting,
+        Step::Approve => Reason::WaitingForApproval,
+        Step::Preflight => Reason::Preflight,
+        Step::Deploy => Reason::Deploying,
+        Step::Verify => Reason::Verifying,
+        Step::Switch => Reason::Switching,
+        Step::Watch => Reason::Watching,
+        Step::Retire => Reason::Retiring,
+        Step::SwitchBack => Reason::SwitchingBack,
+        Step::CleanUp => Reason::CleaningUp,
+    }
+}
+
+/// Returns what is worth an event: each step entered, and one warning per cause.
+#[must_use]
+pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
+    let (before, after) = (seen.record(), &plan.record);
+    let mut news = Vec::new();
+    let mut tell = |warning, reason: Reason, step: Step, note: &str| {
+        news.push(News {
+            warning,
+            reason: reason.as_str().to_owned(),
+            action: step.as_str().to_owned(),
+            note: clamp(note),
+        });
+    };
+    let turned = after.ending.as_ref().filter(|_| before.ending.is_none());
+    if let Some(ending) = turned {
+        tell(true, Reason::parse(&ending.reason), ending.from, &ending.message);
+    }
+    if let Some(last) = after.history.last().filter(|last| before.history.last() != Some(*last)) {
+        let told = before.ending.is_some() || turned.is_some();
+        if last.outcome == Outcome::Succeeded || !told {
+            tell(
+                last.outcome != Outcome::Succeeded,
+                Reason::of_outcome(last.outcome, &last.reason),
+                after.step,
+                &last.message,
+            );
+        }
+    }
+    if before.step != after.step && after.step != Step::Idle {
+        tell(false, reason_of(after.step), after.step, entered(&plan.situation));
+    }
+    if let Situation::OnHold(reason, message) = &plan.situation {
+        let known = seen.release.status.conditions.iter().any(|condition| condition.reason == reason.as_str());
+        if !known {
+            tell(true, *reason, after.step, message);
+        }
+    }
+    news
+}
+
+fn entered(situation: &Situation) -> &str {
+    match situation {
+        Situation::Working(_, message)
+        | Situation::WaitingForApproval(_, message)
+        | Situation::OnHold(_, message)
+        | Situation::Failed(_, message)
+        | Situation::ActiveUnhealthy(message) => message,
+        Situation::Served => "Served.",
+    }
+}
+
+fn clamp(note: &str) -> String {
+    let end = (0..=NOTE_BYTES.min(note.len())).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+    note.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,370 @@
+//! What watches read of each kind: slim types, reduced to what decisions need.
+//!
+//! In: objects as the API server sends them. Out: the `…Seen` types. A typed Pod costs 59 KiB in a store, what
+//! is kept of it here less than one.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt, core::PartialObjectMeta};
+use serde::Deserialize;
+
+use super::{
+    manifests::{AGENT_CONTAINER, ATTEMPT},
+    observed::{
+        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PodSeen, ServiceSeen, SliceSeen,
+    },
+};
+use crate::{
+    api::{
+        Decision,
+        labels::{FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
+    },
+    kube_io::{calls::is_controlled_by, index::Owner},
+};
+
+/// A Deployment, without its template.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "apps::Deployment")]
+pub struct Deployment {
+    metadata: ObjectMeta,
+    spec: DeploymentSpec,
+    #[serde(default)]
+    status: DeploymentStatus,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct DeploymentSpec {
+    #[serde(default)]
+    replicas: i32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DeploymentStatus {
+    observed_generation: i64,
+    replicas: i32,
+    available_replicas: i32,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// A Service, without its ports.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "core::Service")]
+pub struct Service {
+    metadata: ObjectMeta,
+    spec: ServiceSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ServiceSpec {
+    #[serde(default)]
+    selector: BTreeMap<String, String>,
+}
+
+/// An EndpointSlice, without addresses and ports.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "discovery::EndpointSlice")]
+pub struct EndpointSlice {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    endpoints: Option<Vec<Endpoint>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    #[serde(default)]
+    conditions: EndpointConditions,
+    #[serde(default)]
+    target_ref: Option<TargetRef>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct EndpointConditions {
+    ready: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct TargetRef {
+    #[serde(default)]
+    name: String,
+}
+
+/// A pod, without its spec.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "core::Pod")]
+pub struct Pod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    conditions: Vec<Condition>,
+    init_container_statuses: Vec<ContainerStatus>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatus {
+    name: String,
+    restart_count: i32,
+    state: ContainerState,
+    last_state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: String,
+    message: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    exit_code: i32,
+    reason: String,
+    message: String,
+}
+
+/// A Job, without its template.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "batch::Job")]
+pub struct Job {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: JobStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct JobStatus {
+    conditions: Vec<Condition>,
+}
+
+/// A `ControllerRevision`, without its content.
+pub type ControllerRevision = PartialObjectMeta<apps::ControllerRevision>;
+
+/// What an index keeps of an object: whose it is, its name, what was seen.
+pub type Entry<S> = Option<(Owner, String, S)>;
+
+fn entry<S>(object: &impl ResourceExt, seen: S) -> Entry<S> {
+    let uid = object.labels().get(RELEASE_UID)?.clone();
+    Some(((object.namespace()?, uid), object.name_any(), seen))
+}
+
+fn label(object: &impl ResourceExt, key: &str) -> String {
+    object.labels().get(key).cloned().unwrap_or_default()
+}
+
+/// Returns whether the Release that the labels name also controls the object: labels alone prove nothing.
+fn ours(object: &impl ResourceExt) -> bool {
+    object.labels().get(RELEASE_UID).is_some_and(|uid| is_controlled_by(object, uid))
+}
+
+/// Reads a Deployment.
+#[must_use]
+pub fn deployment(object: &Deployment) -> Entry<DeploymentSeen> {
+    let status = &object.status;
+    let problem = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
+        .map(|condition| format!("{}: {}", condition.reason, condition.message));
+    entry(
+        object,
+        DeploymentSeen {
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            ours: ours(object),
+            revision: label(object, REVISION),
+            workload: label(object, WORKLOAD),
+            replicas: object.spec.replicas,
+            existing: status.replicas,
+            available: status.available_replicas,
+            observed: object.metadata.generation.is_some_and(|generation| status.observed_generation >= generation),
+            problem,
+            deleting: object.metadata.deletion_timestamp.is_some(),
+        },
+    )
+}
+
+/// Reads a Service.
+#[must_use]
+pub fn service(object: &Service) -> Entry<ServiceSeen> {
+    entry(object, service_seen(object))
+}
+
+/// Reads a Service, wherever it belongs.
+#[must_use]
+pub fn service_seen(object: &Service) -> ServiceSeen {
+    ServiceSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+        ours: ours(object),
+        role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
+        selector: object.spec.selector.clone(),
+        fence: object.annotations().get(FENCE).cloned(),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+/// Reads an EndpointSlice; the endpoints controller copies the labels of the Service onto it.
+#[must_use]
+pub fn slice(object: &EndpointSlice) -> Entry<SliceSeen> {
+    let service = label(object, "kubernetes.io/service-name");
+    let endpoints = object
+        .endpoints
+        .iter()
+        .flatten()
+        .map(|endpoint| EndpointSeen {
+            pod: endpoint.target_ref.as_ref().map(|target| target.name.clone()).unwrap_or_default(),
+            // The API says: absent means ready.
+            ready: endpoint.conditions.ready.unwrap_or(true),
+        })
+        .collect();
+    entry(object, SliceSeen { service, endpoints })
+}
+
+/// Reads a pod.
+#[must_use]
+pub fn pod(object: &Pod) -> Entry<PodSeen> {
+    let status = &object.status;
+    let ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
+    let message = status
+        .container_statuses
+        .iter()
+        .filter(|container| container.name == AGENT_CONTAINER)
+        .filter_map(|container| container.state.terminated.as_ref())
+        .map(|terminated| terminated.message.clone())
+        .find(|message| !message.is_empty());
+    let unschedulable = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+        .map(|condition| format!("{}: {}", condition.reason, condition.message));
+    entry(
+        object,
+        PodSeen {
+            name: object.name_any(),
+            revision: label(object, REVISION),
+            workload: label(object, WORKLOAD),
+            job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
+            ready,
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            problem: unschedulable.or_else(|| containers().find_map(problem)),
+            message,
+            created: object.creation_timestamp().map(|time| time.0),
+        },
+    )
+}
+
+/// Says why a container does not run; `None` while it starts or runs.
+fn problem(container: &ContainerStatus) -> Option<String> {
+    let name = &container.name;
+    let ended = |terminated: &Terminated| {
+        let message = if terminated.message.is_empty() || name == AGENT_CONTAINER {
+            String::new()
+        } else {
+            format!(": {}", terminated.message)
+        };
+        format!("container {name} ended with exit code {} ({}){message}", terminated.exit_code, terminated.reason)
+    };
+    if let Some(waiting) = &container.state.waiting
+        && !matches!(waiting.reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
+    {
+        let before =
+            container.last_state.terminated.as_ref().map(|last| format!("; {}", ended(last))).unwrap_or_default();
+        return Some(format!("container {name} is in {}: {}{before}", waiting.reason, waiting.message));
+    }
+    let failed = container.state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0);
+    failed.map(ended).or_else(|| {
+        let restarted = container.last_state.terminated.as_ref().filter(|_| container.restart_count > 0)?;
+        Some(ended(restarted))
+    })
+}
+
+/// Reads a Job, by its conditions alone: its counters go up and down.
+#[must_use]
+pub fn job(object: &Job) -> Entry<JobSeen> {
+    let is = |type_: &str| {
+        object.status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    let state = match (is("Complete"), is("Failed")) {
+        (Some(_), _) => JobState::Complete,
+        (None, Some(failed)) => JobState::Failed { reason: failed.reason.clone(), message: failed.message.clone() },
+        (None, None) => JobState::Running,
+    };
+    entry(
+        object,
+        JobSeen {
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            ours: ours(object),
+            revision: label(object, REVISION),
+            state,
+            deleting: object.metadata.deletion_timestamp.is_some(),
+        },
+    )
+}
+
+/// Reads a `ControllerRevision`.
+#[must_use]
+pub fn attempt(object: &ControllerRevision) -> Entry<AttemptSeen> {
+    entry(
+        object,
+        AttemptSeen {
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
+            number: object.annotations().get(ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(0),
+            revision: label(object, REVISION),
+        },
+    )
+}
+
+/// Reads a Decision; it is kept under the name of its Release, so that one about an earlier object of the same
+/// name can be told so.
+#[must_use]
+pub fn decision(object: &kube::core::DeserializeGuard<Decision>) -> Entry<DecisionSeen> {
+    let object = object.0.as_ref().ok()?;
+    let spec = &object.spec;
+    let seen = DecisionSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        target_uid: spec.target.uid.clone(),
+        kind: Some(spec.decision.clone()),
+        actor: spec.actor.clone(),
+        created: object.creation_timestamp()?.0,
+        settled: object.status.as_ref().is_some_and(|status| !status.state.is_empty()),
+    };
+    Some(((object.namespace()?, spec.target.name.clone()), object.name_any(), seen))
+}

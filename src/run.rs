@@ -1,0 +1,266 @@
+//! Wiring: client, watches, caches, the controller, shutdown.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures::{StreamExt, channel::mpsc};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, WatchStreamExt, controller,
+        reflector::{self, ObjectRef},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::{
+    api::{Release, labels},
+    config::Config,
+    error::Error,
+    kube_io::{
+        backoff::Backoff,
+        index::{Index, Owner},
+        news::Announcer,
+    },
+    metrics::Metrics,
+    release::{
+        self, Context,
+        observe::Cache,
+        observed::{Guard, Settings},
+        watched::{self, Entry},
+    },
+};
+
+type Guarded = DeserializeGuard<Release>;
+
+/// How many Releases are worked on at once: kube's default is without limit, and a restart with many of them
+/// would exhaust connections.
+const CONCURRENCY: u16 = 8;
+/// How many wake-ups may wait for a controller; more than this are dropped into one of the same object anyway.
+const WAKE_UPS: usize = 16 * 1024;
+/// Size of the pages in which lists are read.
+const PAGE: u32 = 50;
+
+/// Runs the controller until it is told to stop.
+///
+/// # Errors
+/// When the configuration does not allow to start.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let client = client().await?;
+    let (filled, is_filled) = watch::channel(false);
+    let (_guard, guard) = watch::channel(Guard::Since(jiff::Timestamp::MIN));
+    let context = Arc::new(Context {
+        client: client.clone(),
+        cache: Cache::default(),
+        filled: is_filled,
+        guard,
+        settings: Settings { agent_image: config.agent_image.clone() },
+        backoff: Backoff::default(),
+        announcer: Announcer::new(client.clone()),
+        metrics: Metrics::default(),
+        written: Mutex::new(HashMap::new()),
+    });
+    let scopes: Vec<Option<String>> =
+        if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
+    let lists = Lists { open: AtomicUsize::new(scopes.len() * KINDS), filled };
+    let lanes: Vec<_> = scopes
+        .into_iter()
+        .enumerate()
+        .map(|(number, scope)| Lane { number, scope, context: Arc::clone(&context), names: Names::default() })
+        .collect();
+    let server = crate::http::serve(config.listen, Arc::clone(&context));
+    let controllers = futures::future::join_all(lanes.iter().map(|lane| lane.run(&lists)));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?config.namespaces, "started");
+    tokio::select! {
+        _ = controllers => Ok(()),
+        served = server => served,
+    }
+}
+
+/// Makes a client whose calls are tried once: each of ours has its own deadline and its own way to repeat.
+async fn client() -> Result<Client, Error> {
+    let config_error = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
+    let mut config = kube::Config::infer().await.map_err(|error| config_error(&error))?;
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| config_error(&error))
+}
+
+/// How many lists must be read before a cache is whole: one per kind.
+const KINDS: usize = 7;
+
+/// Counts the lists that were not read yet.
+struct Lists {
+    open: AtomicUsize,
+    filled: watch::Sender<bool>,
+}
+
+impl Lists {
+    fn read_one(&self) {
+        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            tracing::info!("every watch has listed");
+            self.filled.send_replace(true);
+        }
+    }
+}
+
+/// Names of Releases by their UID: children know the UID only.
+#[derive(Debug, Default, Clone)]
+struct Names(Arc<Mutex<HashMap<Owner, String>>>);
+
+impl Names {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, event: &Event<Guarded>) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                self.lock().insert(owner(object), object.name_any());
+            }
+            Event::Delete(object) => {
+                self.lock().remove(&owner(object));
+            }
+            Event::Init | Event::InitDone => {}
+        }
+    }
+}
+
+fn owner(object: &Guarded) -> Owner {
+    (object.namespace().unwrap_or_default(), object.uid().unwrap_or_default())
+}
+
+/// The watches and the controller of one namespace, or of all.
+struct Lane {
+    number: usize,
+    scope: Option<String>,
+    context: Arc<Context>,
+    names: Names,
+}
+
+impl Lane {
+    async fn run(&self, lists: &Lists) {
+        let (wake, woken) = mpsc::channel(WAKE_UPS);
+        let cache = &self.context.cache;
+        let by_uid = self.names.clone();
+        let uid = move |owner: Owner| {
+            let name = by_uid.lock().get(&owner).cloned()?;
+            Some(ObjectRef::new(&name).within(&owner.0))
+        };
+        let name = |owner: Owner| Some(ObjectRef::new(&owner.1).within(&owner.0));
+        let follow = Follow { lane: self, lists, wake };
+        let watches = async {
+            tokio::join!(
+                follow.kind::<watched::ControllerRevision, _>(&cache.attempts, watched::attempt, &uid),
+                follow.kind::<watched::Deployment, _>(&cache.deployments, watched::deployment, &uid),
+                follow.kind::<watched::Service, _>(&cache.services, watched::service, &uid),
+                follow.kind::<watched::EndpointSlice, _>(&cache.slices, watched::slice, &uid),
+                follow.kind::<watched::Pod, _>(&cache.pods, watched::pod, &uid),
+                follow.kind::<watched::Job, _>(&cache.jobs, watched::job, &uid),
+                follow.kind::<DeserializeGuard<crate::api::Decision>, _>(&cache.decisions, watched::decision, &name),
+            );
+        };
+        tokio::select! {
+            () = self.control(woken) => {},
+            () = watches => {},
+        }
+    }
+
+    async fn control(&self, woken: mpsc::Receiver<ObjectRef<Guarded>>) {
+        let (reader, writer) = reflector::store();
+        let names = self.names.clone();
+        let releases = watcher::watcher(self.api::<Guarded>(), watcher::Config::default().page_size(PAGE))
+            .default_backoff()
+            .modify(|object| object.managed_fields_mut().clear())
+            .inspect(move |event| {
+                if let Ok(event) = event {
+                    names.note(event);
+                }
+            })
+            .reflect(writer)
+            .touched_objects();
+        Controller::for_stream(releases, reader)
+            .reconcile_on(woken)
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .shutdown_on_signal()
+            .run(release::reconcile, release::error_policy, Arc::clone(&self.context))
+            .for_each(|result| async move {
+                // Errors of reconciles are logged where they are waited out; what is left are those of the queue.
+                if let Err(controller::Error::QueueError(error)) = result {
+                    tracing::warn!(%error, "a watch of Releases failed and is tried again");
+                }
+            })
+            .await;
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let client = self.context.client.clone();
+        match &self.scope {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+}
+
+/// Follows kinds that belong to Releases.
+struct Follow<'a> {
+    lane: &'a Lane,
+    lists: &'a Lists,
+    wake: mpsc::Sender<ObjectRef<Guarded>>,
+}
+
+impl Follow<'_> {
+    /// Follows one kind for ever: takes each event in and wakes the Releases it belongs to.
+    async fn kind<K, S>(
+        &self,
+        index: &Index<S>,
+        read: fn(&K) -> Entry<S>,
+        release: &(dyn Fn(Owner) -> Option<ObjectRef<Guarded>> + Sync),
+    ) where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + 'static,
+        S: Clone,
+    {
+        let kind = K::kind(&());
+        let config = watcher::Config::default().page_size(PAGE);
+        // People write Decisions; everything else is ours and says so.
+        let config = if kind == "Decision" { config } else { config.labels(labels::RELEASE_UID) };
+        let mut events = watcher::watcher(self.lane.api::<K>(), config).default_backoff().boxed();
+        let mut listed = false;
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                    continue;
+                }
+            };
+            for owner in index.take(self.lane.number, &event, read) {
+                if let Some(release) = release(owner) {
+                    // A full channel holds a wake-up of this Release already, or the next event brings one.
+                    let _ = self.wake.clone().try_send(release);
+                }
+            }
+            if matches!(event, Event::InitDone) && !listed {
+                listed = true;
+                self.lists.read_one();
+            }
+        }
+    }
+}
