@@ -43,28 +43,18 @@ impl Target {
             return Err(format!("{url}: only http:// is spoken in the lab"));
         }
         let authority = uri.authority().ok_or_else(|| format!("{url}: no host"))?;
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         Ok(Self {
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(80),
-            authority: HeaderValue::from_str(authority.as_str())
-                .map_err(|error| format!("{url}: {error}"))?,
-            path: uri
-                .path_and_query()
-                .cloned()
-                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+            authority: HeaderValue::from_str(authority.as_str()).map_err(|error| format!("{url}: {error}"))?,
+            path: uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
         })
     }
 
     /// The same server, another path.
     pub fn with_path(&self, path: PathAndQuery) -> Self {
-        Self {
-            path,
-            ..self.clone()
-        }
+        Self { path, ..self.clone() }
     }
 
     /// Builds the request.
@@ -131,31 +121,20 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(target: &Target) -> Result<Self, Failure> {
-        let refused = |cause, error: String| Failure {
-            cause,
-            error,
-            may_be_sent_again: false,
-        };
+        let refused = |cause, error: String| Failure { cause, error, may_be_sent_again: false };
         let stream = TcpStream::connect((target.host.as_str(), target.port))
             .await
             .map_err(|error| refused(Cause::Connect, error.to_string()))?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| refused(Cause::Connect, error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| refused(Cause::Connect, error.to_string()))?;
         let received = Arc::new(AtomicU64::new(0));
         let counted = Counted::new(stream, Arc::clone(&received));
-        let (sender, driver) = handshake(TokioIo::new(counted))
-            .await
-            .map_err(|error| refused(Cause::Protocol, chain(&error)))?;
+        let (sender, driver) =
+            handshake(TokioIo::new(counted)).await.map_err(|error| refused(Cause::Protocol, chain(&error)))?;
         // The driver's error also reaches whoever waits for an answer; an idle connection has nobody to tell.
         tokio::spawn(async move {
             let _ = driver.await;
         });
-        Ok(Self {
-            sender,
-            received,
-            used: false,
-        })
+        Ok(Self { sender, received, used: false })
     }
 
     /// Tells whether the connection can take a request, as far as this side knows.
@@ -175,11 +154,7 @@ impl Connection {
             let silent = self.received.load(Ordering::Acquire) == before;
             let cause = classify(&error, stage, silent);
             let ended = matches!(cause, Cause::Reset | Cause::Closed);
-            Failure {
-                cause,
-                error: chain(&error),
-                may_be_sent_again: used_before && silent && ended,
-            }
+            Failure { cause, error: chain(&error), may_be_sent_again: used_before && silent && ended }
         })?
     }
 }
@@ -191,12 +166,9 @@ enum Stage {
     Body,
 }
 
-async fn read(
-    response: Response<Incoming>,
-) -> Result<Result<Answer, Failure>, (hyper::Error, Stage)> {
+async fn read(response: Response<Incoming>) -> Result<Result<Answer, Failure>, (hyper::Error, Stage)> {
     let (head, mut body) = response.into_parts();
-    let has_length =
-        head.headers.contains_key(CONTENT_LENGTH) || head.headers.contains_key(TRANSFER_ENCODING);
+    let has_length = head.headers.contains_key(CONTENT_LENGTH) || head.headers.contains_key(TRANSFER_ENCODING);
     let mut body_start = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| (error, Stage::Body))?;
@@ -208,27 +180,11 @@ async fn read(
     if !has_length {
         // Such a body ends when the connection does: cut off and complete look the same.
         let error = "an answer without length: whether it is complete cannot be told".to_owned();
-        return Ok(Err(Failure {
-            cause: Cause::Truncated,
-            error,
-            may_be_sent_again: false,
-        }));
+        return Ok(Err(Failure { cause: Cause::Truncated, error, may_be_sent_again: false }));
     }
-    let closes = head
-        .headers
-        .get(CONNECTION)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
-    let version = head
-        .headers
-        .get("x-version")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    Ok(Ok(Answer {
-        status: head.status,
-        version,
-        body_start,
-        keeps_open: !closes,
-    }))
+    let closes = head.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+    let version = head.headers.get("x-version").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(Ok(Answer { status: head.status, version, body_start, keeps_open: !closes }))
 }
 
 fn classify(error: &hyper::Error, stage: Stage, silent: bool) -> Cause {
@@ -238,23 +194,19 @@ fn classify(error: &hyper::Error, stage: Stage, silent: bool) -> Cause {
         (Some(_), _) => Cause::Reset,
         (None, Stage::Head) if error.is_incomplete_message() && !silent => Cause::Truncated,
         // Cancelled: the connection ended before the request was written to it.
-        (None, Stage::Head) if error.is_incomplete_message() || error.is_canceled() => {
-            Cause::Closed
-        }
+        (None, Stage::Head) if error.is_incomplete_message() || error.is_canceled() => Cause::Closed,
         (None, Stage::Body) if error.is_incomplete_message() => Cause::Truncated,
         (None, Stage::Head | Stage::Body) => Cause::Protocol,
     }
 }
 
 fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref())
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let messages: Vec<String> = std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
+    let messages: Vec<String> =
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
     messages.join(": ")
 }
 

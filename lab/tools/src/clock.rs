@@ -1,8 +1,5 @@
 //! Every look at a clock in the lab's programs. Nothing else may call one, so that a reader finds them all here.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the one module of this crate that may read a clock"
-)]
+#![allow(clippy::disallowed_methods, reason = "the one module of this crate that may read a clock")]
 
 use std::time::Duration;
 

@@ -63,25 +63,16 @@ impl App {
         match route {
             Route::Root => Duration::from_millis(self.settings.slow_ms),
             Route::Slow(length) => length,
-            Route::Ready | Route::Healthz | Route::Smoke | Route::Failing | Route::Unknown => {
-                Duration::ZERO
-            }
+            Route::Ready | Route::Healthz | Route::Smoke | Route::Failing | Route::Unknown => Duration::ZERO,
         }
     }
 
     fn moment(&self) -> Moment {
         Moment {
             up: clock::since(self.started),
-            serving: self
-                .first_ordinary_request
-                .get()
-                .map(|first| clock::since(*first)),
+            serving: self.first_ordinary_request.get().map(|first| clock::since(*first)),
             draining: self.draining.load(Ordering::Acquire),
-            unready_file_exists: self
-                .settings
-                .unready_file
-                .as_ref()
-                .is_some_and(|file| file.exists()),
+            unready_file_exists: self.settings.unready_file.as_ref().is_some_and(|file| file.exists()),
         }
     }
 
@@ -90,21 +81,14 @@ impl App {
             Route::Root | Route::Slow(_) => (StatusCode::OK, self.identity()),
             Route::Ready => match behaviour::why_unready(&self.settings, moment) {
                 None => (StatusCode::OK, json!({"ready": true})),
-                Some(reason) => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    json!({"ready": false, "reason": reason}),
-                ),
+                Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "reason": reason})),
             },
             Route::Healthz => (StatusCode::OK, json!({"healthy": true})),
-            Route::Smoke if behaviour::smoke_fails(&self.settings, moment) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({"error": "FAIL_SMOKE_WHEN_SERVING has passed"}),
-            ),
+            Route::Smoke if behaviour::smoke_fails(&self.settings, moment) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "FAIL_SMOKE_WHEN_SERVING has passed"}))
+            }
             Route::Smoke => (StatusCode::OK, json!({"smoke": "passed"})),
-            Route::Failing => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({"error": "FAIL_PATH names this path"}),
-            ),
+            Route::Failing => (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "FAIL_PATH names this path"})),
             Route::Unknown => (StatusCode::NOT_FOUND, json!({"error": "no such path"})),
         };
         let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));

@@ -55,10 +55,7 @@ pub fn route(settings: &Serve, path: &str, query: Option<&str>) -> Route {
 }
 
 fn slow_length(query: Option<&str>) -> Duration {
-    let ms = query
-        .unwrap_or_default()
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("ms=")?.parse().ok());
+    let ms = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("ms=")?.parse().ok());
     Duration::from_millis(ms.unwrap_or(0)).min(SLOW_LIMIT)
 }
 
@@ -72,25 +69,12 @@ pub fn is_ordinary(path: &str, has_check_header: bool) -> bool {
 pub fn why_unready(settings: &Serve, moment: &Moment) -> Option<&'static str> {
     let reasons = [
         (moment.draining, "SIGTERM has come"),
-        (
-            moment.up < settings.ready_after,
-            "READY_AFTER has not passed",
-        ),
-        (
-            settings
-                .unready_after
-                .is_some_and(|after| moment.up >= after),
-            "UNREADY_AFTER has passed",
-        ),
+        (moment.up < settings.ready_after, "READY_AFTER has not passed"),
+        (settings.unready_after.is_some_and(|after| moment.up >= after), "UNREADY_AFTER has passed"),
         (moment.unready_file_exists, "UNREADY_FILE exists"),
-        (
-            has_served(moment, settings.unready_when_serving),
-            "UNREADY_WHEN_SERVING has passed",
-        ),
+        (has_served(moment, settings.unready_when_serving), "UNREADY_WHEN_SERVING has passed"),
     ];
-    reasons
-        .into_iter()
-        .find_map(|(holds, reason)| holds.then_some(reason))
+    reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
 }
 
 /// Tells whether `/smoke` fails.
@@ -99,9 +83,7 @@ pub fn smoke_fails(settings: &Serve, moment: &Moment) -> bool {
 }
 
 fn has_served(moment: &Moment, length: Option<Duration>) -> bool {
-    length
-        .zip(moment.serving)
-        .is_some_and(|(length, serving)| serving >= length)
+    length.zip(moment.serving).is_some_and(|(length, serving)| serving >= length)
 }
 
 #[cfg(test)]
@@ -121,22 +103,10 @@ mod tests {
 
     #[test]
     fn readiness_follows_each_setting_and_only_it() {
-        let up = |number| Moment {
-            up: second(number),
-            ..Moment::default()
-        };
-        let serving = |number| Moment {
-            serving: Some(second(number)),
-            ..up(100)
-        };
-        let draining = Moment {
-            draining: true,
-            ..up(9)
-        };
-        let file = Moment {
-            unready_file_exists: true,
-            ..up(9)
-        };
+        let up = |number| Moment { up: second(number), ..Moment::default() };
+        let serving = |number| Moment { serving: Some(second(number)), ..up(100) };
+        let draining = Moment { draining: true, ..up(9) };
+        let file = Moment { unready_file_exists: true, ..up(9) };
         let rows: &[(&[&str], Moment, bool)] = &[
             (&[], up(0), true),
             (&[], serving(1000), true),
@@ -152,21 +122,14 @@ mod tests {
             (&["--unready-when-serving=0"], serving(0), false),
         ];
         for (arguments, moment, ready) in rows {
-            assert_eq!(
-                why_unready(&settings(arguments), moment).is_none(),
-                *ready,
-                "{arguments:?} at {moment:?}"
-            );
+            assert_eq!(why_unready(&settings(arguments), moment).is_none(), *ready, "{arguments:?} at {moment:?}");
         }
     }
 
     #[test]
     fn smoke_fails_only_after_serving_for_a_while() {
         let settings = settings(&["--fail-smoke-when-serving=2"]);
-        let serving = |serving| Moment {
-            serving,
-            ..Moment::default()
-        };
+        let serving = |serving| Moment { serving, ..Moment::default() };
         assert!(!smoke_fails(&settings, &serving(None)));
         assert!(!smoke_fails(&settings, &serving(Some(second(1)))));
         assert!(smoke_fails(&settings, &serving(Some(second(2)))));
@@ -176,29 +139,16 @@ mod tests {
     fn probes_and_checks_are_not_ordinary() {
         assert!(is_ordinary("/", false) && is_ordinary("/slow", false));
         assert!(!is_ordinary("/", true));
-        assert!(
-            ["/ready", "/healthz", "/smoke"]
-                .iter()
-                .all(|path| !is_ordinary(path, false))
-        );
+        assert!(["/ready", "/healthz", "/smoke"].iter().all(|path| !is_ordinary(path, false)));
     }
 
     #[test]
     fn routes() {
         let settings = settings(&["--fail-path=/smoke"]);
         assert_eq!(route(&settings, "/smoke", None), Route::Failing);
-        assert_eq!(
-            route(&settings, "/slow", Some("a=b&ms=20")),
-            Route::Slow(Duration::from_millis(20))
-        );
-        assert_eq!(
-            route(&settings, "/slow", Some("ms=999999999")),
-            Route::Slow(SLOW_LIMIT)
-        );
-        assert_eq!(
-            route(&settings, "/slow", Some("ms=-1")),
-            Route::Slow(Duration::ZERO)
-        );
+        assert_eq!(route(&settings, "/slow", Some("a=b&ms=20")), Route::Slow(Duration::from_millis(20)));
+        assert_eq!(route(&settings, "/slow", Some("ms=999999999")), Route::Slow(SLOW_LIMIT));
+        assert_eq!(route(&settings, "/slow", Some("ms=-1")), Route::Slow(Duration::ZERO));
         assert_eq!(route(&settings, "/other", None), Route::Unknown);
     }
 }

@@ -22,9 +22,7 @@ pub async fn probe(probe: &Probe) -> ExitCode {
     };
     let answer = async {
         let mut request = target.get();
-        request
-            .headers_mut()
-            .insert(CHECK_HEADER, HeaderValue::from_static("probe"));
+        request.headers_mut().insert(CHECK_HEADER, HeaderValue::from_static("probe"));
         Connection::open(&target).await?.exchange(request).await
     };
     match timeout(probe.timeout, answer).await {
@@ -34,18 +32,10 @@ pub async fn probe(probe: &Probe) -> ExitCode {
         }
         Ok(Ok(answer)) => {
             let body = String::from_utf8_lossy(&answer.body_start);
-            failed(&format!(
-                "{} answered {}: {}",
-                probe.url,
-                answer.status,
-                body.trim_end()
-            ))
+            failed(&format!("{} answered {}: {}", probe.url, answer.status, body.trim_end()))
         }
         Ok(Err(Failure { error, .. })) => failed(&format!("{}: {error}", probe.url)),
-        Err(_) => failed(&format!(
-            "{}: no answer within {:?}",
-            probe.url, probe.timeout
-        )),
+        Err(_) => failed(&format!("{}: no answer within {:?}", probe.url, probe.timeout)),
     }
 }
 
@@ -55,10 +45,7 @@ pub async fn pause_exit(pause: &PauseExit) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return failed(&format!("could not listen for signals: {error}")),
     };
-    lines::out(format_args!(
-        "pausing for {:?}, then exit code {}",
-        pause.after, pause.code
-    ));
+    lines::out(format_args!("pausing for {:?}, then exit code {}", pause.after, pause.code));
     tokio::select! {
         () = clock::sleep(pause.after) => ExitCode::from(pause.code),
         () = stop => ExitCode::from(TERMINATED),

@@ -10,15 +10,21 @@ mod job;
 mod server;
 mod settings;
 
+use std::io;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{clock, lines};
 use answer::App;
 pub use settings::{Program, Serve, Task};
+
+/// Connections that may wait to be accepted. tokio's 128 are full after a stall of about a second under the lab's load,
+/// and each one beyond them is dropped and tried again by its client a second later.
+const BACKLOG: u32 = 1024;
 
 /// Runs the task that the command line names, serving when it names none.
 pub async fn run(program: Program) -> ExitCode {
@@ -39,22 +45,16 @@ async fn serve(settings: Serve) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed("listen for signals", &error),
     };
-    let listener = match TcpListener::bind(("0.0.0.0", settings.port)).await {
+    let listener = match listen(settings.port) {
         Ok(listener) => listener,
         Err(error) => return failed(&format!("listen on port {}", settings.port), &error),
     };
     match listener.local_addr() {
-        Ok(address) => lines::err(format_args!(
-            "demo-app {}: listening on {address}",
-            settings.version
-        )),
+        Ok(address) => lines::err(format_args!("demo-app {}: listening on {address}", settings.version)),
         Err(error) => return failed("read the address listened on", &error),
     }
     let exit_after = settings.exit_after;
-    let limits = server::Limits {
-        drain: settings.drain,
-        in_flight: server::IN_FLIGHT_LIMIT,
-    };
+    let limits = server::Limits { drain: settings.drain, in_flight: server::IN_FLIGHT_LIMIT };
     let app = Arc::new(App::new(settings));
     tokio::select! {
         ended = server::serve(listener, app, stop, limits) => ended.report(),
@@ -65,6 +65,14 @@ async fn serve(settings: Serve) -> ExitCode {
     }
 }
 
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // A port whose old connections are still in TIME_WAIT can be taken at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
+    socket.listen(BACKLOG)
+}
+
 async fn wait_or_never(length: Option<std::time::Duration>) {
     match length {
         Some(length) => clock::sleep(length).await,
@@ -72,7 +80,7 @@ async fn wait_or_never(length: Option<std::time::Duration>) {
     }
 }
 
-fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signals() -> io::Result<impl Future<Output = ()>> {
     let mut terminate: Signal = signal(SignalKind::terminate())?;
     let mut interrupt: Signal = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -83,7 +91,7 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn failed(operation: &str, error: &std::io::Error) -> ExitCode {
+fn failed(operation: &str, error: &io::Error) -> ExitCode {
     lines::err(format_args!("demo-app: could not {operation}: {error}"));
     ExitCode::FAILURE
 }

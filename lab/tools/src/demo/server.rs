@@ -54,34 +54,20 @@ impl Ended {
             lines::err("demo-app: drained, every request was answered");
             ExitCode::SUCCESS
         } else {
-            lines::err(format_args!(
-                "demo-app: {} connections were still busy and are cut off",
-                self.cut_off
-            ));
+            lines::err(format_args!("demo-app: {} connections were still busy and are cut off", self.cut_off));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Serves until `stop`, then drains.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    stop: impl Future<Output = ()>,
-    limits: Limits,
-) -> Ended {
+pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>, limits: Limits) -> Ended {
     let (closing, _) = watch::channel(false);
-    let mut connections = Connections {
-        app,
-        tasks: JoinSet::new(),
-        closing,
-    };
+    let mut connections = Connections { app, tasks: JoinSet::new(), closing };
     connections.accept_until(&listener, stop).await;
     lines::err(format_args!("demo-app: draining for {:?}", limits.drain));
     connections.app.start_draining();
-    connections
-        .accept_until(&listener, clock::sleep(limits.drain))
-        .await;
+    connections.accept_until(&listener, clock::sleep(limits.drain)).await;
     connections.empty_backlog(&listener).await;
     drop(listener);
     connections.close(limits.in_flight).await
@@ -125,20 +111,14 @@ impl Connections {
     fn start(&mut self, stream: TcpStream) {
         // Without it small answers can wait for an acknowledgement; a socket that refuses is answered all the same.
         let _ = stream.set_nodelay(true);
-        self.tasks.spawn(serve_connection(
-            stream,
-            Arc::clone(&self.app),
-            self.closing.subscribe(),
-        ));
+        self.tasks.spawn(serve_connection(stream, Arc::clone(&self.app), self.closing.subscribe()));
     }
 
     async fn close(mut self, limit: Duration) -> Ended {
         self.closing.send_replace(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(limit, all).await;
-        Ended {
-            cut_off: self.tasks.len(),
-        }
+        Ended { cut_off: self.tasks.len() }
     }
 }
 
@@ -149,8 +129,7 @@ async fn serve_connection(stream: TcpStream, app: Arc<App>, mut closing: watch::
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(app.answer(request).await) }
     });
-    let mut connection =
-        pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = closing.wait_for(|closing| *closing) => {}

@@ -62,28 +62,13 @@ pub struct Trouble {
 
 /// Carries one request to its end.
 pub async fn perform(request: Request) -> Done {
-    let Request {
-        target,
-        kind,
-        due,
-        limit,
-        client,
-        kept,
-    } = request;
-    let mut trip = Trip {
-        sent: clock::now(),
-        reused: false,
-        retried: None,
-    };
+    let Request { target, kind, due, limit, client, kept } = request;
+    let mut trip = Trip { sent: clock::now(), reused: false, retried: None };
     let end = match timeout(limit, trip.travel(&target, kind, kept)).await {
         Ok(end) => end,
         Err(_) => {
             let error = format!("no complete answer within {limit:?}");
-            Err(Failure {
-                cause: Cause::Timeout,
-                error,
-                may_be_sent_again: false,
-            })
+            Err(Failure { cause: Cause::Timeout, error, may_be_sent_again: false })
         }
     };
     let (result, kept) = match end {
@@ -92,11 +77,7 @@ pub async fn perform(request: Request) -> Done {
         }
         Ok((answer, connection)) => {
             let error = format!("status {}", answer.status);
-            let trouble = Trouble {
-                cause: Cause::Status,
-                error,
-                after: clock::since(trip.sent),
-            };
+            let trouble = Trouble { cause: Cause::Status, error, after: clock::since(trip.sent) };
             (Err(trouble), answer.keeps_open.then_some(connection))
         }
         Err(failure) => (Err(trip.trouble(failure)), None),
@@ -133,9 +114,7 @@ impl Trip {
             self.reused = true;
             match connection.exchange(target.get()).await {
                 Ok(answer) => return Ok((answer, connection)),
-                Err(failure) if failure.may_be_sent_again => {
-                    self.retried = Some(self.trouble(failure))
-                }
+                Err(failure) if failure.may_be_sent_again => self.retried = Some(self.trouble(failure)),
                 Err(failure) => return Err(failure),
             }
         }
@@ -143,9 +122,7 @@ impl Trip {
         let mut request = target.get();
         if kind != Kind::Keepalive {
             // The server closes first, so that the connection's TIME_WAIT occupies no ephemeral port of this side.
-            request
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut connection = Connection::open(target).await?;
         let answer = connection.exchange(request).await?;
@@ -153,10 +130,6 @@ impl Trip {
     }
 
     fn trouble(&self, failure: Failure) -> Trouble {
-        Trouble {
-            cause: failure.cause,
-            error: failure.error,
-            after: clock::since(self.sent),
-        }
+        Trouble { cause: failure.cause, error: failure.error, after: clock::since(self.sent) }
     }
 }

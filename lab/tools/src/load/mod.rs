@@ -30,11 +30,8 @@ pub async fn run(settings: Settings) -> ExitCode {
     };
     let file = settings.report.clone();
     let report = session::run(&settings, stops).await;
-    let written = file.map_or(Ok(()), |file| {
-        report
-            .write(&file)
-            .map_err(|error| format!("{}: {error}", file.display()))
-    });
+    let written =
+        file.map_or(Ok(()), |file| report.write(&file).map_err(|error| format!("{}: {error}", file.display())));
     lines::out(report.line());
     match written {
         Err(error) => could_not_run(&format!("could not write the report {error}")),

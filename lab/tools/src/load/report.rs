@@ -148,26 +148,15 @@ pub struct Span {
 impl Seen {
     /// In the shape of the report.
     pub fn to_version(&self) -> Version {
-        let by_kind = self
-            .by_kind
-            .iter()
-            .map(|(kind, span)| (*kind, span.to_moments()))
-            .collect();
-        Version {
-            all: self.all.to_moments(),
-            by_kind,
-        }
+        let by_kind = self.by_kind.iter().map(|(kind, span)| (*kind, span.to_moments())).collect();
+        Version { all: self.all.to_moments(), by_kind }
     }
 }
 
 impl Span {
     fn to_moments(&self) -> Moments {
         let text = |moment: Option<Timestamp>| moment.map(clock::rfc3339);
-        Moments {
-            count: self.count,
-            first_at: text(self.first),
-            last_at: text(self.last),
-        }
+        Moments { count: self.count, first_at: text(self.first), last_at: text(self.last) }
     }
 }
 
@@ -179,8 +168,7 @@ impl Report {
 
     /// The report in one line.
     pub fn line(&self) -> String {
-        serde_json::to_string(self)
-            .unwrap_or_else(|error| format!("the report cannot be written as JSON: {error}"))
+        serde_json::to_string(self).unwrap_or_else(|error| format!("the report cannot be written as JSON: {error}"))
     }
 
     /// Writes the report so that whoever waits for the file never reads half of it.

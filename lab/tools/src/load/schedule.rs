@@ -37,10 +37,7 @@ pub struct Slot {
 impl Schedule {
     /// `rate` requests per second; the kept connections belong to `clients` clients in turn.
     pub fn new(rate: u32, clients: u16) -> Self {
-        Self {
-            rate: rate.max(1),
-            clients: clients.max(1),
-        }
+        Self { rate: rate.max(1), clients: clients.max(1) }
     }
 
     /// The n-th request, from 0.
@@ -48,11 +45,7 @@ impl Schedule {
         let nanoseconds = u128::from(n) * 1_000_000_000 / u128::from(self.rate);
         Slot {
             due: Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)),
-            kind: if n.is_multiple_of(2) {
-                Kind::Keepalive
-            } else {
-                Kind::New
-            },
+            kind: if n.is_multiple_of(2) { Kind::Keepalive } else { Kind::New },
             client: usize::try_from((n / 2) % u64::from(self.clients)).unwrap_or(0),
         }
     }
@@ -66,24 +59,15 @@ mod tests {
     fn half_is_kept_half_is_new_and_clients_take_turns() {
         let schedule = Schedule::new(200, 3);
         let slots: Vec<Slot> = (0..8).map(|n| schedule.slot(n)).collect();
-        let kept: Vec<usize> = slots
-            .iter()
-            .filter(|slot| slot.kind == Kind::Keepalive)
-            .map(|slot| slot.client)
-            .collect();
+        let kept: Vec<usize> =
+            slots.iter().filter(|slot| slot.kind == Kind::Keepalive).map(|slot| slot.client).collect();
         assert_eq!(kept, [0, 1, 2, 0]);
-        assert_eq!(
-            slots.iter().filter(|slot| slot.kind == Kind::New).count(),
-            4
-        );
+        assert_eq!(slots.iter().filter(|slot| slot.kind == Kind::New).count(), 4);
     }
 
     #[test]
     fn due_times_do_not_drift() {
         assert_eq!(Schedule::new(200, 8).slot(1).due, Duration::from_millis(5));
-        assert_eq!(
-            Schedule::new(300, 8).slot(300 * 1800).due,
-            Duration::from_secs(1800)
-        );
+        assert_eq!(Schedule::new(300, 8).slot(300 * 1800).due, Duration::from_secs(1800));
     }
 }

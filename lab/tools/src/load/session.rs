@@ -98,11 +98,7 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for the ends of what is in flight. Another signal ends the wait: somebody is in a hurry.
-    async fn finish(
-        &mut self,
-        ended: &mut mpsc::UnboundedReceiver<Done>,
-        stops: &mut mpsc::UnboundedReceiver<Stop>,
-    ) {
+    async fn finish(&mut self, ended: &mut mpsc::UnboundedReceiver<Done>, stops: &mut mpsc::UnboundedReceiver<Stop>) {
         let mut progress = interval(PROGRESS);
         while self.tally.in_flight() > 0 {
             tokio::select! {
@@ -125,17 +121,7 @@ impl<'a> Session<'a> {
         };
         let target = self.settings.url.clone();
         let limit = self.settings.timeout;
-        self.start(
-            Request {
-                target,
-                kind: slot.kind,
-                due,
-                limit,
-                client: slot.client,
-                kept,
-            },
-            Duration::ZERO,
-        );
+        self.start(Request { target, kind: slot.kind, due, limit, client: slot.client, kept }, Duration::ZERO);
     }
 
     fn send_long(&mut self, pause: Duration) {
@@ -148,17 +134,7 @@ impl<'a> Session<'a> {
         let target = self.settings.url.with_path(path.clone());
         let due = clock::now() + pause;
         let limit = self.settings.long_timeout;
-        self.start(
-            Request {
-                target,
-                kind: Kind::Long,
-                due,
-                limit,
-                client: 0,
-                kept: None,
-            },
-            pause,
-        );
+        self.start(Request { target, kind: Kind::Long, due, limit, client: 0, kept: None }, pause);
     }
 
     fn start(&mut self, request: Request, pause: Duration) {
@@ -183,10 +159,7 @@ impl<'a> Session<'a> {
         if let Some(version) = self.tally.ended(&done)
             && self.settings.events
         {
-            lines::out(format_args!(
-                "version {version} first seen at {}",
-                clock::rfc3339(at)
-            ));
+            lines::out(format_args!("version {version} first seen at {}", clock::rfc3339(at)));
         }
     }
 
@@ -204,11 +177,8 @@ impl<'a> Session<'a> {
     }
 
     fn report(self, ended_by: EndedBy) -> Report {
-        let (unfinished, by_version, latency_ms) = (
-            self.tally.in_flight(),
-            self.tally.versions(),
-            self.tally.latency(),
-        );
+        let (unfinished, by_version, latency_ms) =
+            (self.tally.in_flight(), self.tally.versions(), self.tally.latency());
         Report {
             started_at: clock::rfc3339(self.started_at),
             ended_at: clock::rfc3339(clock::wall()),

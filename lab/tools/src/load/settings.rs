@@ -61,11 +61,7 @@ pub struct Settings {
 impl Settings {
     /// How long requests are sent.
     pub fn sending_time(&self) -> Duration {
-        let default = if self.until_stdin_closes {
-            LONGEST
-        } else {
-            DEFAULT_LENGTH
-        };
+        let default = if self.until_stdin_closes { LONGEST } else { DEFAULT_LENGTH };
         self.length.unwrap_or(default)
     }
 }
@@ -90,8 +86,7 @@ mod tests {
 
     #[test]
     fn sending_time_has_a_default_and_an_end() {
-        let time =
-            |arguments: &[&str]| parse(arguments).map(|settings| settings.sending_time().as_secs());
+        let time = |arguments: &[&str]| parse(arguments).map(|settings| settings.sending_time().as_secs());
         assert_eq!(time(&[]).unwrap(), 60);
         assert_eq!(time(&["--for", "1m30s"]).unwrap(), 90);
         assert_eq!(time(&["--until-stdin-closes"]).unwrap(), 1800);

@@ -64,8 +64,7 @@ impl Tally {
             Ok(version) => {
                 self.ok += 1;
                 if done.kind != Kind::Long {
-                    self.latencies_us
-                        .push(u32::try_from(done.latency.as_micros()).unwrap_or(u32::MAX));
+                    self.latencies_us.push(u32::try_from(done.latency.as_micros()).unwrap_or(u32::MAX));
                 }
                 self.saw(version.as_deref().unwrap_or(NO_VERSION), done)
             }
@@ -88,21 +87,14 @@ impl Tally {
 
     /// Answers by version.
     pub fn versions(&self) -> BTreeMap<String, Version> {
-        self.versions
-            .iter()
-            .map(|(version, seen)| (version.clone(), seen.to_version()))
-            .collect()
+        self.versions.iter().map(|(version, seen)| (version.clone(), seen.to_version())).collect()
     }
 
     /// The latency of ordinary requests that were answered.
     pub fn latency(&self) -> Latency {
         let mut sorted = self.latencies_us.clone();
         sorted.sort_unstable();
-        Latency {
-            p50: percentile(&sorted, 50),
-            p99: percentile(&sorted, 99),
-            max: percentile(&sorted, 100),
-        }
+        Latency { p50: percentile(&sorted, 50), p99: percentile(&sorted, 99), max: percentile(&sorted, 100) }
     }
 }
 
@@ -126,9 +118,7 @@ pub fn milliseconds(length: Duration) -> f64 {
 /// The smallest value that at least `percent` of the values do not exceed, in milliseconds; 0 without values.
 fn percentile(sorted_us: &[u32], percent: usize) -> f64 {
     let rank = (sorted_us.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted_us
-        .get(rank)
-        .map_or(0.0, |us| f64::from(*us) / 1000.0)
+    sorted_us.get(rank).map_or(0.0, |us| f64::from(*us) / 1000.0)
 }
 
 impl Span {
@@ -161,58 +151,30 @@ mod tests {
     }
 
     fn reset() -> Trouble {
-        Trouble {
-            cause: Cause::Reset,
-            error: "reset".to_owned(),
-            after: Duration::from_millis(7),
-        }
+        Trouble { cause: Cause::Reset, error: "reset".to_owned(), after: Duration::from_millis(7) }
     }
 
     #[test]
     fn a_version_is_new_once_and_spans_its_answers() {
         let mut tally = Tally::default();
-        assert_eq!(
-            tally.ended(&answered(Kind::New, 5, "1")),
-            Some("1".to_owned())
-        );
+        assert_eq!(tally.ended(&answered(Kind::New, 5, "1")), Some("1".to_owned()));
         assert_eq!(tally.ended(&answered(Kind::Keepalive, 9, "1")), None);
-        assert_eq!(
-            tally.ended(&answered(Kind::New, 7, "2")),
-            Some("2".to_owned())
-        );
+        assert_eq!(tally.ended(&answered(Kind::New, 7, "2")), Some("2".to_owned()));
         let versions = serde_json::to_value(tally.versions()).unwrap();
         assert_eq!(versions["1"]["count"], 2);
         assert_eq!(versions["1"]["first_at"], "1970-01-01T00:00:05.000Z");
         assert_eq!(versions["1"]["last_at"], "1970-01-01T00:00:09.000Z");
-        assert_eq!(
-            versions["1"]["by_kind"]["new"]["last_at"],
-            "1970-01-01T00:00:05.000Z"
-        );
+        assert_eq!(versions["1"]["by_kind"]["new"]["last_at"], "1970-01-01T00:00:05.000Z");
     }
 
     #[test]
     fn a_retried_request_is_still_one_request() {
         let mut tally = Tally::default();
         tally.sent(Kind::Keepalive);
-        tally.ended(&Done {
-            retried: Some(reset()),
-            ..answered(Kind::Keepalive, 1, "1")
-        });
+        tally.ended(&Done { retried: Some(reset()), ..answered(Kind::Keepalive, 1, "1") });
         tally.sent(Kind::Keepalive);
-        tally.ended(&Done {
-            retried: Some(reset()),
-            ..done(Kind::Keepalive, 1, Err(reset()))
-        });
-        assert_eq!(
-            (
-                tally.sent,
-                tally.ok,
-                tally.lost,
-                tally.retried,
-                tally.in_flight()
-            ),
-            (2, 1, 1, 2, 0)
-        );
+        tally.ended(&Done { retried: Some(reset()), ..done(Kind::Keepalive, 1, Err(reset())) });
+        assert_eq!((tally.sent, tally.ok, tally.lost, tally.retried, tally.in_flight()), (2, 1, 1, 2, 0));
     }
 
     #[test]
@@ -234,9 +196,6 @@ mod tests {
         }
         tally.ended(&answered(Kind::Long, 20_000, "1"));
         let latency = tally.latency();
-        assert_eq!(
-            (latency.p50, latency.p99, latency.max),
-            (100.0, 198.0, 200.0)
-        );
+        assert_eq!((latency.p50, latency.p99, latency.max), (100.0, 198.0, 200.0));
     }
 }

@@ -9,17 +9,11 @@ fn it_says_its_version_and_pod() {
     let (_demo, address) = demo(&[("VERSION", "2.1"), ("HOSTNAME", "demo-abc")]);
     let answer = get(address, "/", "");
     let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(
-        body,
-        serde_json::json!({"version": "2.1", "pod": "demo-abc"})
-    );
+    assert_eq!(body, serde_json::json!({"version": "2.1", "pod": "demo-abc"}));
     assert!(answer.head.contains("x-version: 2.1"));
     assert!(answer.head.contains("content-length: "));
     let paths = ["/ready", "/healthz", "/smoke", "/slow?ms=1", "/other"];
-    assert_eq!(
-        paths.map(|path| status(address, path)),
-        [200, 200, 200, 200, 404]
-    );
+    assert_eq!(paths.map(|path| status(address, path)), [200, 200, 200, 200, 404]);
 }
 
 #[test]
@@ -30,9 +24,7 @@ fn readiness_comes_and_goes_with_time() {
     let (_soon, soon) = demo(&[("READY_AFTER", "0.2")]);
     eventually("ready after READY_AFTER", || status(soon, "/ready") == 200);
     let (_gone, gone) = demo(&[("UNREADY_AFTER", "0.2")]);
-    eventually("unready after UNREADY_AFTER", || {
-        status(gone, "/ready") == 503
-    });
+    eventually("unready after UNREADY_AFTER", || status(gone, "/ready") == 503);
 }
 
 #[test]
@@ -48,10 +40,7 @@ fn readiness_follows_a_file() {
 
 #[test]
 fn failures_meant_for_after_the_switch_wait_for_an_ordinary_request() {
-    let (_demo, address) = demo(&[
-        ("UNREADY_WHEN_SERVING", "0"),
-        ("FAIL_SMOKE_WHEN_SERVING", "0"),
-    ]);
+    let (_demo, address) = demo(&[("UNREADY_WHEN_SERVING", "0"), ("FAIL_SMOKE_WHEN_SERVING", "0")]);
     let checks = |expected: u16| {
         assert_eq!(
             ["/ready", "/smoke"].map(|path| status(address, path)),
@@ -76,18 +65,11 @@ fn a_probe_tells_good_from_bad() {
     let (good_demo, good) = demo(&[("UNREADY_WHEN_SERVING", "0")]);
     assert_eq!(probe(format!("http://{good}/smoke")).0, Some(0));
     assert_eq!(probe(format!("http://{good}/")).0, Some(0));
-    assert_eq!(
-        status(good, "/ready"),
-        200,
-        "a probe counted as an ordinary request"
-    );
+    assert_eq!(status(good, "/ready"), 200, "a probe counted as an ordinary request");
     let (_bad, bad) = demo(&[("FAIL_PATH", "/smoke")]);
     let (code, output) = probe(format!("http://{bad}/smoke"));
     assert_eq!(code, Some(1));
-    assert!(
-        output.contains("500") && output.contains("FAIL_PATH"),
-        "{output}"
-    );
+    assert!(output.contains("500") && output.contains("FAIL_PATH"), "{output}");
     drop(good_demo);
     assert_eq!(probe(format!("http://{good}/smoke")).0, Some(1));
     assert_eq!(probe("ftp://demo/".to_owned()).0, Some(1));
@@ -95,20 +77,12 @@ fn a_probe_tells_good_from_bad() {
 
 #[test]
 fn it_crashes_when_told_to() {
-    let crash = demo_command(&[], &[("CRASH_AT_START", "1")])
-        .output()
-        .unwrap();
+    let crash = demo_command(&[], &[("CRASH_AT_START", "1")]).output().unwrap();
     assert_eq!(crash.status.code(), Some(1));
-    assert!(
-        String::from_utf8(crash.stderr)
-            .unwrap()
-            .contains("CRASH_AT_START")
-    );
+    assert!(String::from_utf8(crash.stderr).unwrap().contains("CRASH_AT_START"));
     let (_demo, address) = demo(&[("CRASH_AT_START", "false")]);
     assert_eq!(status(address, "/"), 200);
-    let later = demo_command(&[], &[("EXIT_AFTER", "0.1")])
-        .output()
-        .unwrap();
+    let later = demo_command(&[], &[("EXIT_AFTER", "0.1")]).output().unwrap();
     assert_eq!(later.status.code(), Some(1));
 }
 

@@ -13,16 +13,8 @@ const FEW: [&str; 4] = ["--rate", "100", "--max", "20"];
 fn assert_all_lost(address: SocketAddr, cause: &str, more: &[&str]) -> Value {
     let (code, report) = run_load(address, &[&FEW[..], more].concat());
     assert_eq!(code, 3, "{report}");
-    assert_eq!(
-        (&report["sent"], &report["lost"], &report["ok"]),
-        (&20.into(), &20.into(), &0.into()),
-        "{report}"
-    );
-    assert_eq!(
-        report["lost_by_cause"],
-        serde_json::json!({cause: 20}),
-        "{report}"
-    );
+    assert_eq!((&report["sent"], &report["lost"], &report["ok"]), (&20.into(), &20.into(), &0.into()), "{report}");
+    assert_eq!(report["lost_by_cause"], serde_json::json!({cause: 20}), "{report}");
     assert_eq!(report["lost_requests"].as_array().unwrap().len(), 20);
     assert_eq!(report["retried"], 0, "{report}");
     report
@@ -38,20 +30,12 @@ fn answering(answer: &'static str) -> SocketAddr {
 
 #[test]
 fn another_status_is_lost() {
-    let closing = answering(
-        "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-    );
+    let closing = answering("HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     let report = assert_all_lost(closing, "status", &[]);
-    assert_eq!(
-        report["lost_requests"][0]["error"],
-        "status 500 Internal Server Error"
-    );
+    assert_eq!(report["lost_requests"][0]["error"], "status 500 Internal Server Error");
     let staying = scripted(|stream| {
         while read_request(stream).is_some() {
-            say(
-                stream,
-                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
-            );
+            say(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
         }
     });
     assert_all_lost(staying, "status", &[]);
@@ -116,32 +100,14 @@ fn a_lost_long_request_is_counted_and_does_not_use_up_the_count() {
         while let Some(request) = read_request(stream) {
             say(
                 stream,
-                if request.starts_with("GET / ") {
-                    OK
-                } else {
-                    "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"
-                },
+                if request.starts_with("GET / ") { OK } else { "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n" },
             );
         }
     });
     let long = ["--long", "/slow?ms=5", "--long-in-flight", "2"];
-    let (code, report) = run_load(
-        address,
-        &[&["--rate", "100", "--for", "500ms"][..], &long].concat(),
-    );
-    assert_eq!(
-        (code, &report["lost_requests"][0]["kind"]),
-        (3, &"long".into()),
-        "{report}"
-    );
-    assert_eq!(
-        report["requests"]["keepalive"].as_u64().unwrap()
-            + report["requests"]["new"].as_u64().unwrap(),
-        50
-    );
+    let (code, report) = run_load(address, &[&["--rate", "100", "--for", "500ms"][..], &long].concat());
+    assert_eq!((code, &report["lost_requests"][0]["kind"]), (3, &"long".into()), "{report}");
+    assert_eq!(report["requests"]["keepalive"].as_u64().unwrap() + report["requests"]["new"].as_u64().unwrap(), 50);
     assert_eq!(report["lost"], report["requests"]["long"], "{report}");
-    assert!(
-        report["requests"]["long"].as_u64().unwrap() <= 8,
-        "{report}"
-    );
+    assert!(report["requests"]["long"].as_u64().unwrap() <= 8, "{report}");
 }

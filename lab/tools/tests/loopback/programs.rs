@@ -34,12 +34,7 @@ impl Program {
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let output = BufReader::new(read(&mut child));
-        std::thread::spawn(move || {
-            output
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, lines }
     }
 
@@ -48,14 +43,12 @@ impl Program {
     }
 
     pub fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     pub fn close_stdin(&mut self) {
@@ -82,34 +75,21 @@ impl Drop for Program {
 /// Starts the demo application on a free port.
 pub fn demo(environment: &[(&str, &str)]) -> (Program, SocketAddr) {
     let mut command = demo_command(&[], environment);
-    let program = Program::start(command.stderr(Stdio::piped()), |child| {
-        Box::new(child.stderr.take().unwrap())
-    });
+    let program = Program::start(command.stderr(Stdio::piped()), |child| Box::new(child.stderr.take().unwrap()));
     let line = program.line();
     let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
-    (
-        program,
-        SocketAddr::from((
-            [127, 0, 0, 1],
-            port.unwrap_or_else(|| panic!("a port in {line:?}")),
-        )),
-    )
+    (program, SocketAddr::from(([127, 0, 0, 1], port.unwrap_or_else(|| panic!("a port in {line:?}")))))
 }
 
 /// Starts a Job's task of the demo application, whose output can be read line by line.
 pub fn demo_job(arguments: &[&str]) -> Program {
     let mut command = demo_command(arguments, &[]);
-    Program::start(command.stdout(Stdio::piped()), |child| {
-        Box::new(child.stdout.take().unwrap())
-    })
+    Program::start(command.stdout(Stdio::piped()), |child| Box::new(child.stdout.take().unwrap()))
 }
 
 pub fn demo_command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(DEMO);
-    command
-        .args(arguments)
-        .env("PORT", "0")
-        .envs(environment.iter().copied());
+    command.args(arguments).env("PORT", "0").envs(environment.iter().copied());
     command
 }
 
@@ -121,13 +101,9 @@ pub struct Load {
 /// Starts the load generator, whose standard input stays open until it is closed.
 pub fn load(address: SocketAddr, arguments: &[&str]) -> Load {
     let mut command = Command::new(LOAD);
-    command
-        .args(["--url", &format!("http://{address}/")])
-        .args(arguments);
+    command.args(["--url", &format!("http://{address}/")]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    Load {
-        program: Program::start(&mut command, |child| Box::new(child.stdout.take().unwrap())),
-    }
+    Load { program: Program::start(&mut command, |child| Box::new(child.stdout.take().unwrap())) }
 }
 
 impl Load {
@@ -137,10 +113,7 @@ impl Load {
         while !line.starts_with('{') {
             line = self.program.line();
         }
-        (
-            self.program.wait().code().unwrap(),
-            serde_json::from_str(&line).unwrap(),
-        )
+        (self.program.wait().code().unwrap(), serde_json::from_str(&line).unwrap())
     }
 }
 
@@ -165,27 +138,24 @@ pub fn get(address: SocketAddr, path: &str, header: &str) -> Raw {
 
 /// Sends one request on this connection, which it asks to close, and reads to the end.
 pub fn ask(stream: &mut TcpStream, path: &str, header: &str) -> Raw {
+    send(stream, path, header);
+    receive(stream)
+}
+
+/// Sends one request on this connection, which it asks to close.
+pub fn send(stream: &mut TcpStream, path: &str, header: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+}
+
+/// Reads an answer to the end of its connection.
+pub fn receive(stream: &mut TcpStream) -> Raw {
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n{header}\r\n"
-    )
-    .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("an answer instead of {text:?}"));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap();
-    Raw {
-        status,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("an answer instead of {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    Raw { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// The status of one request.

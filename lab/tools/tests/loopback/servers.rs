@@ -56,8 +56,7 @@ impl Service {
         let now = Arc::clone(&chosen);
         let address = listen(move |client| {
             let server = TcpStream::connect(*now.lock().unwrap()).unwrap();
-            let (from_client, to_server) =
-                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             let upwards = std::thread::spawn(move || pass(from_client, to_server));
             pass(server, client);
             upwards.join().unwrap();
