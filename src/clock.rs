@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 
-/// Returns the present time in UTC.
+/// Returns the present time in UTC, in whole microseconds: what status can hold, so that a time read back is the
+/// time that was written.
 #[allow(clippy::disallowed_methods)]
 #[must_use]
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 /// Measures how long something took, on the monotonic clock.

@@ -3,6 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Flags of `switchback run`.
 #[derive(Debug, Clone, Args)]
@@ -21,7 +26,7 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Lowest level that is logged: error, warn, info, debug or trace
     #[arg(long, env = "SWITCHBACK_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    pub log_level: tracing::level_filters::LevelFilter,
+    pub log_level: LevelFilter,
 }
 
 /// Form of the log.
@@ -35,9 +40,14 @@ pub enum LogFormat {
 
 /// Begins logging to standard error.
 pub fn start_logging(config: &Config) {
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(std::io::stderr);
+    // Libraries speak up only when something is wrong: their debug output is a flood.
+    let levels = Targets::new().with_default(LevelFilter::WARN).with_target("switchback", config.log_level);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry().with(levels);
     match config.log_format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.init(),
+        LogFormat::Json => {
+            subscriber.with(log.json().flatten_event(true).with_current_span(false).with_span_list(false)).init()
+        }
+        LogFormat::Text => subscriber.with(log).init(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server answered with an error, or could not be asked.
-    #[error("{doing} {object}: {source}")]
+    #[error("{doing} {object}: {}", words(source))]
     Api {
         /// What was done.
         doing: &'static str,
@@ -50,6 +50,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// Returns the server's own words; kube's would be the whole answer in the form of its debug output.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// What to do about an error.

@@ -16,6 +16,7 @@ use super::{Duration, PodTemplate, RevisionId, ServiceTemplate, release_status::
     kind = "Release",
     plural = "releases",
     category = "switchback",
+    shortname = "rel",
     namespaced,
     status = "ReleaseStatus",
     doc = "One application: what should serve, and how it gets there. Changing the spec is asking for a release.",

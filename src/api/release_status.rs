@@ -1,7 +1,7 @@
 //! What is observed of a Release, and the little that cannot be observed and so must be remembered.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,16 +51,16 @@ pub struct Record {
     /// Where the attempt stands.
     pub step: Step,
     /// When that step began.
-    pub step_since: Option<Time>,
+    pub step_since: Option<MicroTime>,
     /// When that step ends for want of success.
-    pub deadline: Option<Time>,
+    pub deadline: Option<MicroTime>,
     /// What the attempt will do, as people approve it.
     pub plan: Option<PlanRecord>,
     /// Where each Service was pointed by the last switch.
     #[schemars(length(max = 128))]
     pub traffic: Vec<TrafficRecord>,
     /// Since when fewer pods are ready than `watch.readyPercent` asks for.
-    pub unready_since: Option<Time>,
+    pub unready_since: Option<MicroTime>,
     /// Why the attempt under way turned back.
     pub ending: Option<Ending>,
     /// The attempt whose revision still stands in the spec and is not tried again by itself.
@@ -142,7 +142,7 @@ pub struct ActiveRevision {
     /// Number of the attempt that brought it.
     pub attempt: i64,
     /// Since when it is the active one.
-    pub since: Time,
+    pub since: MicroTime,
 }
 
 /// The revision an attempt is under way for.
@@ -157,7 +157,7 @@ pub struct CandidateRevision {
     /// Number of this attempt.
     pub attempt: i64,
     /// When the attempt began.
-    pub since: Time,
+    pub since: MicroTime,
 }
 
 /// The revision before the active one.
@@ -170,7 +170,7 @@ pub struct PreviousRevision {
     #[schemars(length(max = 64))]
     pub version: String,
     /// When its Deployments are removed.
-    pub keep_until: Time,
+    pub keep_until: MicroTime,
 }
 
 /// The steps a revision will go through, as people approve them.
@@ -241,9 +241,9 @@ pub struct TrafficRecord {
     /// How many pods that revision had when it was switched to.
     pub pods: i32,
     /// When the selector was seen to name it.
-    pub switched_at: Option<Time>,
+    pub switched_at: Option<MicroTime>,
     /// When the endpoints had followed and `settle` was over.
-    pub settled_at: Option<Time>,
+    pub settled_at: Option<MicroTime>,
 }
 
 /// Why an attempt turned back.
@@ -261,7 +261,7 @@ pub struct Ending {
     /// The step it turned back from.
     pub from: Step,
     /// When.
-    pub at: Time,
+    pub at: MicroTime,
 }
 
 /// An attempt that is not tried again by itself.
@@ -279,7 +279,7 @@ pub struct FailureRecord {
     #[schemars(length(max = 1024))]
     pub message: String,
     /// When.
-    pub at: Time,
+    pub at: MicroTime,
 }
 
 /// A Decision that took effect.
@@ -303,7 +303,7 @@ pub struct DecisionRecord {
     #[schemars(length(max = 71))]
     pub digest: Option<String>,
     /// When it took effect.
-    pub at: Time,
+    pub at: MicroTime,
 }
 
 /// An attempt that ended.
@@ -326,9 +326,9 @@ pub struct HistoryEntry {
     #[schemars(length(max = 1024))]
     pub message: String,
     /// When it began.
-    pub started_at: Time,
+    pub started_at: MicroTime,
     /// When it ended.
-    pub ended_at: Time,
+    pub ended_at: MicroTime,
 }
 
 impl Record {

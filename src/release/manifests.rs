@@ -249,7 +249,12 @@ pub const ATTEMPT: &str = "switchback.dev/attempt";
 #[must_use]
 pub fn anchor(release: &ReleaseSeen) -> Manifest {
     let marks = Marks { release, revision: "", workload: "", role: Role::Anchor };
-    manifest(Kind::ControllerRevision, child_name(&[&release.name, "anchor"]), &marks, json!({ "revision": 0 }))
+    manifest(
+        Kind::ControllerRevision,
+        child_name(&[&release.name, "anchor"]),
+        &marks,
+        json!({ "data": {}, "revision": 0 }),
+    )
 }
 
 /// Returns the Deployment of a workload in a revision.

@@ -26,7 +26,7 @@ mod watch;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::Value;
 
 use super::{
@@ -195,8 +195,8 @@ impl From<Plan> for Move {
 /// Begins a step; its deadline is computed once, here.
 fn enter(mut record: Record, step: Step, now: Timestamp, limit: Option<Duration>) -> Move {
     record.step = step;
-    record.step_since = Some(Time(now));
-    record.deadline = limit.map(|limit| Time(later(now, limit)));
+    record.step_since = Some(MicroTime(now));
+    record.deadline = limit.map(|limit| MicroTime(later(now, limit)));
     Move::To(Box::new(record))
 }
 

@@ -104,9 +104,12 @@ pub fn error_policy(
 async fn advance(context: &Context, mut release: Release) -> Result<controller::Action, Error> {
     let mut taken = None;
     for _ in 0..LOOKS {
-        let (seen, plan) = look(context, &release, taken.clone()).await?;
+        let (mut seen, plan) = look(context, &release, taken.clone()).await?;
         let acted_first = if plan.act_first { Some(act_all(context, &seen, &plan).await) } else { None };
         let written = remember(context, &release, (&seen, &plan)).await?;
+        if let Some(fresh) = &written {
+            seen.release.resource_version = fresh.resource_version().unwrap_or_default();
+        }
         let acted = match acted_first {
             Some(acted) => acted,
             None => act_all(context, &seen, &plan).await,

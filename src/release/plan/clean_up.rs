@@ -41,7 +41,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let actions = left
         .into_iter()
         .filter(|(action, deleting)| {
-            !deleting && !(selected && matches!(action, Action::Delete { kind: Kind::Deployment, .. }))
+            !deleting && (!selected || !matches!(action, Action::Delete { kind: Kind::Deployment, .. }))
         })
         .map(|(action, _)| action)
         .collect();

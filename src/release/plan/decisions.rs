@@ -1,7 +1,7 @@
 //! Which Decisions count, and what becomes of the others; pure.
 
 use jiff::{SignedDuration, Timestamp, Unit};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, DecisionSeen, Guard, Observed},
@@ -55,7 +55,7 @@ pub(super) fn use_up(record: &mut Record, decision: &DecisionSeen, now: Timestam
         kind: decision.kind.as_ref().map_or("", DecisionKind::as_str).to_owned(),
         actor: decision.actor.clone(),
         digest: decision.approval().map(|approval| approval.digest.clone()),
-        at: Time(now),
+        at: MicroTime(now),
     });
     if record.decisions.len() > REMEMBERED {
         record.decisions.drain(..record.decisions.len() - REMEMBERED);

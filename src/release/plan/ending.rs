@@ -1,7 +1,7 @@
 //! How attempts end: by turning back, or by coming to rest; pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{super::observed::Observed, Move, enter};
 use crate::api::{Ending, FailureRecord, HistoryEntry, Outcome, Reason, Record, Step};
@@ -32,7 +32,7 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
         message: why.message,
         outcome: why.outcome,
         from: record.step,
-        at: Time(now),
+        at: MicroTime(now),
     });
     record.unready_since = None;
     enter(record, next, now, None)
@@ -48,7 +48,7 @@ pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move
                 outcome: why.outcome,
                 reason: reason.clone(),
                 message: message.clone(),
-                at: Time(now),
+                at: record.ending.as_ref().map_or(MicroTime(now), |ending| ending.at.clone()),
             });
         }
         record.history.push(HistoryEntry {
@@ -59,7 +59,7 @@ pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move
             reason,
             message,
             started_at: candidate.since,
-            ended_at: Time(now),
+            ended_at: MicroTime(now),
         });
     }
     record.outcome = Some(why.outcome);

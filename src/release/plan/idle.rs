@@ -3,7 +3,7 @@
 //! Begins an attempt when the spec names another revision than the active one, unless that revision has just
 //! failed. Otherwise keeps what serves as it was released: size, Services, selectors.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{manifests, observed::Observed},
@@ -37,7 +37,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         revision: seen.release.wanted.clone(),
         version: seen.release.spec.version.clone(),
         attempt: record.attempts,
-        since: Time(seen.now),
+        since: MicroTime(seen.now),
     });
     record.plan = None;
     enter(record, Step::Inspect, seen.now, None)

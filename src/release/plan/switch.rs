@@ -3,7 +3,7 @@
 //! The step is recorded first, with what the Services pointed at; the next look reads the Services live and
 //! moves them. A partial switch is always completed or reversed.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{
@@ -99,7 +99,7 @@ fn note_moved(seen: &Observed, revision: &RevisionId, record: &mut Record) {
             && traffic.switched_at.is_none()
         {
             traffic.revision = Some(revision.clone());
-            traffic.switched_at = Some(Time(seen.now));
+            traffic.switched_at = Some(MicroTime(seen.now));
         }
     }
     record.traffic.retain(|traffic| seen.service(&traffic.service).is_some() || traffic.switched_at.is_none());
@@ -158,7 +158,7 @@ fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
         let ready = seen.ready_endpoints(&traffic.service, &revision);
         let others = seen.other_endpoints(&traffic.service, &revision);
         if ready >= traffic.pods && others == 0 {
-            traffic.settled_at.get_or_insert(Time(seen.now));
+            traffic.settled_at.get_or_insert(MicroTime(seen.now));
         } else if traffic.settled_at.is_none() {
             waiting = Some(format!(
                 "Service {} has {ready} of {} endpoints of {}",

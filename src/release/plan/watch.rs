@@ -1,7 +1,7 @@
 //! Watch: the candidate serves; the former version stays at full size and takes traffic back from the event
 //! that shows trouble; pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{manifests, observed::Observed},
@@ -74,7 +74,7 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
         record.unready_since = None;
         return Finding::Well;
     }
-    let since = record.unready_since.get_or_insert(Time(seen.now)).0;
+    let since = record.unready_since.get_or_insert(MicroTime(seen.now)).0;
     let patience_over = later(since, content.watch.tolerate) <= seen.now;
     if worst.readiness == Readiness::Low && !patience_over {
         return Finding::Tolerated(format!("{}; tolerated for {}.", worst.message, content.watch.tolerate));
@@ -193,13 +193,13 @@ fn close(seen: &Observed, mut record: Record, content: &ReleaseSpec, why: Why) -
     record.previous = record.active.take().map(|active| PreviousRevision {
         revision: active.revision,
         version: active.version,
-        keep_until: Time(later(seen.now, content.rollback.keep_previous)),
+        keep_until: MicroTime(later(seen.now, content.rollback.keep_previous)),
     });
     record.active = Some(ActiveRevision {
         revision: candidate.revision.clone(),
         version: candidate.version.clone(),
         attempt: candidate.attempt,
-        since: Time(seen.now),
+        since: MicroTime(seen.now),
     });
     record.history.push(HistoryEntry {
         attempt: candidate.attempt,
@@ -209,7 +209,7 @@ fn close(seen: &Observed, mut record: Record, content: &ReleaseSpec, why: Why) -
         reason: why.reason.as_str().to_owned(),
         message: why.message,
         started_at: candidate.since,
-        ended_at: Time(seen.now),
+        ended_at: MicroTime(seen.now),
     });
     record.outcome = Some(why.outcome);
     record.unready_since = None;
