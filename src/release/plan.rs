@@ -36,6 +36,7 @@ use super::{
 use crate::api::{DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
 
 pub use health::Readiness;
+pub use proposal::forecast;
 
 /// How many steps one look may pass through; there are fewer steps than this.
 const MOVES: usize = 16;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::observed::Observed;
+use super::super::observed::{Observed, ReleaseSeen};
 use crate::api::{
     ActiveRevision, CheckPhase, Mode, PlanRecord, PlannedStep, PodTemplate, Record, ReleaseSpec, Scope, Step,
     WayBackPoint, canonical_json, sha256_hex,
@@ -13,14 +13,21 @@ const FORM: u8 = 1;
 
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
-    let spec = &seen.release.spec;
+    PlanRecord { digest: digest(seen), ..forecast(&seen.release, record.active.as_ref()) }
+}
+
+/// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what
+/// an approval is about.
+#[must_use]
+pub fn forecast(release: &ReleaseSeen, active: Option<&ActiveRevision>) -> PlanRecord {
+    let spec = &release.spec;
     PlanRecord {
-        digest: digest(seen),
-        revision: seen.release.wanted.clone(),
-        steps: steps(spec, record.active.as_ref()),
-        way_back: way_back(record.active.as_ref()),
+        digest: String::new(),
+        revision: release.wanted.clone(),
+        steps: steps(spec, active),
+        way_back: way_back(active),
         risks: risks(spec),
-        unmet: unmet(seen),
+        unmet: unmet(release),
     }
 }
 
@@ -213,11 +220,11 @@ fn is_semantic(version: &str) -> bool {
 }
 
 /// Lists what is still missing, and who can meet it.
-fn unmet(seen: &Observed) -> Vec<String> {
-    match seen.release.spec.mode {
+fn unmet(release: &ReleaseSeen) -> Vec<String> {
+    match release.spec.mode {
         Mode::Manual => vec![format!(
             "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {}",
-            seen.release.name
+            release.name
         )],
         Mode::Automatic => vec![],
     }
