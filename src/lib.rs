@@ -4,6 +4,7 @@ pub mod agent;
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod decision;
 pub mod error;
 pub mod http;
 pub mod kube_io;

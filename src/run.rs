@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use futures::{StreamExt, channel::mpsc};
+use futures::{SinkExt, StreamExt, channel::mpsc};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::{
     api::{Release, labels},
     config::Config,
+    decision::{self, guard::not_looked_yet},
     error::Error,
     kube_io::{
         backoff::Backoff,
@@ -36,7 +37,7 @@ use crate::{
     release::{
         self, Context,
         observe::Cache,
-        observed::{Guard, Settings},
+        observed::Settings,
         watched::{self, Entry},
     },
 };
@@ -58,7 +59,9 @@ const PAGE: u32 = 50;
 pub async fn run(config: Config) -> Result<(), Error> {
     let client = client().await?;
     let (filled, is_filled) = watch::channel(false);
-    let (_guard, guard) = watch::channel(Guard::Since(jiff::Timestamp::MIN));
+    let (judged, guard) = watch::channel(not_looked_yet());
+    let mut first_judged = guard.clone();
+    let keep_guard = decision::keep(client.clone(), decision::required()?, judged);
     let context = Arc::new(Context {
         client: client.clone(),
         cache: Cache::default(),
@@ -72,7 +75,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     });
     let scopes: Vec<Option<String>> =
         if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
-    let lists = Lists { open: AtomicUsize::new(scopes.len() * KINDS), filled };
+    // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
+    let lists = Lists { open: AtomicUsize::new(scopes.len() * KINDS + 1), filled };
     let lanes: Vec<_> = scopes
         .into_iter()
         .enumerate()
@@ -81,8 +85,16 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let server = crate::http::serve(config.listen, Arc::clone(&context));
     let controllers = futures::future::join_all(lanes.iter().map(|lane| lane.run(&lists)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?config.namespaces, "started");
+    let guarding = async {
+        tokio::join!(keep_guard, async {
+            if first_judged.changed().await.is_ok() {
+                lists.read_one();
+            }
+        });
+    };
     tokio::select! {
         _ = controllers => Ok(()),
+        () = guarding => Ok(()),
         served = server => served,
     }
 }
@@ -120,6 +132,10 @@ struct Names(Arc<Mutex<HashMap<Owner, String>>>);
 impl Names {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<ObjectRef<Guarded>> {
+        self.lock().iter().map(|((namespace, _), name)| ObjectRef::new(name).within(namespace)).collect()
     }
 
     fn note(&self, event: &Event<Guarded>) {
@@ -172,6 +188,20 @@ impl Lane {
         tokio::select! {
             () = self.control(woken) => {},
             () = watches => {},
+            () = self.wake_when_the_guard_changes(follow.wake.clone()) => {},
+        }
+    }
+
+    /// Wakes every Release whenever it changes whether and since when they are guarded: those that wait for an
+    /// approval have no other reason to look again.
+    async fn wake_when_the_guard_changes(&self, mut wake: mpsc::Sender<ObjectRef<Guarded>>) {
+        let mut guard = self.context.guard.clone();
+        while guard.changed().await.is_ok() {
+            for release in self.names.all() {
+                if wake.send(release).await.is_err() {
+                    return;
+                }
+            }
         }
     }
 

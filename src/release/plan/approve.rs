@@ -1,5 +1,7 @@
 //! Approve: waits for a Decision on this digest, or goes on where the mode is Automatic; pure.
 
+use jiff::Unit;
+
 use super::{
     super::observed::{Guard, Observed},
     Move, Plan, Situation, decisions,
@@ -28,7 +30,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     match person(seen, &record) {
         Err(ask) => {
-            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen));
+            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen, &record));
             Plan { asks: vec![ask], ..Plan::stay(record, told) }.into()
         }
         Ok(Word::No(decision, outcome)) => {
@@ -45,9 +47,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             decisions::use_up(&mut record, decision, seen.now);
             enter(record, Step::Preflight, seen.now, None)
         }
-        Ok(Word::None) if seen.release.spec.mode == Mode::Automatic => enter(record, Step::Preflight, seen.now, None),
+        Ok(Word::None) if starts_by_itself(seen, &record) => enter(record, Step::Preflight, seen.now, None),
         Ok(Word::None) => {
-            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen));
+            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen, &record));
             Plan::stay(record, told).into()
         }
     }
@@ -72,10 +74,28 @@ fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, super::su
     Ok(approved.map_or(Word::None, Word::Yes))
 }
 
-fn waiting(seen: &Observed) -> String {
+/// Returns whether the word of the spec is enough. It is not for an attempt that was under way before the policies
+/// guarded: who wrote `Automatic`, or what is to run, was not asked for the right to do so.
+fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
+    let guarded = match (&seen.guard, &record.candidate) {
+        (Guard::Since(since), Some(candidate)) => candidate.since.0 >= *since,
+        (Guard::Since(_), None) | (Guard::Missing(_), _) => false,
+    };
+    seen.release.spec.mode == Mode::Automatic && guarded
+}
+
+fn waiting(seen: &Observed, record: &Record) -> String {
+    let unguarded = match &seen.guard {
+        Guard::Since(since) if seen.release.spec.mode == Mode::Automatic && !starts_by_itself(seen, record) => format!(
+            "It is automatic, but the admission policies guard only since {}, and this attempt is older: a person has \
+             to look at it. ",
+            since.round(Unit::Second).unwrap_or(*since)
+        ),
+        Guard::Since(_) | Guard::Missing(_) => String::new(),
+    };
     let (name, version) = (&seen.release.name, &seen.release.spec.version);
     format!(
-        "The plan for {version} is ready and nothing has happened yet. Read it: kubectl switchback plan {name}. \
+        "{unguarded}The plan for {version} is ready and nothing has happened yet. Read it: kubectl switchback plan {name}. \
          Next: kubectl switchback approve {name}, or reject {name}."
     )
 }

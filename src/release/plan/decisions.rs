@@ -18,6 +18,8 @@ const REMEMBERED: usize = 32;
 enum Standing {
     /// It counts.
     Counts,
+    /// Whether it counts cannot be said now.
+    Open,
     /// It took effect earlier.
     Used,
     /// It does not count and never will.
@@ -32,7 +34,8 @@ pub(super) fn find<'a>(
     wanted: impl Fn(&DecisionKind) -> bool,
 ) -> Result<Option<&'a DecisionSeen>, Ask> {
     for decision in &seen.decisions {
-        let is_wanted = decision.kind.as_ref().is_some_and(&wanted);
+        // What was refused stays refused: its status says so, and somebody may have read that.
+        let is_wanted = !decision.settled && decision.kind.as_ref().is_some_and(&wanted);
         if !is_wanted || !matches!(standing(seen, record, decision), Standing::Counts) {
             continue;
         }
@@ -71,6 +74,7 @@ pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
                 plan.look_again_at(decision.created.saturating_add(EXPIRES).unwrap_or(Timestamp::MAX));
                 continue;
             }
+            Standing::Open => continue,
             Standing::Used => (DecisionState::Used, Reason::Used, "It took effect.".to_owned()),
             Standing::Refused(state, reason, message) => (state, reason, message),
         };
@@ -99,18 +103,19 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
             "This version of the operator does not know that decision.".to_owned(),
         );
     };
+    if decision.created.saturating_add(EXPIRES).is_ok_and(|end| end <= seen.now) {
+        return Standing::Refused(DecisionState::Expired, Reason::Expired, "It is older than 24h.".to_owned());
+    }
     match &seen.guard {
-        Guard::Missing(why) => {
-            return refused(Reason::ApprovalPolicyMissing, format!("Decisions are not guarded: {why}."));
-        }
+        // No verdict: it may be our own look that is missing, as after a start. The Release says what is wrong; once
+        // the policies are back, whatever was decided without them is refused below.
+        Guard::Missing(_) => return Standing::Open,
         Guard::Since(since) if decision.created < *since => {
-            let message = format!("The admission policies guard since {since}; create it again.");
+            let since = since.round(Unit::Second).unwrap_or(*since);
+            let message = format!("The admission policies guard since {since} only; create it again after that.");
             return refused(Reason::CreatedUnguarded, message);
         }
         Guard::Since(_) => {}
-    }
-    if decision.created.saturating_add(EXPIRES).is_ok_and(|end| end <= seen.now) {
-        return Standing::Refused(DecisionState::Expired, Reason::Expired, "It is older than 24h.".to_owned());
     }
     match kind {
         DecisionKind::Approve(approval) => approve(record, &approval.digest, decision.created),
