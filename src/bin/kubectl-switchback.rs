@@ -1,1 +1,5 @@
-fn main() {}
+//! The kubectl plugin: `kubectl switchback …`.
+
+fn main() -> std::process::ExitCode {
+    switchback::cli::main()
+}

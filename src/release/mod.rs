@@ -16,6 +16,7 @@ pub mod manifests;
 pub mod observe;
 pub mod observed;
 pub mod plan;
+pub mod plan_text;
 pub mod status;
 pub mod watched;
 

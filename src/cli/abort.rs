@@ -1,0 +1,63 @@
+//! `kubectl switchback abort`: the attempt that runs shall stop, and traffic goes back when it had moved.
+
+use super::{
+    connection::Cluster,
+    decide::{self, Args, Proposal},
+    problem::{Exit, Problem},
+    style::Style,
+    view::Summary,
+};
+use crate::{
+    api::{DecisionKind, Empty, Record, Release, Step},
+    clock,
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// When nothing can be stopped, or the Decision cannot be written.
+pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
+    let style = Style::of_stdout();
+    decide::run(cluster, args, |release| propose(release, style)).await
+}
+
+fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
+    let summary = Summary::of(release, clock::now());
+    let record = release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
+    let (name, namespace) = (&summary.name, &summary.namespace);
+    let effect = effect(&record).map_err(|why| {
+        Problem::new(Exit::Failed, format!("cannot abort Release {namespace}/{name}"), why)
+            .next(format!("kubectl switchback get {name} -n {namespace}"))
+    })?;
+    let version = record.candidate.map_or(summary.version, |candidate| candidate.version);
+    let text = format!("{version} of Release {name} in namespace {namespace}, in step {}. {effect}", summary.step.name);
+    Ok(Proposal {
+        decision: DecisionKind::Abort(Empty {}),
+        text: format!("{}\n", style.hang(&format!("{} ", style.bold("Aborts")), &text)),
+        question: format!("Abort {version}?"),
+        shown: format!("{version} was on its way"),
+    })
+}
+
+/// Says what an abort would do now, or why it would do nothing.
+fn effect(record: &Record) -> Result<String, String> {
+    let active = record.active.as_ref().map(|active| active.version.as_str());
+    match (record.step, active) {
+        (Step::Inspect | Step::Approve, _) => Ok("Nothing has happened yet.".to_owned()),
+        (Step::Preflight | Step::Deploy | Step::Verify, Some(active)) => {
+            Ok(format!("What was made for it is removed; {active} serves on, untouched."))
+        }
+        (Step::Preflight | Step::Deploy | Step::Verify, None) => {
+            Ok("What was made for it is removed; nothing serves yet.".to_owned())
+        }
+        (Step::Switch | Step::Watch, Some(active)) => {
+            Ok(format!("Traffic goes back to {active}, then what was made for it is removed."))
+        }
+        (Step::Switch | Step::Watch, None) => {
+            Err("this is the first release and serves already: there is no earlier version to go back to".to_owned())
+        }
+        (Step::Idle, _) => Err("nothing is under way".to_owned()),
+        (Step::Retire, _) => Err("the former version drains already: there is nothing to go back to".to_owned()),
+        (Step::SwitchBack | Step::CleanUp, _) => Err("it is on its way back already".to_owned()),
+    }
+}

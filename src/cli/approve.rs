@@ -1,0 +1,79 @@
+//! `kubectl switchback approve`: the plan that waits may run.
+
+use clap::Args as ClapArgs;
+
+use super::{
+    connection::Cluster,
+    decide::{self, Proposal},
+    plan::lines,
+    problem::{Exit, Problem},
+    style::Style,
+    view::{PlanView, Standing, Summary},
+};
+use crate::{
+    api::{Approval, DecisionKind, Gate, Release},
+    clock,
+    release::plan_text,
+};
+
+/// Approves the plan that waits, as it is shown.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    common: decide::Args,
+    /// Digest of the plan that is meant; any other is not approved
+    #[arg(long, value_name = "sha256:...")]
+    digest: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When no plan waits, another digest is asked for, or the Decision cannot be written.
+pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
+    let style = Style::of_stdout();
+    decide::run(cluster, &args.common, |release| propose(release, args.digest.as_deref(), style)).await
+}
+
+fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<Proposal, Problem> {
+    let view = waiting(release, "approve")?;
+    let found = view.plan.digest.clone();
+    if let Some(asked) = digest.filter(|asked| *asked != found) {
+        let what = format!("cannot approve Release {}/{}", view.namespace, view.name);
+        return Err(Problem::new(Exit::Failed, what, format!("the plan that waits is {found}, not {asked}"))
+            .next(format!("kubectl switchback plan {} -n {}", view.name, view.namespace)));
+    }
+    let short = lines(&plan_text::short(&view.plan), None, style);
+    let head = format!("{} of Release {} in namespace {}", view.version, view.name, view.namespace);
+    Ok(Proposal {
+        text: format!("{} {head}\n{short}\n  Digest {found}\n", style.bold("Approves")),
+        question: format!("Release {} now?", view.version),
+        shown: format!("the plan was {found}"),
+        decision: DecisionKind::Approve(Approval { digest: found, gate: Gate::Release }),
+    })
+}
+
+/// Returns the plan that waits for a word, or says why none does.
+///
+/// # Errors
+/// When no plan waits.
+pub(super) fn waiting(release: &Release, verb: &str) -> Result<PlanView, Problem> {
+    let summary = Summary::of(release, clock::now());
+    let (name, namespace) = (&summary.name, &summary.namespace);
+    let cannot = |why: String| {
+        Problem::new(Exit::Failed, format!("cannot {verb} Release {namespace}/{name}"), why)
+            .next(format!("kubectl switchback get {name} -n {namespace}"))
+    };
+    let status = release.status.clone().unwrap_or_default();
+    if status.observed_generation < release.metadata.generation.unwrap_or(0) {
+        return Err(cannot("the controller has not looked at the present spec yet; its plan is still to come".into()));
+    }
+    match PlanView::of(release) {
+        Some(view) if view.standing == Standing::Waiting => Ok(view),
+        Some(view) => Err(cannot(format!(
+            "no plan waits: that of {} runs already, its step is {}",
+            view.version, summary.step.name
+        ))),
+        None => Err(cannot(format!("no plan waits: the step is {}, {}", summary.step.name, summary.reason))),
+    }
+}

@@ -1,0 +1,259 @@
+//! What plugin and dashboard show of Releases: one versioned form, made from what was seen; pure.
+//!
+//! In: [`Seen`]. Out: [`ReleaseView`] and [`Summary`], which become text, JSON and YAML. Never here: calls,
+//! clocks, icons.
+
+mod plan;
+mod revisions;
+mod services;
+mod summary;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::seen::Seen;
+use crate::api::{DecisionRecord, HistoryEntry, Mode, Outcome, PlanRecord, Release};
+
+pub use plan::{PlanView, Standing};
+pub use summary::unreadable;
+
+/// Version of the form; fields are added to it, never changed or taken away.
+pub const API_VERSION: &str = "view.switchback.dev/v1";
+
+/// How something is, for icons and colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum State {
+    /// It is scaled down, or not there yet.
+    Off,
+    /// It is as it should be.
+    Well,
+    /// It is on its way.
+    Moving,
+    /// It waits for a person, by plan.
+    Waiting,
+    /// Nobody can tell.
+    Unknown,
+    /// Somebody should look.
+    Warning,
+    /// It failed.
+    Bad,
+}
+
+/// One Release, in one line's worth.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// The version that its spec asks for.
+    pub version: String,
+    /// Whether a person approves each release.
+    pub mode: Mode,
+    /// Version that traffic goes back to.
+    pub active: Option<String>,
+    /// Version on its way.
+    pub candidate: Option<String>,
+    /// How it is.
+    pub state: State,
+    /// One word for machines.
+    pub reason: String,
+    /// What happened, on which object, why, the next command.
+    pub message: String,
+    /// What else somebody should know.
+    pub notes: Vec<String>,
+    /// Where its attempt stands.
+    pub step: StepView,
+    /// How the last attempt that ended has ended.
+    pub outcome: Option<Outcome>,
+    /// Who approved the attempt that runs or ran last.
+    pub approved_by: Option<String>,
+    /// Digest of the plan that waits or runs.
+    pub digest: Option<String>,
+    /// The commands that make sense now.
+    pub next: Vec<String>,
+}
+
+/// Where an attempt stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    /// Name of the step.
+    pub name: String,
+    /// When it began.
+    pub since: Option<Timestamp>,
+    /// When it ends for want of success; of `Watch`: when its window ends.
+    pub deadline: Option<Timestamp>,
+}
+
+/// One Release with everything that belongs to it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseView {
+    /// [`API_VERSION`].
+    pub api_version: &'static str,
+    /// `ReleaseView`.
+    pub kind: &'static str,
+    /// When this was seen.
+    pub seen_at: Timestamp,
+    /// The Release itself.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Active, candidate, previous, and what earlier ones left.
+    pub revisions: Vec<RevisionView>,
+    /// Its Services, those that carry users' traffic first.
+    pub services: Vec<ServiceView>,
+    /// The plan that waits or runs.
+    pub plan: Option<PlanRecord>,
+    /// The Decisions that took effect, newest first.
+    pub decisions: Vec<DecisionRecord>,
+    /// The attempts that ended, newest first.
+    pub history: Vec<HistoryEntry>,
+    /// What could not be read, and why.
+    pub unseen: Vec<String>,
+}
+
+/// Releases of a namespace or of the cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListView {
+    /// [`API_VERSION`].
+    pub api_version: &'static str,
+    /// `ReleaseViewList`.
+    pub kind: &'static str,
+    /// When this was seen.
+    pub seen_at: Timestamp,
+    /// The Releases, by namespace and name.
+    pub items: Vec<Summary>,
+}
+
+/// What a revision is in its Release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Part {
+    /// Traffic goes back to it: blue.
+    Active,
+    /// It is on its way: green.
+    Candidate,
+    /// The one before the active one, kept for a while.
+    Previous,
+    /// An earlier one, being removed.
+    Former,
+}
+
+/// One revision.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionView {
+    /// Its name.
+    pub revision: String,
+    /// Its version text.
+    pub version: Option<String>,
+    /// What it is.
+    pub part: Part,
+    /// How it is.
+    pub state: State,
+    /// The same in words.
+    pub says: String,
+    /// Since when it is what it is.
+    pub since: Option<Timestamp>,
+    /// When its Deployments are removed.
+    pub keep_until: Option<Timestamp>,
+    /// Its Deployments.
+    pub deployments: Vec<ObjectView>,
+    /// The Jobs of its attempts.
+    pub jobs: Vec<ObjectView>,
+}
+
+/// A Deployment, Job or pod.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectView {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// The same in words.
+    pub says: String,
+    /// What keeps it from being well.
+    pub problem: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// The node it is on; pods only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its pods.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<ObjectView>,
+}
+
+/// One Service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Whether users' traffic goes through it, or only checks.
+    pub active: bool,
+    /// The revision its selector names.
+    pub revision: Option<String>,
+    /// Version text of that revision.
+    pub version: Option<String>,
+    /// Endpoints of that revision that take traffic.
+    pub ready: usize,
+    /// Endpoints of other revisions that still take traffic.
+    pub others: usize,
+    /// How it is.
+    pub state: State,
+    /// The same in words.
+    pub says: String,
+    /// When it was last switched.
+    pub switched_at: Option<Timestamp>,
+    /// When the endpoints had followed.
+    pub settled_at: Option<Timestamp>,
+}
+
+impl ReleaseView {
+    /// Makes the view of a Release.
+    #[must_use]
+    pub fn of(seen: &Seen) -> Self {
+        let record = seen.release.status.as_ref().map(|status| &status.record);
+        let revisions = revisions::of(seen);
+        let services = services::of(seen, &revisions);
+        let mut summary = Summary::of(&seen.release, seen.now);
+        summary.next.splice(0..0, summary::look_at(&summary, &revisions));
+        Self {
+            api_version: API_VERSION,
+            kind: "ReleaseView",
+            seen_at: seen.now,
+            summary,
+            revisions,
+            services,
+            plan: record.and_then(|record| record.plan.clone()),
+            decisions: record.map(|record| record.decisions.iter().rev().cloned().collect()).unwrap_or_default(),
+            history: record.map(|record| record.history.iter().rev().cloned().collect()).unwrap_or_default(),
+            unseen: seen.unseen.clone(),
+        }
+    }
+}
+
+impl ListView {
+    /// Makes the view of Releases.
+    #[must_use]
+    pub fn of(releases: &[Release], now: Timestamp) -> Self {
+        Self::of_summaries(releases.iter().map(|release| Summary::of(release, now)).collect(), now)
+    }
+
+    /// Makes the view of what is known of Releases.
+    #[must_use]
+    pub fn of_summaries(mut items: Vec<Summary>, now: Timestamp) -> Self {
+        items.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        Self { api_version: API_VERSION, kind: "ReleaseViewList", seen_at: now, items }
+    }
+}

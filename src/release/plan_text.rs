@@ -1,0 +1,93 @@
+//! The plan of a Release in words, for everything that shows it; pure.
+//!
+//! In: the plan as status holds it. Out: headed lines without any layout, so that a terminal, a page and a
+//! message can each lay them out their own way.
+
+use crate::api::{PlanRecord, Scope, Step, WayBackPoint};
+
+/// Some lines under a heading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// The heading.
+    pub title: &'static str,
+    /// What stands under it.
+    pub lines: Vec<Line>,
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The step it is about.
+    pub step: Option<Step>,
+    /// What it begins with; empty for a line without one.
+    pub head: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// Returns the whole plan: steps, the way back after each, risks, what is unmet. Sections without a line are
+/// left out, but for risks: that none is known is worth a line.
+#[must_use]
+pub fn sections(plan: &PlanRecord) -> Vec<Section> {
+    let steps = plan.steps.iter().enumerate().map(|(index, planned)| Line {
+        step: Some(planned.step),
+        head: format!("{} {}", index + 1, planned.step.as_str()),
+        text: planned.does.clone(),
+    });
+    let back = plan.way_back.iter().map(|point| Line {
+        step: Some(point.after),
+        head: format!("after {}", point.after.as_str()),
+        text: way_back(point),
+    });
+    let mut risks: Vec<Line> = plan.risks.iter().map(|risk| plain(risk)).collect();
+    if risks.is_empty() {
+        risks.push(plain("None is known."));
+    }
+    let sections = [
+        Section { title: "Steps", lines: steps.collect() },
+        Section { title: "Way back", lines: back.collect() },
+        Section { title: "Point of no return", lines: vec![plain(&no_return(plan))] },
+        Section { title: "Risks", lines: risks },
+        Section { title: "Unmet", lines: plan.unmet.iter().map(|unmet| plain(unmet)).collect() },
+    ];
+    sections.into_iter().filter(|section| !section.lines.is_empty()).collect()
+}
+
+/// Returns the plan in a few lines, for whoever is about to approve it.
+#[must_use]
+pub fn short(plan: &PlanRecord) -> Vec<Line> {
+    let headed = |head: &str, text: String| Line { step: None, head: head.to_owned(), text };
+    let steps: Vec<&str> = plan.steps.iter().map(|planned| planned.step.as_str()).collect();
+    let mut lines = vec![headed("Steps", format!("{}.", steps.join(", ")))];
+    // What runs and what decides about its fate: the two steps in which a plan differs from the last one.
+    let of = |step| plan.steps.iter().find(move |planned| planned.step == step);
+    lines.extend(of(Step::Deploy).map(|planned| headed("Deploy", planned.does.clone())));
+    lines.extend(of(Step::Watch).map(|planned| headed("Watch", planned.does.clone())));
+    lines.push(headed("No return", no_return(plan)));
+    lines.extend(plan.risks.iter().map(|risk| headed("Risk", risk.clone())));
+    lines
+}
+
+/// Returns the first step after which there is no way back by itself.
+#[must_use]
+pub fn point_of_no_return(plan: &PlanRecord) -> Option<&WayBackPoint> {
+    plan.way_back.iter().find(|point| point.scope == Scope::ForwardOnly)
+}
+
+fn no_return(plan: &PlanRecord) -> String {
+    point_of_no_return(plan).map_or_else(
+        || "There is none: every step can be taken back.".to_owned(),
+        |point| format!("{}: from its end on {}.", point.after.as_str(), point.loses),
+    )
+}
+
+fn way_back(point: &WayBackPoint) -> String {
+    match point.scope {
+        Scope::Full => format!("Everything comes back. Lost: {}.", point.loses),
+        Scope::ForwardOnly => format!("Only forward: {}.", point.loses),
+    }
+}
+
+fn plain(text: &str) -> Line {
+    Line { step: None, head: String::new(), text: text.to_owned() }
+}
