@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{Approval, DecisionKind, Gate, Release},
     clock,
-    release::plan_text,
+    release::plan_text::{self, Line},
 };
 
 /// Approves the plan that waits, as it is shown.
@@ -43,10 +43,12 @@ fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<Prop
         return Err(Problem::new(Exit::Failed, what, format!("the plan that waits is {found}, not {asked}"))
             .next(format!("kubectl switchback plan {} -n {}", view.name, view.namespace)));
     }
-    let short = lines(&plan_text::short(&view.plan), None, style);
+    let mut short = plan_text::short(&view.plan);
+    short.push(Line { step: None, head: "Digest".to_owned(), text: found.clone() });
+    let short = lines(&short, None, style);
     let head = format!("{} of Release {} in namespace {}", view.version, view.name, view.namespace);
     Ok(Proposal {
-        text: format!("{} {head}\n{short}\n  Digest {found}\n", style.bold("Approves")),
+        text: format!("{} {head}\n{short}\n", style.bold("Approves")),
         question: format!("Release {} now?", view.version),
         shown: format!("the plan was {found}"),
         decision: DecisionKind::Approve(Approval { digest: found, gate: Gate::Release }),

@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all decisions ask for.
 #[derive(Debug, Clone, ClapArgs)]
+#[group(skip)]
 pub struct Args {
     /// Name of the Release
     pub name: String,

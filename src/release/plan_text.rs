@@ -77,7 +77,7 @@ pub fn point_of_no_return(plan: &PlanRecord) -> Option<&WayBackPoint> {
 fn no_return(plan: &PlanRecord) -> String {
     point_of_no_return(plan).map_or_else(
         || "There is none: every step can be taken back.".to_owned(),
-        |point| format!("{}: from its end on {}.", point.after.as_str(), point.loses),
+        |point| format!("The end of {}: {}.", point.after.as_str(), point.loses),
     )
 }
 

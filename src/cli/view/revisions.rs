@@ -77,7 +77,7 @@ fn revision(seen: &Seen, known: Known) -> RevisionView {
         state,
         says,
         since: known.since,
-        keep_until: known.keep_until,
+        keep_until: known.keep_until.filter(|_| !deployments.is_empty()),
         deployments,
         jobs,
     }

@@ -127,8 +127,8 @@ fn notes(release: &Release) -> Vec<String> {
         ));
     }
     if let Some(serving) = find(&status.conditions, ConditionType::Serving) {
-        let ready = find(&status.conditions, ConditionType::Ready);
-        if ready.is_none_or(|ready| ready.message != serving.message) {
+        // What is released and serves has been said by then.
+        if !holds(&status.conditions, ConditionType::Ready) || serving.status != "True" {
             notes.push(serving.message.clone());
         }
     }
