@@ -2,6 +2,7 @@
 //!
 //! In: nothing but data. Out: the CRDs (`switchback crds`), the types that every other module speaks.
 //! Never here: decisions, clients, clocks. Imports nothing else of the crate.
+#![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 
 mod conditions;
 mod crds;

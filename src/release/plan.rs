@@ -4,6 +4,7 @@
 //! Every name an action uses is in the plan; `act` makes no choices. A step with an effect that cannot be taken
 //! back acts only when it stands in the status *as read*: the first look records the step, the second, which
 //! reads that record back, acts. A lost status write so costs a repeat, never a surprise.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod abort;
 mod approve;

@@ -2,6 +2,7 @@
 //!
 //! In: what was seen and the plan. Out: what people and tools read. What was observed is told, never what is
 //! intended.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 use super::{
     observed::Observed,

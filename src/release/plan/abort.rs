@@ -5,7 +5,7 @@ use super::{
     Move, Plan, Situation, decisions,
     ending::{self, Why},
 };
-use crate::api::{DecisionKind, Outcome, Reason, Record, Step};
+use crate::api::{DecisionKind, Outcome, Reason, Record};
 
 /// Returns where to go when a person aborts; `None` when nobody does.
 pub(super) fn check(seen: &Observed, record: &Record) -> Option<Move> {
@@ -17,11 +17,7 @@ pub(super) fn check(seen: &Observed, record: &Record) -> Option<Move> {
         }
         Ok(Some(decision)) => {
             let mut record = record.clone();
-            let traffic = match record.step {
-                Step::Switch | Step::Watch => "Traffic goes back.",
-                _ => "Traffic had not moved.",
-            };
-            let message = format!("{} aborted the attempt by Decision {}. {traffic}", decision.actor, decision.name);
+            let message = format!("{} aborted the attempt by Decision {}.", decision.actor, decision.name);
             decisions::use_up(&mut record, decision, seen.now);
             Some(ending::turn_back(
                 record,

@@ -3,7 +3,7 @@
 use jiff::Unit;
 
 use super::{
-    super::observed::{Guard, Observed},
+    super::observed::{Ask, DecisionSeen, Guard, Observed},
     Move, Plan, Situation, decisions,
     ending::{self, Why},
     enter, proposal, still_wanted,
@@ -33,11 +33,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen, &record));
             Plan { asks: vec![ask], ..Plan::stay(record, told) }.into()
         }
-        Ok(Word::No(decision, outcome)) => {
-            let (reason, verb) = match outcome {
-                Outcome::Aborted => (Reason::Aborted, "aborted"),
-                _ => (Reason::Rejected, "rejected"),
-            };
+        Ok(Word::No(decision, reason)) => {
+            let (outcome, verb) =
+                if reason == Reason::Aborted { (Outcome::Aborted, "aborted") } else { (Outcome::Rejected, "rejected") };
             let message =
                 format!("{} {verb} the plan by Decision {}. Nothing was changed.", decision.actor, decision.name);
             decisions::use_up(&mut record, decision, seen.now);
@@ -57,18 +55,18 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 
 /// What people have said.
 enum Word<'a> {
-    Yes(&'a super::super::observed::DecisionSeen),
-    No(&'a super::super::observed::DecisionSeen, Outcome),
+    Yes(&'a DecisionSeen),
+    No(&'a DecisionSeen, Reason),
     None,
 }
 
 /// Looks for a word; a no counts more than a yes.
-fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, super::super::observed::Ask> {
+fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, Ask> {
     if let Some(rejected) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Reject(_)))? {
-        return Ok(Word::No(rejected, Outcome::Rejected));
+        return Ok(Word::No(rejected, Reason::Rejected));
     }
     if let Some(aborted) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Abort(_)))? {
-        return Ok(Word::No(aborted, Outcome::Aborted));
+        return Ok(Word::No(aborted, Reason::Aborted));
     }
     let approved = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Approve(_)))?;
     Ok(approved.map_or(Word::None, Word::Yes))

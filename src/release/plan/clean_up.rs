@@ -12,7 +12,7 @@ use super::{
 use crate::api::{Outcome, Reason, Record, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
-    let message = record.ending.as_ref().map(|ending| ending.message.clone()).unwrap_or_default();
+    let message = ending::told(&record);
     let situation = Situation::Working(Reason::CleaningUp, message);
     if !recorded(seen, &record) {
         return Plan::stay(record, situation).into();

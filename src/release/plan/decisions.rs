@@ -67,6 +67,10 @@ pub(super) fn use_up(record: &mut Record, decision: &DecisionSeen, now: Timestam
 
 /// Adds what became of each Decision to a plan.
 pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
+    if plan.act_first {
+        // Nothing makes the way back wait, and a Decision is settled only after its use was remembered.
+        return;
+    }
     for decision in seen.decisions.iter().filter(|decision| !decision.settled) {
         let (state, reason, message) = match standing(seen, &plan.record, decision) {
             Standing::Counts => {

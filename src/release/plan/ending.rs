@@ -38,6 +38,17 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
     enter(record, next, now, None)
 }
 
+/// Says why the attempt turned back and what serves meanwhile.
+pub(super) fn told(record: &Record) -> String {
+    let cause = record.ending.as_ref().map_or("", |ending| ending.message.trim_end_matches('.'));
+    let serves = match &record.active {
+        Some(active) if record.step == Step::SwitchBack => format!("Traffic goes back to {}", active.version),
+        Some(active) => format!("{} serves users; what the attempt left is removed", active.version),
+        None => "What the attempt left is removed".to_owned(),
+    };
+    format!("{cause}. {serves}.")
+}
+
 /// Ends the attempt under way and goes to rest.
 pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move {
     if let Some(candidate) = record.candidate.take() {

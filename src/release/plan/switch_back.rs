@@ -8,7 +8,7 @@ use super::{
         manifests::{self, Target},
         observed::{Observed, ServiceSeen},
     },
-    Action, Move, Plan, Situation, active_content, enter, later,
+    Action, Move, Plan, Situation, active_content, ending, enter, later,
 };
 use crate::api::{Reason, Record, RevisionId, Step, labels};
 
@@ -26,7 +26,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         })
         .map(|service| point(seen, &record, service, (&digits, &fence)))
         .collect();
-    let message = record.ending.as_ref().map(|ending| ending.message.clone()).unwrap_or_default();
+    let message = ending::told(&record);
     let situation = Situation::Working(Reason::SwitchingBack, message);
     if !actions.is_empty() {
         return Plan { actions, act_first: true, ..Plan::stay(record, situation) }.into();

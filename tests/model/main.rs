@@ -1,0 +1,14 @@
+//! Tier 1: the real plan against a world in memory; seconds, on every run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod random;
+mod rules;
+mod table;
+mod world;

@@ -1,0 +1,142 @@
+//! Random histories: kills after any write, stale looks, time, people, lost pods. The invariants of the world
+//! are checked at each write; here also that every history ends the same.
+
+use proptest::prelude::*;
+use switchback::api::Step;
+
+use crate::world::{JobEnd, World};
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Look,
+    /// A look that is killed after so many writes.
+    Killed(usize),
+    /// The controller acts on what it saw before the world went on.
+    Stale,
+    Settle,
+    Wait(i64),
+    Approve,
+    Abort,
+    Spec(u8),
+    Ready(u8, usize),
+    Jobs(u8),
+    Contest,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        6 => Just(Happening::Look),
+        3 => (0usize..4).prop_map(Happening::Killed),
+        2 => Just(Happening::Stale),
+        4 => Just(Happening::Settle),
+        3 => (1i64..1200).prop_map(Happening::Wait),
+        3 => Just(Happening::Approve),
+        1 => Just(Happening::Abort),
+        2 => (1u8..4).prop_map(Happening::Spec),
+        1 => (1u8..4, 0usize..4).prop_map(|(version, ready)| Happening::Ready(version, ready)),
+        1 => (0u8..4).prop_map(Happening::Jobs),
+        1 => Just(Happening::Contest),
+    ]
+}
+
+fn happen(world: &mut World, happening: &Happening) {
+    match happening {
+        Happening::Look => {
+            world.look(usize::MAX);
+        }
+        Happening::Killed(writes) => {
+            world.look(*writes);
+        }
+        Happening::Stale => {
+            let (seen, plan) = world.plan();
+            world.settle();
+            // The status write carries the resourceVersion that was read; nothing else wrote it meanwhile.
+            world.carry_out(&seen, &plan, usize::MAX);
+        }
+        Happening::Settle => world.settle(),
+        Happening::Wait(seconds) => world.wait(*seconds),
+        Happening::Approve if world.step() == Step::Approve => {
+            world.approve("anna");
+        }
+        Happening::Approve => {}
+        Happening::Abort => {
+            world.abort();
+        }
+        Happening::Spec(version) => world.ask_for(&format!("{version}.0.0")),
+        Happening::Ready(version, ready) => world.set_ready(&format!("{version}.0.0"), *ready),
+        Happening::Jobs(end) => {
+            let end = [JobEnd::Passes, JobEnd::Fails, JobEnd::LeavesNothing, JobEnd::Hangs][usize::from(*end)];
+            world.job_end = ["verify", "smoke", "watch"].into_iter().map(|kind| (kind, end)).collect();
+        }
+        Happening::Contest => {
+            if let Some(service) = world.services.get_mut("shop") {
+                service.selector.insert("app".into(), "else".into());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happened, a fair world with approvals ends with the wanted version serving, or the failed one
+    /// refused and the last good one serving; and then nothing is written any more.
+    #[test]
+    fn every_history_ends_well_and_quiet(history in prop::collection::vec(happening(), 1..80)) {
+        let mut world = World::serving();
+        for happening in &history {
+            happen(&mut world, happening);
+        }
+        world.job_end.clear();
+        world.decisions.retain(|decision| decision.settled);
+        for _ in 0..4 {
+            world.run_to_rest();
+            if world.step() == Step::Approve {
+                world.approve("anna");
+            }
+        }
+        prop_assert_eq!(world.step(), Step::Idle);
+        let active = world.active().unwrap_or_default().to_owned();
+        let digits = World::digits(&active);
+        prop_assert_eq!(world.selected(), Some(digits.as_str()));
+        let wanted = world.spec.version.clone();
+        let refused = world.record().failure.is_some();
+        prop_assert!(active == wanted || refused, "{} serves, {} is wanted", active, wanted);
+        prop_assert!(world.jobs.is_empty() && world.services.len() == 1, "{:?} {:?}", world.jobs, world.services);
+        world.writes.clear();
+        let before = world.status.clone();
+        for _ in 0..10 {
+            world.look(usize::MAX);
+            world.settle();
+            world.wait(60);
+        }
+        prop_assert!(world.writes.is_empty(), "{:?}", world.writes);
+        prop_assert_eq!(before, world.status);
+    }
+
+    /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
+    #[test]
+    fn killed_anywhere_it_ends_the_same(kills in prop::collection::vec(0usize..3, 1..40)) {
+        let mut world = World::serving();
+        world.ask_for("2.0.0");
+        let mut approved = false;
+        for kill in kills {
+            world.look(kill);
+            world.settle();
+            if world.step() == Step::Approve && !approved {
+                world.approve("anna");
+                approved = true;
+            }
+        }
+        world.run_to_rest();
+        if !approved {
+            world.approve("anna");
+            world.run_to_rest();
+        }
+        prop_assert_eq!(world.active(), Some("2.0.0"));
+        prop_assert_eq!(world.record().attempts, 2);
+        let running: Vec<_> = world.deployments.values().filter(|deployment| deployment.replicas > 0).collect();
+        prop_assert_eq!((running.len(), world.services.len(), world.jobs.len()), (1, 1, 0));
+        prop_assert_eq!(world.record().history.len(), 2);
+    }
+}

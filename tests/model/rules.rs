@@ -1,0 +1,375 @@
+//! The rules of a release, each by its number; forgeries that only the plan can see through.
+
+use jiff::{SignedDuration, Timestamp};
+use switchback::{
+    api::{Approval, DecisionKind, Gate, Outcome, Step},
+    release::{manifests::Kind, observed::Guard, plan::Action},
+};
+
+use crate::world::{JobEnd, World, spec};
+
+fn outcome(world: &World) -> Option<Outcome> {
+    world.record().outcome
+}
+
+#[test]
+fn a_release_goes_to_production_and_the_former_version_drains() {
+    let mut world = World::at(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("2.0.0"), Some(Outcome::Succeeded)));
+    assert_eq!(world.condition("Ready"), Some(("True", "Released")));
+    assert_eq!(world.selected(), Some(World::digits("2.0.0").as_str()));
+    let replicas: Vec<i32> = world.deployments.values().map(|deployment| deployment.replicas).collect();
+    assert_eq!(replicas.iter().sum::<i32>(), 3, "{:?}", world.deployments);
+    assert!(world.jobs.is_empty() && world.services.len() == 1);
+    assert_eq!(world.record().decisions.last().map(|used| used.actor.as_str()), Some("anna"));
+}
+
+#[test]
+fn rule_01_going_back_needs_neither_the_candidate_nor_a_policy_nor_an_approval() {
+    let mut world = World::at(Step::Watch);
+    world.set_ready("2.0.0", 0);
+    world.guard = Guard::Missing("everything is gone".into());
+    world.decisions.clear();
+    world.contents.clear();
+    let (_, plan) = world.plan();
+    assert!(plan.act_first);
+    assert!(matches!(plan.actions.first(), Some(Action::Point { .. })), "{plan:?}");
+    world.look(usize::MAX);
+    assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+#[test]
+fn rule_02_low_readiness_is_tolerated_for_a_while_and_critical_readiness_is_not() {
+    let mut world = World::at(Step::Watch);
+    // Two of three are within the slack; nothing begins.
+    world.set_ready("2.0.0", 2);
+    world.look(usize::MAX);
+    assert_eq!((world.step(), world.record().unready_since.is_some()), (Step::Watch, false));
+    world.set_ready("2.0.0", 1);
+    world.look(usize::MAX);
+    assert_eq!(world.step(), Step::SwitchBack);
+}
+
+#[test]
+fn rule_02_nothing_moves_when_the_former_version_is_no_better() {
+    let mut world = World::at(Step::Watch);
+    world.set_ready("1.0.0", 0);
+    world.set_ready("2.0.0", 0);
+    world.look(usize::MAX);
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "BothUnhealthy"))));
+    // The window does not end while neither is well.
+    world.wait(10_000);
+    world.look(usize::MAX);
+    assert_eq!(world.step(), Step::Watch);
+    world.set_ready("1.0.0", 3);
+    world.look(usize::MAX);
+    assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+#[test]
+fn rule_03_only_an_explicit_success_is_success() {
+    for (job, end) in [
+        ("verify", JobEnd::Fails),
+        ("verify", JobEnd::LeavesNothing),
+        ("verify", JobEnd::Hangs),
+        ("smoke", JobEnd::Fails),
+        ("smoke", JobEnd::Hangs),
+    ] {
+        let mut world = World::at(Step::Deploy);
+        world.job_end.insert(job, end);
+        world.run_to_rest();
+        assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::Failed)), "{job} {end:?}");
+        assert_eq!(world.condition("Stalled"), Some(("True", "ChecksFailed")), "{job} {end:?}");
+        assert!(!world.writes.iter().any(|write| write.starts_with("point")), "blue was touched: {:?}", world.writes);
+    }
+}
+
+#[test]
+fn rule_03_a_watch_that_cannot_tell_holds_and_the_window_does_not_end() {
+    let mut world = World::at(Step::Watch);
+    world.job_end.insert("watch", JobEnd::LeavesNothing);
+    for _ in 0..3 {
+        world.turn();
+        world.wait(10_000);
+    }
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "WatchOnHold"))));
+    // A person who is called can still stop it.
+    world.abort();
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::Aborted)));
+}
+
+#[test]
+fn rule_04_a_failed_revision_is_not_tried_again_until_the_revision_changes() {
+    let mut world = World::at(Step::Deploy);
+    world.unready.push(World::digits("2.0.0"));
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "GreenNotReady")));
+    let attempts = world.record().attempts;
+    // Neither time nor an edit outside the revision begins another attempt.
+    world.unready.clear();
+    let mut edited = spec("2.0.0");
+    edited.notes = Some("please".into());
+    world.change(edited);
+    world.wait(100_000);
+    world.run_to_rest();
+    assert_eq!(world.record().attempts, attempts);
+    world.ask_for("3.0.0");
+    world.run_to(Step::Approve);
+    assert_eq!(world.record().attempts, attempts + 1);
+}
+
+#[test]
+fn rule_05_outcome_and_health_are_two_things() {
+    let mut world = World::at(Step::Watch);
+    world.set_ready("2.0.0", 0);
+    world.look(usize::MAX);
+    world.run_to_rest();
+    assert_eq!(world.condition("Ready"), Some(("False", "RolledBack")));
+    assert_eq!(world.condition("Serving"), Some(("True", "Released")));
+    assert!(world.message("Serving").contains("1.0.0 serves"), "{}", world.message("Serving"));
+}
+
+#[test]
+fn rule_06_before_the_switch_a_new_spec_takes_the_attempts_place() {
+    for step in [Step::Approve, Step::Preflight, Step::Deploy, Step::Verify] {
+        let mut world = World::at(step);
+        world.ask_for("3.0.0");
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("3.0.0"), "from {step:?}");
+        let never = format!("point shop at <{}>", "2.0.0");
+        assert!(!world.writes.contains(&never), "from {step:?}: {:?}", world.writes);
+    }
+}
+
+#[test]
+fn rule_06_a_new_spec_waits_until_the_watch_window_ends() {
+    let mut world = World::at(Step::Watch);
+    world.ask_for("3.0.0");
+    world.turn();
+    assert_eq!(world.step(), Step::Watch);
+    world.run_to(Step::Approve);
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn rule_06_back_to_the_active_revision_goes_back_at_every_step() {
+    for step in [Step::Approve, Step::Preflight, Step::Deploy, Step::Verify, Step::Switch, Step::Watch] {
+        let mut world = World::at(step);
+        world.ask_for("1.0.0");
+        world.run_to_rest();
+        assert_eq!(
+            (world.active(), world.selected()),
+            (Some("1.0.0"), Some(World::digits("1.0.0").as_str())),
+            "{step:?}"
+        );
+        assert_eq!(world.condition("Ready"), Some(("True", "Released")), "{step:?}");
+        let green = World::digits("2.0.0");
+        assert!(!world.deployments.values().any(|deployment| deployment.revision == green), "{step:?}");
+    }
+}
+
+#[test]
+fn rule_07_the_candidate_is_never_smaller_than_what_serves_and_a_change_of_size_is_no_release() {
+    let mut world = World::serving();
+    let mut larger = spec("1.0.0");
+    larger.workloads[0].replicas = 5;
+    world.change(larger);
+    world.run_to_rest();
+    assert_eq!((world.step(), world.record().attempts), (Step::Idle, 1));
+    // The next version asks for three, and five serve.
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    let green = World::digits("2.0.0");
+    assert_eq!(world.deployments.values().find(|seen| seen.revision == green).map(|seen| seen.replicas), Some(5));
+    world.run_to_rest();
+    assert_eq!(world.deployments.values().find(|seen| seen.revision == green).map(|seen| seen.replicas), Some(3));
+}
+
+#[test]
+fn rule_09_a_selector_that_somebody_changed_is_put_back() {
+    for step in [Step::Idle, Step::Watch] {
+        let mut world = if step == Step::Idle { World::serving() } else { World::at(step) };
+        let right = world.services["shop"].selector.clone();
+        let service = world.services.get_mut("shop").unwrap();
+        service.selector = [("app".to_owned(), "else".to_owned())].into();
+        world.look(usize::MAX);
+        assert_eq!(world.services["shop"].selector, right, "{step:?}");
+        assert_eq!(world.condition("TrafficContested"), Some(("True", "TrafficContested")));
+        world.look(usize::MAX);
+        assert_eq!(world.condition("TrafficContested"), None);
+    }
+}
+
+#[test]
+fn rule_11_deleting_a_release_removes_what_nothing_else_would_remove() {
+    for step in [Step::Approve, Step::Deploy, Step::Verify, Step::Switch, Step::Watch] {
+        let mut world = World::at(step);
+        world.deleting = true;
+        world.run_to_rest();
+        assert!(world.gone && world.contents.is_empty(), "{step:?}: {:?}", world.contents);
+    }
+}
+
+#[test]
+fn rule_12_threat_t10_a_name_that_somebody_else_has_stops_before_anything_is_changed() {
+    for kind in [Kind::Service, Kind::Deployment, Kind::Job] {
+        let mut world = World::new();
+        let name = match kind {
+            Kind::Service => "shop".to_owned(),
+            Kind::Deployment => format!("shop-web-{}", World::digits("1.0.0")),
+            _ => "shop-1-verify".to_owned(),
+        };
+        world.foreign.push((kind, name));
+        world.run_to_rest();
+        assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")), "{kind:?}");
+        assert!(world.contents.is_empty() && world.deployments.is_empty() && world.services.is_empty());
+    }
+}
+
+#[test]
+fn input_20_and_21_refusals_of_quota_and_pod_security_are_told_before_anything_is_changed() {
+    for (message, reason) in [
+        ("pods \"x\" is forbidden: exceeded quota: small, requested: pods=3", "QuotaExceeded"),
+        (
+            "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+            "PodSecurityViolation",
+        ),
+        ("error looking up service account prod/nobody: serviceaccount \"nobody\" not found", "ServiceAccountNotFound"),
+        ("unknown field \"spec.containers[0].imagee\"", "DryRunRefused"),
+    ] {
+        let mut world = World::serving();
+        world.refusal = Some((Kind::Pod, 403, message.into()));
+        world.ask_for("2.0.0");
+        world.run_to_rest();
+        assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", reason)), Some("1.0.0")));
+        assert!(world.message("Ready").contains(message), "{}", world.message("Ready"));
+    }
+}
+
+#[test]
+fn forgery_an_approval_counts_once_for_one_digest_of_one_object() {
+    let mut world = World::at(Step::Approve);
+    let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000".to_owned();
+    let foreign = world.decide(DecisionKind::Approve(Approval { digest: other, gate: Gate::Release }), "anna");
+    let replayed = world.approve("anna");
+    world.decisions.iter_mut().filter(|seen| seen.name == replayed).for_each(|seen| seen.target_uid = "uid-old".into());
+    world.run_to_rest();
+    assert_eq!(world.step(), Step::Approve);
+    assert_eq!(world.settled[&foreign], ("Refused".into(), "OtherDigest".into()));
+    assert_eq!(world.settled[&replayed], ("Refused".into(), "OtherUid".into()));
+    // Used for this attempt, it does not count for the next one of the same plan.
+    let used = world.approve("anna");
+    world.unready.push(World::digits("2.0.0"));
+    world.run_to(Step::Deploy);
+    assert_eq!(world.settled[&used], ("Used".into(), "Used".into()));
+    world.ask_for("1.0.0");
+    world.run_to_rest();
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!(world.step(), Step::Approve);
+}
+
+#[test]
+fn forgery_an_approval_of_a_plan_that_changed_is_void() {
+    let mut world = World::at(Step::Approve);
+    let approval = world.approve("anna");
+    let mut edited = spec("2.0.0");
+    edited.checks.clear();
+    world.change(edited);
+    world.run_to_rest();
+    assert_eq!(world.step(), Step::Approve);
+    assert_eq!(world.settled[&approval], ("Refused".into(), "OtherDigest".into()));
+}
+
+#[test]
+fn forgery_an_approval_is_no_good_before_its_plan_after_a_day_or_unguarded() {
+    let mut world = World::at(Step::Approve);
+    let early = world.approve("anna");
+    world.decisions[1].created = world.now.checked_sub(SignedDuration::from_hours(1)).unwrap();
+    world.run_to_rest();
+    assert_eq!(world.settled[&early], ("Refused".into(), "TooEarly".into()));
+
+    let mut world = World::at(Step::Approve);
+    world.guard = Guard::Missing("gone".into());
+    let unguarded = world.approve("anna");
+    world.look(usize::MAX);
+    // No verdict while nobody can tell; once the policies are back it came too early for them.
+    assert_eq!(world.settled.get(&unguarded), None);
+    assert_eq!(world.condition("Ready"), Some(("Unknown", "ApprovalPolicyMissing")));
+
+    let mut world = World::at(Step::Approve);
+    let gap = world.approve("anna");
+    world.guard = Guard::Since(world.now.checked_add(SignedDuration::from_secs(10)).unwrap());
+    world.wait(20);
+    world.look(usize::MAX);
+    assert_eq!(world.settled[&gap], ("Refused".into(), "CreatedUnguarded".into()));
+
+    let mut world = World::at(Step::Approve);
+    let old = world.approve("anna");
+    world.guard = Guard::Since(Timestamp::MIN);
+    world.wait(25 * 3600);
+    world.look(usize::MAX);
+    assert_eq!((world.step(), world.settled[&old].0.as_str()), (Step::Approve, "Expired"));
+}
+
+#[test]
+fn input_55_a_rejection_counts_more_than_an_approval() {
+    let mut world = World::at(Step::Approve);
+    world.approve("anna");
+    world.reject();
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::Rejected)));
+    assert_eq!(world.condition("Stalled"), Some(("True", "Rejected")));
+}
+
+#[test]
+fn a_first_release_that_is_not_well_serves_on_and_a_fix_can_follow() {
+    let mut world = World::new();
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    world.job_end.insert("watch", JobEnd::Fails);
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::Failed)));
+    world.job_end.clear();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn an_abort_stops_every_step_and_traffic_never_stays_on_the_candidate() {
+    for step in [Step::Approve, Step::Preflight, Step::Deploy, Step::Verify, Step::Switch, Step::Watch] {
+        let mut world = World::at(step);
+        let abort = world.abort();
+        world.run_to_rest();
+        assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::Aborted)), "{step:?}");
+        assert_eq!(world.settled[&abort].0, "Used", "{step:?}");
+        assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()), "{step:?}");
+    }
+}
+
+#[test]
+fn history_and_contents_are_bounded() {
+    let mut world = World::serving();
+    for round in 0..30 {
+        world.ask_for(if round % 2 == 0 { "2.0.0" } else { "3.0.0" });
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to_rest();
+    }
+    world.wait(25 * 3600);
+    world.run_to_rest();
+    assert_eq!(world.record().history.len(), 10);
+    assert!(world.contents.len() <= 12, "{:?}", world.contents.keys());
+    assert_eq!(world.deployments.len(), 1);
+}

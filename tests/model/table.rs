@@ -1,0 +1,209 @@
+//! The table of the Release's plan: every step by what may be observed there, as one snapshot.
+
+use std::fmt::Write as _;
+
+use switchback::{
+    api::Step,
+    release::{observed::Guard, plan::Plan, plan::Situation},
+};
+
+use crate::world::{JobEnd, World, spec, versions, words};
+
+/// One observation: its name, and what it does to the world.
+type Seen = (&'static str, fn(&mut World));
+
+fn rows(step: Step) -> Vec<Seen> {
+    let common: Vec<Seen> = vec![
+        ("nothing new", |_| {}),
+        ("the spec says 3.0.0", |world| world.ask_for("3.0.0")),
+        ("the spec says 1.0.0 again", |world| world.ask_for("1.0.0")),
+        ("anna aborts", |world| {
+            world.abort();
+        }),
+        ("the Release is deleted", |world| world.deleting = true),
+    ];
+    let own: Vec<Seen> = match step {
+        Step::Idle => vec![
+            ("a pod of the active version is not ready", |world| world.set_ready("1.0.0", 1)),
+            ("somebody scaled the active version", |world| {
+                world.deployments.values_mut().for_each(|deployment| deployment.replicas = 7);
+            }),
+            ("somebody pointed the Service elsewhere", |world| {
+                let service = world.services.get_mut("shop").unwrap();
+                service.selector.insert("app".into(), "else".into());
+            }),
+            ("somebody deleted the Service", |world| {
+                world.services.remove("shop");
+            }),
+            ("somebody deleted the Deployment", |world| world.deployments.clear()),
+            ("the number of replicas changes", |world| {
+                let mut spec = spec("1.0.0");
+                spec.workloads[0].replicas = 5;
+                world.change(spec);
+            }),
+        ],
+        Step::Approve => vec![
+            ("anna approves", |world| {
+                world.approve("anna");
+            }),
+            ("anna approves and ben rejects", |world| {
+                world.approve("anna");
+                world.reject();
+            }),
+            ("a check changes", |world| {
+                let mut spec = spec("2.0.0");
+                spec.checks.pop();
+                world.change(spec);
+            }),
+            ("the admission policies are gone", |world| {
+                world.approve("anna");
+                world.guard = Guard::Missing("ValidatingAdmissionPolicy switchback-decisions is missing".into());
+            }),
+        ],
+        Step::Preflight | Step::Inspect => vec![],
+        Step::Deploy => vec![
+            ("all pods are ready", |world| world.settle()),
+            ("no pod gets ready in time", |world| {
+                world.unready.push(World::digits("2.0.0"));
+                world.settle();
+                world.wait(601);
+            }),
+            ("blue was scaled up meanwhile", |world| {
+                let blue = World::digits("1.0.0");
+                let scale = |deployment: &mut switchback::release::observed::DeploymentSeen| deployment.replicas = 5;
+                world.deployments.values_mut().filter(|deployment| deployment.revision == blue).for_each(scale);
+            }),
+        ],
+        Step::Verify => vec![
+            ("all Jobs pass", |world| world.settle()),
+            ("an http check fails", |world| fail(world, "verify", JobEnd::Fails)),
+            ("the smoke Job fails", |world| fail(world, "smoke", JobEnd::Fails)),
+            ("the agent leaves no result", |world| fail(world, "verify", JobEnd::LeavesNothing)),
+            ("the Jobs hang", |world| {
+                fail(world, "verify", JobEnd::Hangs);
+                world.wait(601);
+            }),
+        ],
+        Step::Switch => vec![
+            ("a pod of the candidate is lost before the patch", |world| {
+                world.set_ready("2.0.0", 2);
+            }),
+            ("the deadline passes before the patch", |world| {
+                world.set_ready("2.0.0", 2);
+                world.wait(61);
+            }),
+        ],
+        Step::Watch => vec![
+            ("one of three pods is lost", |world| world.set_ready("2.0.0", 2)),
+            ("two of three pods are lost", |world| world.set_ready("2.0.0", 1)),
+            ("all pods are lost", |world| world.set_ready("2.0.0", 0)),
+            ("all pods of both versions are lost", |world| {
+                world.set_ready("2.0.0", 0);
+                world.set_ready("1.0.0", 0);
+            }),
+            ("the watch check fails", |world| fail(world, "watch", JobEnd::Fails)),
+            ("the watch check cannot tell", |world| fail(world, "watch", JobEnd::LeavesNothing)),
+            ("the watch check fails and blue has no ready pod", |world| {
+                fail(world, "watch", JobEnd::Fails);
+                world.set_ready("1.0.0", 0);
+            }),
+            ("the window is over", |world| {
+                world.wait(901);
+                world.settle();
+            }),
+            ("somebody wiped the selector", |world| {
+                world.services.get_mut("shop").unwrap().selector.clear();
+            }),
+            ("the frozen content was deleted", |world| {
+                world.contents.retain(|_, (_, spec)| spec.version != "2.0.0");
+            }),
+        ],
+        Step::Retire | Step::SwitchBack | Step::CleanUp => vec![("everything has followed", |world| {
+            world.settle();
+            world.wait(10);
+        })],
+    };
+    common.into_iter().chain(own).collect()
+}
+
+fn fail(world: &mut World, job: &'static str, end: JobEnd) {
+    world.look(usize::MAX);
+    world.job_end.insert(job, end);
+    world.settle();
+}
+
+fn told(situation: &Situation) -> String {
+    let (kind, message) = match situation {
+        Situation::Working(reason, message) => (format!("working, {}", reason.as_str()), message.as_str()),
+        Situation::WaitingForApproval(reason, message) => (format!("waiting, {}", reason.as_str()), message.as_str()),
+        Situation::Served => ("served".to_owned(), ""),
+        Situation::ActiveUnhealthy(message) => ("unwell".to_owned(), message.as_str()),
+        Situation::Failed(reason, message) => (format!("failed, {}", reason.as_str()), message.as_str()),
+        Situation::OnHold(reason, message) => (format!("on hold, {}", reason.as_str()), message.as_str()),
+    };
+    versions(format!("{kind}: {message}").trim_end_matches(": "))
+}
+
+fn row(text: &mut String, name: &str, plan: &Plan) {
+    let order = if plan.act_first { "  (acts first, then remembers)" } else { "" };
+    writeln!(text, "  {name}\n    -> {}{order}", plan.record.step.as_str()).unwrap();
+    writeln!(text, "       tells  {}", told(&plan.situation)).unwrap();
+    for action in &plan.actions {
+        writeln!(text, "       does   {}", words(action)).unwrap();
+    }
+    if let Some(contested) = &plan.contested {
+        writeln!(text, "       warns  {}", versions(contested)).unwrap();
+    }
+}
+
+#[test]
+fn the_plan_of_every_step_by_what_is_observed() {
+    let steps = [
+        Step::Idle,
+        Step::Approve,
+        Step::Preflight,
+        Step::Deploy,
+        Step::Verify,
+        Step::Switch,
+        Step::Watch,
+        Step::Retire,
+        Step::SwitchBack,
+        Step::CleanUp,
+    ];
+    let mut text = String::from("1.0.0 serves with three pods; an attempt for 2.0.0 stands at the step.\n");
+    for step in steps {
+        writeln!(text, "\n{}", step.as_str()).unwrap();
+        let base = match step {
+            Step::Idle => World::serving(),
+            Step::SwitchBack | Step::CleanUp => {
+                let mut world = World::at(Step::Watch);
+                world.set_ready("2.0.0", 0);
+                while world.step() != step {
+                    world.look(usize::MAX);
+                    world.follow();
+                    world.wait(1);
+                }
+                world
+            }
+            Step::Retire => {
+                let mut world = World::at(Step::Watch);
+                world.run_to(Step::Retire);
+                world
+            }
+            Step::Deploy | Step::Watch => {
+                let mut world = World::at(step);
+                world.look(usize::MAX);
+                world.end_jobs();
+                world
+            }
+            _ => World::at(step),
+        };
+        for (name, happen) in rows(step) {
+            let mut world = base.clone();
+            happen(&mut world);
+            let (_, plan) = world.plan();
+            row(&mut text, name, &plan);
+        }
+    }
+    insta::assert_snapshot!("plan_of_a_release", text);
+}

@@ -1,0 +1,619 @@
+//! A small world in memory: an API server, the built-in controllers and a kubelet, as far as a Release meets them.
+//!
+//! The real plan runs against it. Every write is checked against the invariants as it happens.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use switchback::{
+    api::{
+        Approval, DecisionKind, Empty, Gate, Record, ReleaseSpec, ReleaseStatus, Step,
+        labels::{self, Role},
+    },
+    protocol::{CheckResult, CheckVerdict},
+    release::{
+        manifests::{Kind, Manifest},
+        observed::{
+            Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen, JobState, Observed,
+            PodSeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
+        },
+        plan::{self, Action, Plan},
+        status,
+    },
+};
+
+pub const UID: &str = "uid-shop";
+
+/// How a Job ends in this world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    Passes,
+    Fails,
+    LeavesNothing,
+    Hangs,
+}
+
+#[derive(Clone, Debug)]
+pub struct World {
+    pub now: Timestamp,
+    pub spec: ReleaseSpec,
+    pub generation: i64,
+    pub status: ReleaseStatus,
+    pub deleting: bool,
+    pub finalizer: bool,
+    pub gone: bool,
+    pub contents: BTreeMap<String, (AttemptSeen, Arc<ReleaseSpec>)>,
+    pub deployments: BTreeMap<String, DeploymentSeen>,
+    pub services: BTreeMap<String, ServiceSeen>,
+    pub slices: Vec<SliceSeen>,
+    pub pods: BTreeMap<String, PodSeen>,
+    pub jobs: BTreeMap<String, JobSeen>,
+    pub decisions: Vec<DecisionSeen>,
+    pub settled: BTreeMap<String, (String, String)>,
+    pub guard: Guard,
+    pub foreign: Vec<(Kind, String)>,
+    pub refusal: Option<(Kind, u16, String)>,
+    /// Revisions (digits) whose pods never get ready, or lose readiness.
+    pub unready: Vec<String>,
+    pub job_end: BTreeMap<&'static str, JobEnd>,
+    /// Every write, in order, in words.
+    pub writes: Vec<String>,
+    /// Whether traffic was ever seen on a ready revision: from then on it must never be on nothing.
+    pub served: bool,
+    serial: u64,
+    /// When the last look asked to look again.
+    recheck: Option<Timestamp>,
+}
+
+pub fn spec(version: &str) -> ReleaseSpec {
+    serde_json::from_value(serde_json::json!({
+        "version": version,
+        "workloads": [{
+            "name": "web",
+            "replicas": 3,
+            "services": [{ "name": "shop", "spec": { "ports": [{ "port": 80, "targetPort": 8080 }] } }],
+            "template": { "spec": { "containers": [{ "name": "web", "image": format!("shop:{version}") }] } }
+        }],
+        "checks": [
+            { "name": "home", "phase": "Verify", "http": { "service": "shop" } },
+            { "name": "smoke", "phase": "Verify", "job": { "template": { "spec": { "containers": [{ "name": "smoke", "image": "smoke:1" }] } } } },
+            { "name": "alive", "phase": "Watch", "http": { "service": "shop" } }
+        ]
+    }))
+    .unwrap()
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            now: "2026-11-21T12:00:00Z".parse().unwrap(),
+            spec: spec("1.0.0"),
+            generation: 1,
+            status: ReleaseStatus::default(),
+            deleting: false,
+            finalizer: false,
+            gone: false,
+            contents: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+            services: BTreeMap::new(),
+            slices: Vec::new(),
+            pods: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            decisions: Vec::new(),
+            settled: BTreeMap::new(),
+            guard: Guard::Since(Timestamp::MIN),
+            foreign: Vec::new(),
+            refusal: None,
+            unready: Vec::new(),
+            job_end: BTreeMap::new(),
+            writes: Vec::new(),
+            served: false,
+            serial: 0,
+            recheck: None,
+        }
+    }
+
+    /// A world in which 1.0.0 serves and nothing is under way.
+    pub fn serving() -> Self {
+        let mut world = Self::new();
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("1.0.0"));
+        world.writes.clear();
+        world
+    }
+
+    /// A world in which 1.0.0 serves and an attempt for 2.0.0 stands at a step.
+    pub fn at(step: Step) -> Self {
+        let mut world = Self::serving();
+        world.ask_for("2.0.0");
+        if step > Step::Approve {
+            world.run_to(Step::Approve);
+            world.approve("anna");
+        }
+        world.run_to(step);
+        world.writes.clear();
+        world
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.status.record
+    }
+
+    pub fn step(&self) -> Step {
+        self.record().step
+    }
+
+    pub fn active(&self) -> Option<&str> {
+        self.record().active.as_ref().map(|active| active.version.as_str())
+    }
+
+    pub fn ask_for(&mut self, version: &str) {
+        self.change(spec(version));
+    }
+
+    pub fn change(&mut self, spec: ReleaseSpec) {
+        self.spec = spec;
+        self.generation += 1;
+    }
+
+    pub fn decide(&mut self, kind: DecisionKind, actor: &str) -> String {
+        self.serial += 1;
+        let name = format!("decision-{}", self.serial);
+        self.decisions.push(DecisionSeen {
+            name: name.clone(),
+            uid: format!("uid-{name}"),
+            target_uid: UID.to_owned(),
+            kind: Some(kind),
+            actor: actor.to_owned(),
+            created: self.now,
+            settled: false,
+        });
+        name
+    }
+
+    pub fn approve(&mut self, actor: &str) -> String {
+        let digest = self.record().plan.as_ref().expect("a plan waits").digest.clone();
+        self.decide(DecisionKind::Approve(Approval { digest, gate: Gate::Release }), actor)
+    }
+
+    pub fn abort(&mut self) -> String {
+        self.decide(DecisionKind::Abort(Empty {}), "anna")
+    }
+
+    pub fn reject(&mut self) -> String {
+        self.decide(DecisionKind::Reject(Empty {}), "anna")
+    }
+
+    /// Digits of the revision of a version.
+    pub fn digits(version: &str) -> String {
+        spec(version).revision().digits().to_owned()
+    }
+
+    pub fn selected(&self) -> Option<&str> {
+        self.services.get("shop")?.selected()
+    }
+
+    pub fn observed(&self) -> Observed {
+        Observed {
+            now: self.now,
+            release: ReleaseSeen {
+                name: "shop".into(),
+                namespace: "prod".into(),
+                uid: UID.into(),
+                generation: self.generation,
+                deleting: self.deleting,
+                resource_version: "1".into(),
+                finalizers: vec![],
+                finalizer: self.finalizer,
+                wanted: self.spec.revision(),
+                spec: Arc::new(self.spec.clone()),
+                status: Arc::new(self.status.clone()),
+            },
+            contents: self.contents.values().map(|(seen, spec)| (seen.number, Arc::clone(spec))).collect(),
+            attempts: self.contents.values().map(|(seen, _)| seen.clone()).collect(),
+            deployments: self.deployments.values().cloned().collect(),
+            services: self.services.values().cloned().collect(),
+            slices: self.slices.clone(),
+            pods: self.pods.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            decisions: self.decisions.clone(),
+            guard: self.guard.clone(),
+            taken: None,
+            answers: vec![],
+            settings: Settings { agent_image: "agent:1".into() },
+        }
+    }
+
+    pub fn answer(&self, ask: &Ask) -> Answer {
+        match ask {
+            Ask::DryRun(manifest) => match &self.refusal {
+                Some((kind, code, message)) if *kind == manifest.kind => {
+                    Answer::Refused { code: *code, message: message.clone() }
+                }
+                _ if self.foreign.contains(&(manifest.kind, manifest.name.clone())) => {
+                    Answer::Refused { code: 409, message: "already exists".into() }
+                }
+                _ => Answer::Accepted,
+            },
+            Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
+            Ask::LiveDecision { uid, .. } => {
+                Answer::Decision(self.decisions.iter().any(|decision| decision.uid == *uid))
+            }
+        }
+    }
+
+    /// Plans as the controller does: asks are answered, then the plan is made again.
+    pub fn plan(&self) -> (Observed, Plan) {
+        self.plan_of(self.observed())
+    }
+
+    pub fn plan_of(&self, mut seen: Observed) -> (Observed, Plan) {
+        for _ in 0..4 {
+            let plan = plan::plan(&seen);
+            let open: Vec<Ask> = plan.asks.iter().filter(|ask| seen.answer(ask).is_none()).cloned().collect();
+            if open.is_empty() {
+                return (seen, plan);
+            }
+            for ask in open {
+                let answer = self.answer(&ask);
+                seen.answers.push((ask, answer));
+            }
+        }
+        panic!("the plan asks for ever");
+    }
+
+    /// One look of the controller that is killed after so many writes; returns whether anything was written.
+    pub fn look(&mut self, kill_after: usize) -> bool {
+        if self.gone {
+            return false;
+        }
+        let (seen, plan) = self.plan();
+        self.recheck = plan.recheck;
+        self.carry_out(&seen, &plan, kill_after)
+    }
+
+    /// Remembers and acts as planned, in the controller's order.
+    pub fn carry_out(&mut self, seen: &Observed, plan: &Plan, kill_after: usize) -> bool {
+        let next = status::status(seen, plan);
+        let remember = seen.release.finalizer && next != self.status;
+        let mut left = kill_after;
+        let mut wrote = false;
+        if plan.act_first {
+            wrote |= self.act_all(&plan.actions, &mut left);
+        }
+        if remember && left > 0 {
+            left -= 1;
+            self.status = next;
+            wrote = true;
+        } else if remember {
+            return wrote;
+        }
+        if !plan.act_first {
+            wrote |= self.act_all(&plan.actions, &mut left);
+        }
+        wrote
+    }
+
+    fn act_all(&mut self, actions: &[Action], left: &mut usize) -> bool {
+        for action in actions {
+            if *left == 0 {
+                return true;
+            }
+            *left -= 1;
+            self.act(action);
+            self.check();
+        }
+        !actions.is_empty()
+    }
+
+    fn act(&mut self, action: &Action) {
+        self.writes.push(words(action));
+        match action {
+            Action::AddFinalizer => self.finalizer = true,
+            Action::RemoveFinalizer => {
+                self.finalizer = false;
+                self.gone = self.deleting;
+            }
+            Action::Create(manifest) => self.create(manifest),
+            Action::Scale { deployment, uid, replicas } => {
+                if let Some(found) = self.deployments.get_mut(deployment).filter(|found| found.uid == *uid) {
+                    found.replicas = *replicas;
+                    found.observed = false;
+                }
+            }
+            Action::Point { service, patch } => self.point(service, patch),
+            Action::Delete { kind, name, uid } => self.delete(*kind, name, uid),
+            Action::Settle { decision, status } => {
+                self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
+                for seen in self.decisions.iter_mut().filter(|seen| seen.name == *decision) {
+                    seen.settled = true;
+                }
+            }
+        }
+    }
+
+    fn create(&mut self, manifest: &Manifest) {
+        self.serial += 1;
+        let uid = format!("uid-{}", self.serial);
+        let label = |key: &str| text(&manifest.body, &["metadata", "labels", key]);
+        let name = manifest.name.clone();
+        match manifest.kind {
+            Kind::ControllerRevision => {
+                let spec = serde_json::from_value(manifest.body["data"].clone()).unwrap_or_else(|_| self.spec.clone());
+                let seen = AttemptSeen {
+                    name: name.clone(),
+                    uid,
+                    role: Role::parse(&label(labels::ROLE)),
+                    number: manifest.body["revision"].as_i64().unwrap(),
+                    revision: label(labels::REVISION),
+                };
+                self.contents.entry(name).or_insert((seen, Arc::new(spec)));
+            }
+            Kind::Deployment => {
+                let replicas = i32::try_from(manifest.body["spec"]["replicas"].as_i64().unwrap()).unwrap();
+                self.deployments.entry(name.clone()).or_insert(DeploymentSeen {
+                    name,
+                    uid,
+                    ours: true,
+                    revision: label(labels::REVISION),
+                    workload: label(labels::WORKLOAD),
+                    replicas,
+                    existing: 0,
+                    available: 0,
+                    observed: false,
+                    problem: None,
+                    deleting: false,
+                });
+            }
+            Kind::Service => {
+                let selector = serde_json::from_value(manifest.body["spec"]["selector"].clone()).unwrap();
+                self.services.entry(name.clone()).or_insert(ServiceSeen {
+                    name,
+                    uid,
+                    resource_version: "1".into(),
+                    ours: true,
+                    role: Role::parse(&label(labels::ROLE)),
+                    selector,
+                    fence: None,
+                    deleting: false,
+                });
+            }
+            Kind::Job => {
+                self.jobs.entry(name.clone()).or_insert(JobSeen {
+                    name,
+                    uid,
+                    ours: true,
+                    revision: label(labels::REVISION),
+                    state: JobState::Running,
+                    deleting: false,
+                });
+            }
+            Kind::Pod => panic!("pods are created in dry runs only"),
+        }
+    }
+
+    fn point(&mut self, name: &str, patch: &Value) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let (meta, version) = (&patch["metadata"], service.resource_version.clone());
+        if meta["uid"] != service.uid.as_str() || meta["resourceVersion"] != version.as_str() {
+            return;
+        }
+        for (key, value) in patch["spec"]["selector"].as_object().unwrap() {
+            match value.as_str() {
+                Some(value) => service.selector.insert(key.clone(), value.to_owned()),
+                None => service.selector.remove(key),
+            };
+        }
+        if let Some(fence) = meta["annotations"][labels::FENCE].as_str() {
+            service.fence = Some(fence.to_owned());
+        }
+        service.resource_version = (version.parse::<u64>().unwrap() + 1).to_string();
+    }
+
+    fn delete(&mut self, kind: Kind, name: &str, uid: &str) {
+        match kind {
+            Kind::Deployment => self.deployments.retain(|key, seen| key != name || seen.uid != uid),
+            Kind::Service => self.services.retain(|key, seen| key != name || seen.uid != uid),
+            Kind::Job => self.jobs.retain(|key, seen| key != name || seen.uid != uid),
+            Kind::ControllerRevision => self.contents.retain(|key, (seen, _)| key != name || seen.uid != uid),
+            Kind::Pod => panic!("pods are never deleted by us"),
+        }
+    }
+
+    /// The built-in controllers and the kubelet do everything there is to do.
+    pub fn settle(&mut self) {
+        let mut pods: BTreeMap<String, PodSeen> = BTreeMap::new();
+        for deployment in self.deployments.values_mut() {
+            let well = !self.unready.contains(&deployment.revision);
+            for number in 0..deployment.replicas {
+                let name = format!("{}-{number}", deployment.name);
+                pods.insert(name.clone(), pod(name, &deployment.revision, &deployment.workload, well));
+            }
+            deployment.existing = deployment.replicas;
+            deployment.available = if well { deployment.replicas } else { 0 };
+            deployment.observed = true;
+        }
+        self.pods = pods;
+        self.end_jobs();
+        self.follow();
+    }
+
+    pub fn end_jobs(&mut self) {
+        for job in self.jobs.values_mut() {
+            let kind = ["watch", "smoke", "verify"].into_iter().find(|kind| job.name.contains(kind)).unwrap();
+            let checks = match kind {
+                "watch" => vec!["alive"],
+                "verify" => vec!["home"],
+                _ => vec![],
+            };
+            let until_the_end = kind == "watch" && self.status.record.deadline().is_some_and(|end| end > self.now);
+            let end = self.job_end.get(kind).copied().unwrap_or(JobEnd::Passes);
+            let failed = || JobState::Failed { reason: "PodFailurePolicy".into(), message: "exit code 1".into() };
+            let (state, left) = match end {
+                JobEnd::Passes if until_the_end => continue,
+                JobEnd::Hangs => continue,
+                JobEnd::Passes => (JobState::Complete, Some(true)),
+                JobEnd::Fails => (failed(), Some(false)),
+                JobEnd::LeavesNothing => (JobState::Complete, None),
+            };
+            job.state = state;
+            let result = left.map(|passed| {
+                let verdict = |name: &&str| CheckVerdict {
+                    name: (*name).to_owned(),
+                    passed,
+                    detail: "answered 500".into(),
+                    requests: 1,
+                    failures: u64::from(!passed),
+                };
+                serde_json::to_string(&CheckResult { checks: checks.iter().map(verdict).collect() }).unwrap()
+            });
+            let name = format!("{}-pod", job.name);
+            let mut pod = pod(name.clone(), &job.revision, "", false);
+            pod.job = Some(job.name.clone());
+            pod.message = result.filter(|_| !checks.is_empty());
+            self.pods.insert(name, pod);
+        }
+    }
+
+    /// Endpoints follow Services and pods.
+    pub fn follow(&mut self) {
+        self.slices = self
+            .services
+            .values()
+            .map(|service| SliceSeen {
+                service: service.name.clone(),
+                endpoints: self
+                    .pods
+                    .values()
+                    .filter(|pod| {
+                        Some(pod.revision.as_str()) == service.selected()
+                            && Some(&pod.workload) == service.selector.get(labels::WORKLOAD)
+                    })
+                    .map(|pod| EndpointSeen { pod: pod.name.clone(), ready: pod.ready })
+                    .collect(),
+            })
+            .collect();
+        if self.selected().is_some_and(|digits| self.pods.values().any(|pod| pod.ready && pod.revision == digits)) {
+            self.served = true;
+        }
+    }
+
+    /// Lets pods of a version lose or regain readiness; endpoints follow.
+    pub fn set_ready(&mut self, version: &str, ready: usize) {
+        let digits = Self::digits(version);
+        for (number, pod) in
+            self.pods.values_mut().filter(|pod| pod.revision == digits && pod.job.is_none()).enumerate()
+        {
+            pod.ready = number < ready;
+        }
+        self.follow();
+    }
+
+    pub fn wait(&mut self, seconds: i64) {
+        self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    }
+
+    /// Runs until a step is reached.
+    pub fn run_to(&mut self, step: Step) {
+        for _ in 0..300 {
+            if self.step() == step && self.status.observed_generation == self.generation {
+                return;
+            }
+            self.turn();
+        }
+        panic!("{step:?} is not reached; it stands at {:?}: {:?}", self.step(), self.status.conditions);
+    }
+
+    /// One turn: looks until nothing is written, then the world goes on and time passes.
+    pub fn turn(&mut self) {
+        if !self.look(usize::MAX) {
+            self.settle();
+            if !self.look(usize::MAX) {
+                // Nothing happens before the next look but what the look itself asked for.
+                let next = self.recheck.filter(|at| *at > self.now);
+                self.now = next.unwrap_or(self.now.checked_add(SignedDuration::from_secs(30)).unwrap());
+            }
+        }
+    }
+
+    /// Runs until nothing happens any more.
+    pub fn run_to_rest(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..2_000 {
+            if self.gone || quiet > 5 {
+                return;
+            }
+            let before = (self.status.clone(), self.writes.len());
+            self.turn();
+            quiet = if before == (self.status.clone(), self.writes.len()) { quiet + 1 } else { 0 };
+        }
+        panic!("it never comes to rest; it stands at {:?}: {:?}", self.step(), self.status.conditions);
+    }
+
+    /// I4: traffic never points at nothing, once it has pointed at something; and nothing is scaled away from
+    /// under a Service.
+    fn check(&self) {
+        if !self.served || self.deleting {
+            return;
+        }
+        let digits = self.selected().expect("the Service is there");
+        let deployment = self.deployments.values().find(|deployment| deployment.revision == digits);
+        let replicas = deployment.map_or(0, |deployment| deployment.replicas);
+        assert!(replicas > 0, "traffic points at {digits}, which has no pods; writes: {:#?}", self.writes);
+    }
+
+    pub fn condition(&self, type_: &str) -> Option<(&str, &str)> {
+        let found = self.status.conditions.iter().find(|condition| condition.type_ == type_)?;
+        Some((found.status.as_str(), found.reason.as_str()))
+    }
+
+    pub fn message(&self, type_: &str) -> &str {
+        self.status.conditions.iter().find(|condition| condition.type_ == type_).map_or("", |found| &found.message)
+    }
+}
+
+fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen {
+    PodSeen {
+        name,
+        revision: revision.to_owned(),
+        workload: workload.to_owned(),
+        job: None,
+        ready,
+        deleting: false,
+        problem: None,
+        message: None,
+        created: None,
+    }
+}
+
+fn text(value: &Value, path: &[&str]) -> String {
+    path.iter().try_fold(value, |value, key| value.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Puts an action into words, with versions instead of hashes.
+pub fn words(action: &Action) -> String {
+    let line = match action {
+        Action::AddFinalizer => "add finalizer".to_owned(),
+        Action::RemoveFinalizer => "remove finalizer".to_owned(),
+        Action::Create(manifest) => format!("create {} {}", manifest.kind.as_str(), manifest.name),
+        Action::Scale { deployment, replicas, .. } => format!("scale {deployment} to {replicas}"),
+        Action::Point { service, patch } => {
+            let digits = text(patch, &["spec", "selector", labels::REVISION]);
+            let fence = patch["metadata"]["annotations"].get(labels::FENCE).map(|_| ", fenced").unwrap_or_default();
+            format!("point {service} at {digits}{fence}")
+        }
+        Action::Delete { kind, name, .. } => format!("delete {} {name}", kind.as_str()),
+        Action::Settle { decision, status } => format!("settle {decision}: {} {}", status.state, status.reason),
+    };
+    versions(&line)
+}
+
+/// Replaces the digits of revisions by their versions.
+pub fn versions(text: &str) -> String {
+    ["1.0.0", "2.0.0", "3.0.0"]
+        .iter()
+        .fold(text.to_owned(), |text, version| text.replace(&World::digits(version), &format!("<{version}>")))
+}

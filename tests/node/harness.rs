@@ -1,0 +1,315 @@
+//! A release on a real node: the controller as a process of its own with its own account, an application that
+//! answers, and a load generator that counts every request.
+
+use std::{
+    cell::RefCell,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use switchback::api::{Decision, Release, Step};
+
+use crate::{
+    account,
+    support::{self, Namespace},
+};
+
+/// How long a whole release may take; the demo application needs seconds.
+const RELEASE: Duration = Duration::from_secs(150);
+/// Bound on the load of one test, whatever becomes of the test.
+const LOAD_LIMIT: &str = "240s";
+
+/// One application in a namespace of its own, with its own controller.
+pub struct Scene<'a> {
+    pub namespace: &'a Namespace,
+    kubeconfig: PathBuf,
+    controller: RefCell<Option<Child>>,
+    log: PathBuf,
+}
+
+impl<'a> Scene<'a> {
+    /// Gives the controller's account its rights here, by the chart's own Roles, and starts a controller.
+    pub async fn new(namespace: &'a Namespace) -> Scene<'a> {
+        account::give_rights(&namespace.name).await;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&namespace.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let kubeconfig = folder.join("kubeconfig");
+        account::write_kubeconfig(&kubeconfig).await;
+        let scene = Self { namespace, kubeconfig, controller: RefCell::new(None), log: folder.join("controller.log") };
+        scene.start();
+        scene
+    }
+
+    /// Starts the controller.
+    pub fn start(&self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_switchback"))
+            .args(["run", "--namespaces", &self.namespace.name, "--listen", "127.0.0.1:0", "--log-level", "debug"])
+            .args(["--agent-image", "localhost/switchback-agent:dev", "--log-format", "text"])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        *self.controller.borrow_mut() = Some(child);
+    }
+
+    /// Kills the controller as the kernel would: nothing is finished.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.controller.borrow_mut().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn releases(&self) -> Api<Release> {
+        self.namespace.api(&self.namespace.cluster.admin)
+    }
+
+    /// Asks for a version: the application's environment, and what else of the spec is special.
+    pub async fn ask_for(&self, version: &str, env: &[(&str, &str)], more: Value) {
+        let mut body = release(version, env);
+        merge(&mut body["spec"], more);
+        let params = PatchParams::apply("tests").force();
+        self.releases().patch("shop", &params, &Patch::Apply(&body)).await.unwrap();
+    }
+
+    pub async fn read(&self) -> Release {
+        self.releases().get("shop").await.unwrap()
+    }
+
+    /// Waits until something holds; fails with everything that could tell why it does not.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Release) -> bool) -> Release {
+        let waited = tokio::time::timeout(RELEASE, async {
+            loop {
+                let release = self.releases().get("shop").await;
+                match release {
+                    Ok(release) if holds(&release) => return release,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        match waited.await {
+            Ok(release) => release,
+            Err(_) => panic!("not within {RELEASE:?}: {what}\n{}", self.report().await),
+        }
+    }
+
+    /// Waits for a step of the attempt for the present generation.
+    pub async fn until_step(&self, step: Step) -> Release {
+        self.until(step.as_str(), |release| record(release).step == step && observed(release)).await
+    }
+
+    /// Waits until the attempt for the present generation has ended.
+    pub async fn until_over(&self) -> Release {
+        self.until("the attempt is over", |release| {
+            observed(release) && record(release).step == Step::Idle && condition(release, "Finished").0 == "True"
+        })
+        .await
+    }
+
+    /// Approves the plan that waits, as somebody who may.
+    pub async fn approve(&self) -> Decision {
+        let release = self.until_step(Step::Approve).await;
+        let digest = record(&release).plan.as_ref().unwrap().digest.clone();
+        self.decide(&release, json!({ "approve": { "digest": digest } })).await.unwrap()
+    }
+
+    /// Decides as somebody who may.
+    pub async fn decide(&self, release: &Release, decision: Value) -> Result<Decision, kube::Error> {
+        let actor = "anna";
+        self.namespace
+            .allow(actor, &["approve,reject,abort switchback.dev/releases", "create switchback.dev/decisions"])
+            .await;
+        self.decide_as(actor, release, decision).await
+    }
+
+    /// Decides as somebody.
+    pub async fn decide_as(&self, actor: &str, release: &Release, decision: Value) -> Result<Decision, kube::Error> {
+        let mut spec = json!({
+            "target": { "kind": "Release", "name": "shop", "uid": release.uid() },
+            "actor": actor,
+        });
+        merge(&mut spec, decision);
+        let body = json!({ "metadata": { "generateName": "shop-" }, "spec": spec });
+        let made = self.namespace.make::<Decision>(&self.namespace.cluster.user(actor), &body).await?;
+        Ok(made.try_parse().unwrap())
+    }
+
+    /// Waits for what becomes of a Decision.
+    pub async fn became(&self, decision: &Decision) -> (String, String) {
+        let api: Api<Decision> = self.namespace.api(&self.namespace.cluster.admin);
+        let name = decision.name_any();
+        support::soon("the Decision is settled", async || {
+            let status = api.get(&name).await.unwrap().status?;
+            Some((status.state, status.reason))
+        })
+        .await
+    }
+
+    /// Brings version 1.0.0 to production.
+    pub async fn serve_first(&self, more: Value) -> Release {
+        self.ask_for("1.0.0", &[], more).await;
+        self.approve().await;
+        let release = self.until_over().await;
+        assert_eq!(active(&release), Some("1.0.0"), "{}", self.report().await);
+        release
+    }
+
+    /// Starts the load on the Service that users use.
+    pub async fn load(&self) -> Load {
+        let service = self.namespace.api::<Service>(&self.namespace.cluster.admin).get("shop").await.unwrap();
+        let address = service.spec.unwrap().cluster_ip.unwrap();
+        Load::start(&format!("http://{address}/"))
+    }
+
+    /// Tells everything there is to tell.
+    pub async fn report(&self) -> String {
+        let release = self.releases().get("shop").await.ok();
+        let status = release.and_then(|release| serde_json::to_string_pretty(&release.status).ok());
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        format!("status: {}\ncontroller:\n{}", status.unwrap_or_default(), tail.join("\n"))
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.controller.borrow_mut().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The demo application as a Release with short waits.
+pub fn release(version: &str, env: &[(&str, &str)]) -> Value {
+    let mut env: Vec<Value> = env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    env.push(json!({ "name": "VERSION", "value": version }));
+    env.push(json!({ "name": "DRAIN_SECONDS", "value": "3" }));
+    json!({
+        "apiVersion": "switchback.dev/v1alpha1",
+        "kind": "Release",
+        "metadata": { "name": "shop" },
+        "spec": {
+            "version": version,
+            "workloads": [{
+                "name": "web",
+                "replicas": 2,
+                "services": [{ "name": "shop", "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] } }],
+                "template": { "spec": {
+                    "terminationGracePeriodSeconds": 40,
+                    "containers": [{
+                        "name": "web",
+                        "image": "localhost/demo-app:dev",
+                        "env": env,
+                        "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "failureThreshold": 1 },
+                    }],
+                }},
+            }],
+            "switch": { "settle": "1s" },
+            "watch": { "for": "8s", "tolerate": "0s" },
+        },
+    })
+}
+
+/// Puts every key of `more` into an object, over what was there.
+pub fn merge(object: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+}
+
+pub fn record(release: &Release) -> switchback::api::Record {
+    release.status.clone().unwrap_or_default().record
+}
+
+pub fn active(release: &Release) -> Option<&str> {
+    release.status.as_ref()?.record.active.as_ref().map(|active| active.version.as_str())
+}
+
+pub fn observed(release: &Release) -> bool {
+    release.status.as_ref().map(|status| status.observed_generation) == release.metadata.generation
+}
+
+/// Returns status and reason of a condition.
+pub fn condition(release: &Release, type_: &str) -> (String, String) {
+    let conditions = release.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+        .map(|condition| (condition.status.clone(), condition.reason.clone()))
+        .unwrap_or_default()
+}
+
+pub fn message(release: &Release, type_: &str) -> String {
+    let conditions = release.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions.iter().find(|condition| condition.type_ == type_).map(|found| found.message.clone()).unwrap_or_default()
+}
+
+/// A running load generator.
+pub struct Load {
+    child: Child,
+}
+
+/// What a load generator counted.
+#[derive(Debug, Deserialize)]
+pub struct Counted {
+    pub sent: u64,
+    pub lost: u64,
+    pub by_version: std::collections::BTreeMap<String, Value>,
+}
+
+impl Load {
+    fn start(url: &str) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_switchback")).with_file_name("load");
+        let child = Command::new(&program)
+            .args(["--url", url, "--rate", "200", "--until-stdin-closes", "--for", LOAD_LIMIT])
+            .args(["--long", "/slow?ms=8000", "--long-in-flight", "4"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; build it: cargo build -p lab-tools", program.display()));
+        Self { child }
+    }
+
+    /// Ends the load and writes its figures to `target/proof/`; fails when a request was lost.
+    pub async fn end(mut self, name: &str) -> Counted {
+        drop(self.child.stdin.take());
+        let output = tokio::task::spawn_blocking(move || self.child.wait_with_output()).await.unwrap().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let report = text.lines().last().unwrap_or_default().to_owned();
+        proof(name, &report);
+        let counted: Counted = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(counted.lost, 0, "requests were lost: {report}");
+        assert!(counted.sent > 1000, "too few requests to tell anything: {report}");
+        counted
+    }
+}
+
+/// Keeps a figure in `target/proof/`.
+pub fn proof(name: &str, json: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/proof");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::File::create(folder.join(format!("{name}.json"))).unwrap().write_all(json.as_bytes()).unwrap();
+}
+
+/// Reads any object of a namespace.
+pub async fn names_of(scene: &Scene<'_>, api_version: &str, kind: &str) -> Vec<String> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, kind));
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(scene.namespace.cluster.admin.clone(), &scene.namespace.name, &resource);
+    api.list(&kube::api::ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect()
+}

@@ -1,0 +1,19 @@
+//! Tier 3: whole releases on a real node, with every request on the Service address counted.
+//!
+//! Run by `make test-node`, which brings the lab up and the images in.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod account;
+mod harness;
+mod quiet;
+mod releases;
+mod stopped;
+#[path = "../support/mod.rs"]
+mod support;

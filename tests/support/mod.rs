@@ -1,0 +1,376 @@
+//! What tests against a real API server share: the cluster made ready once, people, namespaces, waiting.
+//!
+//! `KUBECONFIG` names the cluster and an administrator of it: `lab/in cargo test --test api`.
+#![allow(dead_code, reason = "each test target uses its own part")]
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use futures::FutureExt as _;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::{Namespace as CoreNamespace, ServiceAccount},
+        rbac::v1::{Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::ApiResource,
+};
+use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use switchback::api::Release;
+use tokio::sync::OnceCell;
+
+pub mod objects;
+
+/// How long anything may take that a cluster does by itself.
+pub const SOON: Duration = Duration::from_secs(30);
+/// In whose name tests write what they share.
+const MANAGER: &str = "switchback-tests";
+/// The controller's account, as the policies name it unless an install says otherwise.
+pub const CONTROLLER: &str = "system:serviceaccount:switchback-system:switchback";
+
+/// A cluster with the CRDs and the admission policies of this version, and an administrator's rights on it.
+#[derive(Clone)]
+pub struct Cluster {
+    config: Config,
+    /// The administrator.
+    pub admin: Client,
+}
+
+impl Cluster {
+    /// Connects; the first test of a process also brings CRDs and policies in.
+    pub async fn ready() -> Self {
+        // A client lives in the runtime it was made in, and each test has a runtime of its own: only the work is
+        // done once.
+        static PREPARED: OnceCell<()> = OnceCell::const_new();
+        let cluster = Self::connect().await;
+        PREPARED.get_or_init(|| cluster.prepare()).await;
+        cluster
+    }
+
+    /// Connects and changes nothing.
+    pub async fn connect() -> Self {
+        let config = Config::infer().await.expect("no cluster: run this as `lab/in cargo test …`");
+        let admin = client(config.clone());
+        Self { config, admin }
+    }
+
+    async fn prepare(&self) {
+        for crd in switchback::api::crds() {
+            apply(&self.admin, &crd).await;
+        }
+        for (_, document) in policies() {
+            self.apply_policy(&document).await;
+        }
+        soon("CRDs are served", async || {
+            let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
+            let all = api.list(&ListParams::default()).await.ok()?;
+            let served = |crd: &&CustomResourceDefinition| {
+                let conditions = crd.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+                conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+            };
+            let ours = all.iter().filter(|crd| crd.spec.group == "switchback.dev").filter(served).count();
+            (ours == switchback::api::crds().len()).then_some(())
+        })
+        .await;
+        // The API server takes all policies up together, so one that refuses speaks for the others. Deleting a CRD
+        // is what an administrator may otherwise do.
+        soon("policies are active", async || {
+            let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
+            let trial = DeleteParams { dry_run: true, ..DeleteParams::default() };
+            api.delete("releases.switchback.dev", &trial).await.err().map(|_| ())
+        })
+        .await;
+    }
+
+    /// Returns the administrator's user name.
+    pub async fn me(&self) -> String {
+        let request = http::Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
+            .header("content-type", "application/json")
+            .body(br#"{ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" }"#.to_vec())
+            .unwrap();
+        let answer: Value = self.admin.request(request).await.unwrap();
+        answer["status"]["userInfo"]["username"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes an admission policy or binding.
+    pub async fn apply_policy(&self, document: &Value) {
+        match document["kind"].as_str() {
+            Some("ValidatingAdmissionPolicy") => {
+                let typed: ValidatingAdmissionPolicy = serde_json::from_value(document.clone()).unwrap();
+                apply(&self.admin, &typed).await;
+            }
+            Some("ValidatingAdmissionPolicyBinding") => {
+                let typed: ValidatingAdmissionPolicyBinding = serde_json::from_value(document.clone()).unwrap();
+                apply(&self.admin, &typed).await;
+            }
+            other => panic!("not a policy: {other:?}"),
+        }
+    }
+
+    /// Returns a client of a person of that name, who may do what [`Namespace::allow`] says.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Client {
+        self.user_in(name, &[])
+    }
+
+    /// Returns a client of a person in these groups; the API server adds those that everybody is in.
+    #[must_use]
+    pub fn user_in(&self, name: &str, groups: &[&str]) -> Client {
+        let mut config = self.config.clone();
+        config.auth_info.impersonate = Some(name.to_owned());
+        config.auth_info.impersonate_groups =
+            (!groups.is_empty()).then(|| groups.iter().map(|group| (*group).to_owned()).collect());
+        client(config)
+    }
+
+    /// Returns the administrator's client with more headers on every request.
+    #[must_use]
+    pub fn with_headers(&self, headers: &[(&'static str, &'static str)]) -> Client {
+        let mut config = self.config.clone();
+        config.headers = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)))
+            .collect();
+        client(config)
+    }
+
+    /// Returns a client that has nothing but a service account's token, as a pod would have.
+    pub async fn service_account(&self, namespace: &str, name: &str) -> Client {
+        let api: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), namespace);
+        let account = ServiceAccount { metadata: metadata(name), ..ServiceAccount::default() };
+        api.create(&PostParams::default(), &account).await.unwrap();
+        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        let answer = api.create_token_request(name, &PostParams::default(), &request).await.unwrap();
+        let mut config = self.config.clone();
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(answer.status.unwrap().token.into()),
+            ..kube::config::AuthInfo::default()
+        };
+        client(config)
+    }
+}
+
+fn client(mut config: Config) -> Client {
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
+}
+
+/// Returns the shipped admission policies and bindings with the names of their files.
+#[must_use]
+pub fn policies() -> Vec<(String, Value)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/switchback/policies");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut documents = vec![];
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            documents.push((name.clone(), Value::deserialize(document).unwrap()));
+        }
+    }
+    documents
+}
+
+/// Writes an object by server-side apply.
+pub async fn apply<K>(client: &Client, object: &K)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let params = PatchParams::apply(MANAGER).force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(object)).await.unwrap();
+}
+
+/// A namespace of one test.
+pub struct Namespace {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its name.
+    pub name: String,
+    rights: AtomicU32,
+}
+
+/// Runs a test in a namespace of its own, which goes away with it however it ends.
+pub async fn in_namespace(purpose: &str, test: impl AsyncFnOnce(&Namespace)) {
+    let cluster = Cluster::ready().await;
+    let api: Api<CoreNamespace> = Api::all(cluster.admin.clone());
+    let metadata = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        generate_name: Some(format!("test-{purpose}-")),
+        labels: Some([("switchback.dev/test".to_owned(), purpose.to_owned())].into()),
+        ..Default::default()
+    };
+    let made = api.create(&PostParams::default(), &CoreNamespace { metadata, ..Default::default() }).await.unwrap();
+    let namespace = Namespace { cluster, name: made.name_any(), rights: AtomicU32::new(0) };
+    let ended = AssertUnwindSafe(test(&namespace)).catch_unwind().await;
+    // One that a test has deleted already is as good.
+    let _ = api.delete(&namespace.name, &DeleteParams::background()).await;
+    // The controller of a test ends with it, and nobody else would take its finalizer off.
+    let releases: Api<Release> = Api::namespaced(namespace.cluster.admin.clone(), &namespace.name);
+    for release in releases.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        let _ = releases.patch(&release.name_any(), &PatchParams::default(), &patch).await;
+    }
+    if let Err(failure) = ended {
+        std::panic::resume_unwind(failure);
+    }
+}
+
+impl Namespace {
+    /// Lets a user do something here: each right is `VERB,… GROUP/RESOURCE[:NAME]`, with nothing before the slash
+    /// for the core group, and a subresource after another slash.
+    pub async fn allow(&self, user: &str, rights: &[&str]) {
+        let name = format!("rights-{}", self.rights.fetch_add(1, Ordering::SeqCst));
+        let rules: Vec<Value> = rights.iter().map(|right| rule(right)).collect();
+        let role = json!({ "metadata": { "name": name }, "rules": rules });
+        let binding = json!({
+            "metadata": { "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+        });
+        let admin = &self.cluster.admin;
+        self.make::<Role>(admin, &role).await.unwrap();
+        self.make::<RoleBinding>(admin, &binding).await.unwrap();
+        // Authorizers learn of it through a watch.
+        self.until_allowed(user, rights.last().copied().unwrap_or_default()).await;
+    }
+
+    async fn until_allowed(&self, user: &str, right: &str) {
+        let rule = rule(right);
+        let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+            "user": user,
+            "resourceAttributes": {
+                "namespace": self.name, "verb": rule["verbs"][0], "group": rule["apiGroups"][0],
+                "resource": rule["resources"][0].as_str().and_then(|resource| resource.split('/').next()),
+                "subresource": rule["resources"][0].as_str().and_then(|resource| resource.split('/').nth(1)),
+                "name": rule["resourceNames"][0],
+            },
+        }});
+        soon("the right is known", async || {
+            let request = http::Request::post("/apis/authorization.k8s.io/v1/subjectaccessreviews")
+                .header("content-type", "application/json")
+                .body(serde_json::to_vec(&review).unwrap())
+                .unwrap();
+            let answer: Value = self.cluster.admin.request(request).await.unwrap();
+            (answer["status"]["allowed"] == true).then_some(())
+        })
+        .await;
+    }
+
+    /// Returns an API of this namespace for a client.
+    #[must_use]
+    pub fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(client.clone(), &self.name)
+    }
+
+    /// Creates an object as somebody, with strict validation.
+    pub async fn make<K>(&self, client: &Client, body: &Value) -> Result<DynamicObject, kube::Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        self.post::<K>(client, body, "").await
+    }
+
+    /// Asks whether an object could be created; nothing is stored.
+    pub async fn try_make<K>(&self, client: &Client, body: &Value) -> Result<DynamicObject, kube::Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        self.post::<K>(client, body, "&dryRun=All").await
+    }
+
+    async fn post<K>(&self, client: &Client, body: &Value, query: &str) -> Result<DynamicObject, kube::Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let mut body = body.clone();
+        body["apiVersion"] = resource.api_version.clone().into();
+        body["kind"] = resource.kind.clone().into();
+        let path = DynamicObject::url_path(&resource, Some(&self.name));
+        let request = http::Request::post(format!("{path}?fieldValidation=Strict{query}"))
+            .header("content-type", "application/json")
+            .body(body.to_string().into_bytes())
+            .unwrap();
+        client.request(request).await
+    }
+
+    /// Writes a merge patch as somebody.
+    pub async fn patch<K>(&self, client: &Client, name: &str, patch: Value) -> Result<K, kube::Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        self.api::<K>(client).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+    }
+}
+
+fn rule(right: &str) -> Value {
+    let (verbs, object) = right.split_once(' ').unwrap();
+    let (group, resource) = object.split_once('/').unwrap();
+    // A name stands after `:`, because a slash leads to a subresource.
+    let (resource, names) = match resource.split_once(':') {
+        Some((resource, name)) => (resource, vec![name]),
+        None => (resource, vec![]),
+    };
+    let verbs: Vec<&str> = verbs.split(',').collect();
+    json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs, "resourceNames": names })
+}
+
+fn metadata(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta { name: Some(name.to_owned()), ..Default::default() }
+}
+
+/// Asks again and again until there is an answer, for at most [`SOON`].
+pub async fn soon<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    within(SOON, what, ask).await
+}
+
+/// Asks again and again until there is an answer.
+pub async fn within<T>(limit: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    in_time(limit, what, asking).await
+}
+
+/// Waits for something that ends by itself.
+pub async fn in_time<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
+}
+
+/// Returns the words with which the API server refused.
+#[track_caller]
+pub fn refusal<T: Debug>(answer: Result<T, kube::Error>) -> String {
+    match answer {
+        Err(kube::Error::Api(status)) => status.message.clone(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Fails unless the API server refused with words that contain these.
+#[track_caller]
+pub fn assert_refused<T: Debug>(answer: Result<T, kube::Error>, words: &str) {
+    let said = refusal(answer);
+    assert!(said.contains(words), "expected {words:?}, it said: {said}");
+}
