@@ -1,0 +1,207 @@
+//! The fence around our own account: what a stolen token of the controller cannot do.
+
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    batch::v1::Job,
+    core::v1::{Pod, Service},
+};
+use kube::{
+    Client, ResourceExt,
+    api::{DeleteParams, DynamicObject},
+};
+use serde_json::{Value, json};
+use switchback::api::Release;
+
+use crate::support::{CONTROLLER, Namespace, assert_refused, in_namespace, objects::release};
+
+/// More than the controller is granted.
+const RIGHTS: [&str; 5] =
+    ["* /pods", "* /services", "* apps/deployments", "* apps/controllerrevisions", "* batch/jobs"];
+
+const UID: &str = "11111111-2222-3333-4444-555555555555";
+
+async fn controller(namespace: &Namespace) -> Client {
+    namespace.allow(CONTROLLER, &RIGHTS).await;
+    namespace.cluster.user(CONTROLLER)
+}
+
+fn pod_spec() -> Value {
+    json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "example.com/c:1" }] })
+}
+
+fn job(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "suspend": true, "template": { "spec": pod_spec() } } })
+}
+
+fn deployment(name: &str) -> Value {
+    let labels = json!({ "app": name });
+    let mut pod = pod_spec();
+    pod["restartPolicy"] = "Always".into();
+    json!({
+        "metadata": { "name": name },
+        "spec": {
+            "replicas": 0,
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": pod },
+        },
+    })
+}
+
+fn service(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "ports": [{ "port": 80 }], "selector": { "app": "x" } } })
+}
+
+fn content(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "data": {}, "revision": 1 })
+}
+
+fn owner(api_version: &str, kind: &str, uid: &str, controls: bool) -> Value {
+    json!([{ "apiVersion": api_version, "kind": kind, "name": "shop", "uid": uid, "controller": controls }])
+}
+
+fn ours(mut body: Value, uid: &str) -> Value {
+    body["metadata"]["labels"] = json!({ "switchback.dev/release-uid": uid });
+    body["metadata"]["ownerReferences"] = owner("switchback.dev/v1alpha1", "Release", uid, true);
+    body
+}
+
+/// Creates something of each kind that has owners.
+async fn try_each(
+    namespace: &Namespace,
+    client: &Client,
+    change: impl Fn(Value) -> Value,
+) -> [(&'static str, Result<DynamicObject, kube::Error>); 3] {
+    [
+        ("jobs", namespace.try_make::<Job>(client, &change(job("x"))).await),
+        ("deployments", namespace.try_make::<Deployment>(client, &change(deployment("x"))).await),
+        ("services", namespace.try_make::<Service>(client, &change(service("x"))).await),
+    ]
+}
+
+#[tokio::test]
+async fn threat_t01_the_controller_creates_pods_in_dry_runs_only() {
+    in_namespace("fence", async |namespace| {
+        let controller = controller(namespace).await;
+        let pod = ours(json!({ "metadata": { "name": "p" }, "spec": pod_spec() }), UID);
+        namespace
+            .make::<Pod>(&namespace.cluster.admin, &json!({ "metadata": { "name": "q" }, "spec": pod_spec() }))
+            .await
+            .unwrap();
+        namespace.try_make::<Pod>(&controller, &pod).await.unwrap();
+        assert_refused(namespace.make::<Pod>(&controller, &pod).await, "the controller creates Pods in dry runs only");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn threat_t10_the_controller_creates_what_is_ours_only() {
+    in_namespace("fence", async |namespace| {
+        let controller = controller(namespace).await;
+        let release_of = |uid: &str| owner("switchback.dev/v1alpha1", "Release", uid, true);
+        let refused: [(&str, Value); 7] = [
+            ("nothing", json!({})),
+            ("the label alone", json!({ "labels": { "switchback.dev/release-uid": UID } })),
+            ("the owner alone", json!({ "ownerReferences": release_of(UID) })),
+            ("an owner that is another", json!({
+                "labels": { "switchback.dev/release-uid": UID },
+                "ownerReferences": release_of("99999999-2222-3333-4444-555555555555"),
+            })),
+            ("an owner that does not control", json!({
+                "labels": { "switchback.dev/release-uid": UID },
+                "ownerReferences": owner("switchback.dev/v1alpha1", "Release", UID, false),
+            })),
+            ("an owner of another kind", json!({
+                "labels": { "switchback.dev/release-uid": UID },
+                "ownerReferences": owner("v1", "ConfigMap", UID, true),
+            })),
+            ("an owner of another group", json!({
+                "labels": { "switchback.dev/release-uid": UID },
+                "ownerReferences": owner("helm.toolkit.fluxcd.io/v2", "Release", UID, true),
+            })),
+        ];
+        for (what, metadata) in refused {
+            let change = |mut body: Value| {
+                body["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+                body
+            };
+            for (kind, answer) in try_each(namespace, &controller, change).await {
+                let said = crate::support::refusal(answer);
+                let words = format!(
+                    "the controller creates {kind} only with the label switchback.dev/release-uid and the Release of that UID"
+                );
+                assert!(said.contains(&words), "{what}: {said}");
+            }
+        }
+        for (kind, answer) in try_each(namespace, &controller, |body| ours(body, UID)).await {
+            assert!(answer.is_ok(), "{kind}: {answer:?}");
+        }
+        // Frozen contents have no owner.
+        assert_refused(
+            namespace.try_make::<ControllerRevision>(&controller, &content("c")).await,
+            "the controller creates controllerrevisions only with the label switchback.dev/release-uid",
+        );
+        let mut labelled = content("c");
+        labelled["metadata"]["labels"] = json!({ "switchback.dev/release-uid": UID });
+        namespace.make::<ControllerRevision>(&controller, &labelled).await.unwrap();
+        namespace.api::<ControllerRevision>(&controller).delete("c", &DeleteParams::default()).await.unwrap();
+        // Nobody else is fenced.
+        namespace.allow("anna", &RIGHTS).await;
+        for (kind, answer) in try_each(namespace, &namespace.cluster.user("anna"), |body| body).await {
+            assert!(answer.is_ok(), "{kind}: {answer:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn threat_t10_the_controller_changes_and_deletes_what_is_ours_only() {
+    in_namespace("fence", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        let made = namespace.make::<Release>(admin, &release("shop")).await.unwrap();
+        let uid = made.uid().unwrap();
+        let controller = controller(namespace).await;
+        namespace.make::<Deployment>(admin, &deployment("theirs")).await.unwrap();
+        namespace.make::<Service>(admin, &service("theirs")).await.unwrap();
+        namespace.make::<Deployment>(&controller, &ours(deployment("ours"), &uid)).await.unwrap();
+        namespace.make::<Service>(&controller, &ours(service("ours"), &uid)).await.unwrap();
+
+        let says = "the controller changes and deletes its own deployments only";
+        let scale = json!({ "spec": { "replicas": 0, "minReadySeconds": 7 } });
+        assert_refused(namespace.patch::<Deployment>(&controller, "theirs", scale.clone()).await, says);
+        let steal = ours(scale.clone(), &uid);
+        assert_refused(namespace.patch::<Deployment>(&controller, "theirs", steal).await, says);
+        let delete = DeleteParams::default();
+        assert_refused(namespace.api::<Deployment>(&controller).delete("theirs", &delete).await, says);
+        let says = "the controller changes and deletes its own services only";
+        let point = json!({ "spec": { "selector": { "app": "mine" } } });
+        assert_refused(namespace.patch::<Service>(&controller, "theirs", point.clone()).await, says);
+        assert_refused(namespace.api::<Service>(&controller).delete("theirs", &delete).await, says);
+
+        // People take labels off and the garbage collector takes owners off: one of both is enough.
+        let bare = json!({ "metadata": { "labels": null } });
+        namespace.patch::<Deployment>(admin, "ours", bare).await.unwrap();
+        namespace.patch::<Deployment>(&controller, "ours", scale).await.unwrap();
+        namespace.patch::<Service>(admin, "ours", json!({ "metadata": { "ownerReferences": null } })).await.unwrap();
+        namespace.patch::<Service>(&controller, "ours", point).await.unwrap();
+        namespace.api::<Deployment>(&controller).delete("ours", &delete).await.unwrap();
+        namespace.api::<Service>(&controller).delete("ours", &delete).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn threat_t05_the_controller_neither_asks_nor_decides() {
+    in_namespace("fence", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        namespace.allow(CONTROLLER, &RIGHTS).await;
+        namespace.allow(CONTROLLER, &["* switchback.dev/releases"]).await;
+        let controller = namespace.cluster.user(CONTROLLER);
+        let says = "the controller neither decides nor asks";
+        assert_refused(namespace.make::<Release>(&controller, &release("shop")).await, says);
+        namespace.make::<Release>(admin, &release("shop")).await.unwrap();
+        for spec in [json!({ "version": "6.6.6" }), json!({ "mode": "Automatic" })] {
+            assert_refused(namespace.patch::<Release>(&controller, "shop", json!({ "spec": spec })).await, says);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,351 @@
+//! The schema of our kinds, rule by rule, as the API server applies it.
+//!
+//! The CRDs say which rules and patterns there are: one without examples here fails a test.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use switchback::api::{Decision, Release, crds};
+
+use crate::support::{
+    Namespace, assert_refused, in_namespace,
+    objects::{approval, release},
+    refusal,
+};
+
+const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+const SERVICE: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
+const IMAGE: &str = "^[^\\s]+$";
+const PATH: &str = "^/[^\\s]*$";
+const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
+const DURATION: &str = "^([0-9]+(ms|s|m|h))+$";
+
+const UID: &str = "11111111-2222-3333-4444-555555555555";
+
+/// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
+const PATTERNS: [(&str, &[&str], &[&str]); 6] = [
+    (
+        NAME,
+        &["web", "0-web-9", "a"],
+        &["", "Web", "-web", "web-", "a.b", "..", "a/b", "a%2fb", "we\0b", "web\n", "a\u{202e}b", "wеb"],
+    ),
+    (
+        SERVICE,
+        &["shop", "s", "shop-9"],
+        &["9shop", "Shop", "shop-", "shop.other", "../shop", "shop%2f", "shop\n", "\0", "ѕhop"],
+    ),
+    (IMAGE, &["a", "registry.example.com:5000/shop:1.0.0"], &["a b", "a\n", "\ta"]),
+    (PATH, &["/", "/health?full=1"], &["health", "http://elsewhere/", "/a b", "/a\n"]),
+    (
+        DIGEST,
+        &[crate::support::objects::DIGEST],
+        &["sha256:0", "0000", "SHA256:", "sha256:0000000000000000000000000000000000000000000000000000000000000000\n"],
+    ),
+    (
+        DURATION,
+        &["30s", "1m", "0h30s", "500ms"],
+        &["5", "-1s", "1e9h", "1.5.2s", "1.5h", "1d", "", "s", "5 s", "0 16 * * FRI", "1m\n"],
+    ),
+];
+
+/// What changes a valid object: places and values.
+type Change = Vec<(&'static str, Value)>;
+
+/// Each rule by its message, with an object that keeps it and one that breaks it.
+fn rules() -> Vec<(&'static str, Change, Change)> {
+    let twin = json!({ "name": "api", "services": [{ "name": "shop", "spec": { "ports": [{ "port": 80 }] } }],
+        "template": { "spec": { "containers": [{ "name": "api", "image": "a" }] } } });
+    let mut other = twin.clone();
+    other["services"][0]["name"] = "api".into();
+    let job = json!({ "template": { "spec": { "containers": [{ "name": "c", "image": "a" }] } } });
+    vec![
+        (
+            "two Services of this Release have the same name",
+            vec![("/spec/workloads/1", other)],
+            vec![("/spec/workloads/1", twin)],
+        ),
+        (
+            "an http check names a Service that no workload of this Release has",
+            vec![("/spec/checks/0/http/service", "shop".into())],
+            vec![("/spec/checks/0/http/service", "shop-preview".into())],
+        ),
+        ("name exactly one of http and job", vec![], vec![("/spec/checks/0/job", job)]),
+        (
+            "a job check runs once, before traffic moves: its phase is Verify",
+            vec![("/spec/checks/1/phase", "Verify".into())],
+            vec![("/spec/checks/1/phase", "Watch".into())],
+        ),
+        (
+            "timeout is longer than 1m",
+            vec![("/spec/checks/0/http/timeout", "60s".into())],
+            vec![("/spec/checks/0/http/timeout", "61s".into())],
+        ),
+        (
+            "every is shorter than 100ms",
+            vec![("/spec/checks/0/http/every", "100ms".into())],
+            vec![("/spec/checks/0/http/every", "99ms".into())],
+        ),
+        (
+            "immediateBelow is larger than readyPercent",
+            vec![("/spec/watch/readyPercent", 60.into()), ("/spec/watch/immediateBelow", 60.into())],
+            vec![("/spec/watch/readyPercent", 60.into()), ("/spec/watch/immediateBelow", 61.into())],
+        ),
+        (
+            "write no selector: the operator moves it from revision to revision",
+            vec![("/spec/workloads/0/services/0/spec/type", "NodePort".into())],
+            vec![("/spec/workloads/0/services/0/spec/selector", json!({ "app": "shop" }))],
+        ),
+        (
+            "a headless Service cannot be switched: its clients keep the addresses they looked up",
+            vec![("/spec/workloads/0/services/0/spec/clusterIP", "10.96.0.77".into())],
+            vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
+        ),
+    ]
+}
+
+/// A rule that holds at many places.
+const TOO_LONG: &str = "longer than 8760h";
+/// Rules that are tried elsewhere: the first compares with what was before, the second belongs to Decisions.
+const ELSEWHERE: [&str; 2] =
+    ["a Decision cannot be changed: create another one", "name exactly one of approve, reject and abort"];
+
+/// A Release that has a value at every place that a rule or pattern is about.
+fn full() -> Value {
+    let pod = json!({ "spec": {
+        "containers": [{ "name": "c", "image": "a" }], "initContainers": [{ "name": "i", "image": "a" }],
+    } });
+    let mut body = release("shop");
+    body["spec"]["workloads"][0]["template"] = pod.clone();
+    body["spec"]["checks"] = json!([
+        { "name": "home", "phase": "Verify", "http": { "service": "shop" } },
+        { "name": "smoke", "phase": "Verify", "job": { "template": pod } },
+    ]);
+    for part in ["switch", "watch", "rollback", "deadlines"] {
+        body["spec"][part] = json!({});
+    }
+    body
+}
+
+fn changed(mut body: Value, change: &[(&str, Value)]) -> Value {
+    for (place, value) in change {
+        let (parent, key) = place.rsplit_once('/').unwrap();
+        match body.pointer_mut(parent).unwrap() {
+            Value::Array(list) if key.parse() == Ok(list.len()) => list.push(value.clone()),
+            Value::Array(list) => list[key.parse::<usize>().unwrap()] = value.clone(),
+            object => object[key] = value.clone(),
+        }
+    }
+    body
+}
+
+/// What a schema demands at one place.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Demand {
+    Pattern(String),
+    Rule(String),
+}
+
+/// Collects every pattern and rule of a schema with its place in an object.
+fn demands(schema: &Value, place: &str, found: &mut BTreeSet<(String, Demand)>) {
+    if let Some(pattern) = schema["pattern"].as_str() {
+        found.insert((place.to_owned(), Demand::Pattern(pattern.to_owned())));
+    }
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let message = rule["message"].as_str().expect("a rule without words").to_owned();
+        found.insert((place.to_owned(), Demand::Rule(message)));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        // The second check of the full Release is the one with a Job.
+        let place = if name == "job" { place.replace("/checks/0", "/checks/1") } else { place.to_owned() };
+        demands(property, &format!("{place}/{name}"), found);
+    }
+    if schema["items"].is_object() {
+        demands(&schema["items"], &format!("{place}/0"), found);
+    }
+    if schema["additionalProperties"].is_object() {
+        demands(&schema["additionalProperties"], &format!("{place}/*"), found);
+    }
+}
+
+fn all_demands(kind: &str) -> BTreeSet<(String, Demand)> {
+    let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+    let mut found = BTreeSet::new();
+    for version in crd.spec.versions {
+        let schema = version.schema.unwrap().open_api_v3_schema.unwrap();
+        demands(&serde_json::to_value(schema).unwrap(), "", &mut found);
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+/// Tries every pattern and the bound of durations at every place of a kind.
+async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Namespace, kind: &str, body: Value) {
+    let admin = &namespace.cluster.admin;
+    for (place, demand) in all_demands(kind) {
+        let (good, bad, words): (&[&str], &[&str], String) = match &demand {
+            Demand::Pattern(pattern) => {
+                let examples = PATTERNS.iter().find(|(known, _, _)| known == pattern);
+                let (_, good, bad) = examples.unwrap_or_else(|| panic!("no examples of {pattern} at {place}"));
+                (good, bad, format!("should match '{pattern}'"))
+            }
+            Demand::Rule(message) if message == TOO_LONG => {
+                (&["8760h"], &["8761h", "525601m", "300000000000000h"], TOO_LONG.to_owned())
+            }
+            Demand::Rule(_) => continue,
+        };
+        let with = |text: &str| {
+            let mut body = changed(body.clone(), &[(&place, text.into())]);
+            if place.ends_with("/services/0/name") {
+                body["spec"]["checks"][0]["http"]["service"] = text.into();
+            }
+            body
+        };
+        // A request may not take that long; that rule has examples of its own.
+        for text in good.iter().filter(|text| !(place.ends_with("/http/timeout") && **text == "8760h")) {
+            let answer = namespace.try_make::<K>(admin, &with(text)).await;
+            assert!(answer.is_ok(), "{place} {text:?}: {answer:?}");
+        }
+        for text in bad {
+            let said = refusal(namespace.try_make::<K>(admin, &with(text)).await);
+            let place = place.trim_start_matches('/').replace("/0", "[0]").replace("/1", "[1]").replace('/', ".");
+            assert!(said.contains(&place), "{text:?} is refused without naming {place}: {said}");
+            // Where there is a shortest or a longest, length is looked at first.
+            let length = said.contains("Too long") || text.is_empty();
+            assert!(said.contains(&words) || length, "{place} {text:?} is refused otherwise: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn input_04_and_input_50_every_pattern_accepts_and_refuses() {
+    in_namespace("schema", async |namespace| {
+        try_patterns::<Release>(namespace, "Release", full()).await;
+        let me = namespace.cluster.me().await;
+        try_patterns::<Decision>(namespace, "Decision", approval("shop", UID, &me)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_rule_accepts_and_refuses() {
+    in_namespace("schema", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        let rules = rules();
+        for kind in ["Release", "Decision"] {
+            for (place, demand) in all_demands(kind) {
+                let Demand::Rule(message) = demand else { continue };
+                let known = rules.iter().any(|(known, _, _)| *known == message);
+                let elsewhere = message == TOO_LONG || ELSEWHERE.contains(&message.as_str());
+                assert!(known || elsewhere, "no examples of the rule {message:?} at {place}");
+            }
+        }
+        namespace.try_make::<Release>(admin, &full()).await.unwrap();
+        for (message, keeps, breaks) in rules {
+            let answer = namespace.try_make::<Release>(admin, &changed(full(), &keeps)).await;
+            assert!(answer.is_ok(), "{message}: {answer:?}");
+            assert_refused(namespace.try_make::<Release>(admin, &changed(full(), &breaks)).await, message);
+        }
+        let good = approval("shop", UID, &namespace.cluster.me().await);
+        namespace.try_make::<Decision>(admin, &good).await.unwrap();
+        for change in [vec![("/spec/reject", json!({}))], vec![("/spec/abort", json!({}))]] {
+            let both = changed(good.clone(), &change);
+            assert_refused(namespace.try_make::<Decision>(admin, &both).await, ELSEWHERE[1]);
+        }
+        let mut neither = good;
+        neither["spec"].as_object_mut().unwrap().remove("approve");
+        assert_refused(namespace.try_make::<Decision>(admin, &neither).await, "must validate one and only one schema");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn input_01_what_is_empty_unknown_mistyped_or_missing_is_named() {
+    in_namespace("schema", async |namespace| {
+        let table: [(&str, Value, &str); 14] = [
+            ("/spec", json!({}), "spec.version: Required value"),
+            ("/spec/wrong", json!(1), r#"unknown field "spec.wrong""#),
+            ("/spec/workloads/0/replica", json!(1), r#"unknown field "spec.workloads[0].replica""#),
+            (
+                "/spec/workloads/0/template/metadata",
+                json!({ "name": "x" }),
+                r#"unknown field "spec.workloads[0].template.metadata.name""#,
+            ),
+            ("/spec/checks/0/http/Path", json!("/"), r#"unknown field "spec.checks[0].http.Path""#),
+            ("/spec/version", json!(2), "spec.version: Invalid value"),
+            ("/spec/version", Value::Null, "spec.version: Required value"),
+            ("/spec/version", json!(""), "spec.version: Invalid value"),
+            ("/spec/workloads", Value::Null, "spec.workloads: Required value"),
+            ("/spec/workloads", json!([]), "spec.workloads: Invalid value"),
+            ("/spec/workloads/0/services", json!([]), "spec.workloads[0].services: Invalid value"),
+            (
+                "/spec/workloads/0/template/spec/containers",
+                json!([]),
+                "spec.workloads[0].template.spec.containers: Invalid value",
+            ),
+            ("/spec/workloads/0/replicas", json!("two"), "spec.workloads[0].replicas: Invalid value"),
+            ("/spec/mode", json!("Sometimes"), r#"supported values: "Manual", "Automatic""#),
+        ];
+        for (place, value, words) in table {
+            let answer =
+                namespace.try_make::<Release>(&namespace.cluster.admin, &changed(full(), &[(place, value)])).await;
+            assert_refused(answer, words);
+        }
+        let table: [(&str, Value, &str); 5] = [
+            ("/spec", json!({}), "spec.actor: Required value"),
+            ("/spec/wrong", json!(1), r#"unknown field "spec.wrong""#),
+            ("/spec/actor", json!(""), "spec.actor: Invalid value"),
+            ("/spec/target/kind", json!("Deployment"), "spec.target.kind: Unsupported value"),
+            ("/spec/approve/digest", Value::Null, "spec.approve.digest: Required value"),
+        ];
+        for (place, value, words) in table {
+            let body = changed(approval("shop", UID, "anna"), &[(place, value)]);
+            assert_refused(namespace.try_make::<Decision>(&namespace.cluster.admin, &body).await, words);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn input_02_and_input_50_what_is_too_long_or_too_many_is_refused_with_its_limit() {
+    in_namespace("schema", async |namespace| {
+        let workload = full()["spec"]["workloads"][0].clone();
+        let check = full()["spec"]["checks"][0].clone();
+        let many = |value: &Value, count: usize| Value::Array(vec![value.clone(); count]);
+        let table: [(&str, Value, &str); 12] = [
+            ("/spec/version", "x".repeat(65).into(), "may not be more than 64"),
+            ("/spec/notes", "x".repeat(4097).into(), "may not be more than 4096"),
+            ("/spec/workloads/0/name", "x".repeat(41).into(), "may not be more than 40"),
+            ("/spec/workloads/0/services/0/name", "x".repeat(56).into(), "may not be more than 55"),
+            ("/spec/workloads", many(&workload, 10_000), "must have at most 16 items"),
+            ("/spec/checks", many(&check, 33), "must have at most 32 items"),
+            ("/spec/workloads/0/replicas", json!(0), "greater than or equal to 1"),
+            ("/spec/workloads/0/replicas", json!(10_001), "less than or equal to 10000"),
+            ("/spec/watch/readyPercent", json!(101), "less than or equal to 100"),
+            ("/spec/watch/readyPercent", json!(0), "greater than or equal to 1"),
+            ("/spec/watch/immediateBelow", json!(101), "less than or equal to 100"),
+            ("/spec/historyLimit", json!(21), "less than or equal to 20"),
+        ];
+        for (place, value, words) in table {
+            let answer =
+                namespace.try_make::<Release>(&namespace.cluster.admin, &changed(full(), &[(place, value)])).await;
+            assert_refused(answer, words);
+        }
+        let names = changed(full(), &[("/spec/checks/1/name", "home".into())]);
+        assert_refused(namespace.try_make::<Release>(&namespace.cluster.admin, &names).await, "Duplicate value");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_release_says_that_nobody_has_looked_at_it() {
+    in_namespace("schema", async |namespace| {
+        let made = namespace.make::<Release>(&namespace.cluster.admin, &release("shop")).await.unwrap();
+        assert_eq!(made.data["status"]["observedGeneration"], -1);
+        assert_eq!(made.data["spec"]["mode"], "Manual");
+        assert_eq!(made.data["spec"]["watch"]["for"], "15m");
+        // What our types read and write again is what the server stores: no release begins because of that.
+        let read: Release = namespace.api(&namespace.cluster.admin).get("shop").await.unwrap();
+        assert_eq!(serde_json::to_value(&read.spec).unwrap(), made.data["spec"]);
+    })
+    .await;
+}

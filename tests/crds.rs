@@ -1,0 +1,99 @@
+//! The CRDs in `deploy/crds/` are those of the types.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say what they expect in the shortest way"
+)]
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+/// Client-side apply stores the whole object in one annotation, which may have 262,144 bytes.
+const LARGEST: usize = 200 * 1024;
+/// What YAML 1.1, which Kubernetes reads, takes for a boolean.
+const BOOLEANS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds")
+}
+
+fn stored() -> BTreeMap<String, String> {
+    let files = fs::read_dir(folder()).expect("deploy/crds is not there: run `make crds`");
+    files
+        .map(|file| {
+            let path = file.unwrap().path();
+            (path.file_stem().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn the_stored_crds_are_those_of_the_types() {
+    let printed = switchback::api::crds_yaml().unwrap();
+    let printed: Vec<&str> = printed.split("---\n").filter(|document| !document.is_empty()).collect();
+    let stored = stored();
+    assert_eq!(stored.len(), printed.len(), "{:?}", stored.keys());
+    for (crd, document) in switchback::api::crds().iter().zip(printed) {
+        let name = &crd.spec.names.plural;
+        let found = stored.get(name).unwrap_or_else(|| panic!("deploy/crds/{name}.yaml is missing: run `make crds`"));
+        assert!(found == document, "deploy/crds/{name}.yaml is not what the types say: run `make crds`");
+    }
+}
+
+#[test]
+fn client_side_apply_can_store_them() {
+    for crd in switchback::api::crds() {
+        let size = serde_json::to_string(&crd).unwrap().len();
+        assert!(size <= LARGEST, "{:?}: {size} bytes", crd.metadata.name);
+    }
+}
+
+#[test]
+fn no_text_in_them_reads_as_a_boolean() {
+    for (name, text) in stored() {
+        for line in text.lines() {
+            for word in line.trim().trim_start_matches("- ").trim_end_matches(':').split(": ") {
+                assert!(!BOOLEANS.contains(&word.to_lowercase().as_str()), "{name}: {line}");
+            }
+        }
+    }
+}
+
+/// Strings, lists and maps without a bound let one object fill etcd, and make CEL rules too dear to be accepted.
+#[test]
+fn everything_is_bounded() {
+    for crd in switchback::api::crds() {
+        for version in crd.spec.versions {
+            let schema = serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap();
+            for part in ["spec", "status"] {
+                let mut missing = vec![];
+                look(&schema["properties"][part], part, &mut missing);
+                assert!(missing.is_empty(), "{:?}: {missing:#?}", crd.metadata.name);
+            }
+        }
+    }
+}
+
+fn look(schema: &Value, place: &str, missing: &mut Vec<String>) {
+    let bounded = match schema["type"].as_str() {
+        Some("string") => ["maxLength", "enum", "format"].iter().any(|bound| !schema[*bound].is_null()),
+        Some("array") => !schema["maxItems"].is_null(),
+        Some("object") if !schema["additionalProperties"].is_null() => !schema["maxProperties"].is_null(),
+        _ => true,
+    };
+    if !bounded {
+        missing.push(format!("{place} has no bound"));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        look(property, &format!("{place}.{name}"), missing);
+    }
+    if schema["items"].is_object() {
+        look(&schema["items"], &format!("{place}[]"), missing);
+    }
+    if schema["additionalProperties"].is_object() {
+        look(&schema["additionalProperties"], &format!("{place}.*"), missing);
+    }
+}
