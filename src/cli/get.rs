@@ -115,7 +115,7 @@ fn summary(object: &DynamicObject) -> Summary {
 }
 
 fn page<'a>(objects: impl Iterator<Item = &'a DynamicObject>, all: bool) -> Page {
-    Page::Many(ListView::of_summaries(objects.map(summary).collect(), clock::now()), all)
+    Page::Many(ListView::of(objects.map(summary).collect(), all, clock::now()))
 }
 
 async fn many(cluster: &Cluster, all: bool, form: Form) -> Result<(), Problem> {

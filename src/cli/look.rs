@@ -131,7 +131,7 @@ impl Objects {
                 Kind::Job => seen.add_job(object),
             }
         }
-        seen.unseen = self.unseen.values().cloned().collect();
+        seen.unseen = self.unseen.clone();
         seen
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 
 use super::{
     connection::{Cluster, Flags, connect},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Shows the plan of a Release: its steps, risks, the way back after each step and what it loses.
 #[derive(Debug, ClapArgs)]
-#[group(id = "what", required = true, multiple = false, args = ["name", "file"])]
+#[command(group(ArgGroup::new("what").args(["name", "file"]).required(true)))]
 pub struct Args {
     /// Name of the Release whose plan waits or runs
     pub name: Option<String>,

@@ -1,9 +1,11 @@
 //! What was seen of one Release, as plain data: what the view is made of.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube::{ResourceExt as _, api::DynamicObject};
 
-use super::look::slim;
+use super::look::{Kind, slim};
 use crate::{
     api::{Release, labels},
     release::{
@@ -30,7 +32,7 @@ pub struct Seen {
     /// Its Jobs.
     pub jobs: Vec<Job>,
     /// What could not be read, and why.
-    pub unseen: Vec<String>,
+    pub unseen: BTreeMap<Kind, String>,
 }
 
 /// A Deployment, and what only people want to know of it.
@@ -78,7 +80,7 @@ impl Seen {
             slices: Vec::new(),
             pods: Vec::new(),
             jobs: Vec::new(),
-            unseen: Vec::new(),
+            unseen: BTreeMap::new(),
         }
     }
 

@@ -32,8 +32,8 @@ pub enum Output {
 pub enum Page {
     /// One Release with everything that belongs to it.
     One(Box<ReleaseView>),
-    /// Several Releases; whether the namespaces are shown.
-    Many(ListView, #[serde(skip)] bool),
+    /// Several Releases.
+    Many(ListView),
 }
 
 impl Page {
@@ -42,7 +42,7 @@ impl Page {
     pub fn text(&self, style: Style, wide: bool) -> String {
         match self {
             Self::One(view) => text::release(view, style, wide),
-            Self::Many(view, namespaces) => text::list(view, style, (wide, *namespaces)),
+            Self::Many(view) => text::list(view, style, wide),
         }
     }
 
@@ -63,7 +63,7 @@ impl Page {
         let name = |summary: &Summary| format!("release.switchback.dev/{}\n", summary.name);
         match self {
             Self::One(view) => name(&view.summary),
-            Self::Many(view, _) => view.items.iter().map(name).collect(),
+            Self::Many(view) => view.items.iter().map(name).collect(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Page {
     pub fn facts(&self) -> BTreeMap<String, String> {
         let mut facts = BTreeMap::new();
         match self {
-            Self::Many(view, _) => facts.extend(view.items.iter().map(fact)),
+            Self::Many(view) => facts.extend(view.items.iter().map(fact)),
             Self::One(view) => {
                 facts.extend([fact(&view.summary)]);
                 for revision in &view.revisions {
@@ -95,7 +95,7 @@ impl Page {
         let mut page = self.clone();
         match &mut page {
             Self::One(view) => view.seen_at = jiff::Timestamp::UNIX_EPOCH,
-            Self::Many(view, _) => view.seen_at = jiff::Timestamp::UNIX_EPOCH,
+            Self::Many(view) => view.seen_at = jiff::Timestamp::UNIX_EPOCH,
         }
         page
     }
@@ -108,7 +108,7 @@ fn fact(summary: &Summary) -> (String, String) {
 }
 
 fn add(facts: &mut BTreeMap<String, String>, object: &ObjectView) {
-    let problem = object.problem.as_ref().map_or_else(String::new, |problem| format!(": {}", words::one_line(problem)));
+    let problem = object.problem.as_ref().map_or_else(String::new, |problem| format!(": {}", words::cause(problem)));
     facts.insert(format!("{} {}", object.kind, object.name), format!("{}{problem}", object.says));
     object.pods.iter().for_each(|pod| add(facts, pod));
 }
@@ -129,12 +129,14 @@ pub fn json_line(value: &impl Serialize) -> Result<String, Problem> {
     serde_json::to_string(value).map(|text| format!("{text}\n")).map_err(|error| unwritable(&error))
 }
 
-/// Returns YAML.
+/// Returns YAML that readers of YAML 1.1, Kubernetes' own among them, read as the same strings: `no`, `1.10` and
+/// times are quoted.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn yaml(value: &impl Serialize) -> Result<String, Problem> {
-    serde_yaml::to_string(value).map_err(|error| unwritable(&error))
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(value, options).map_err(|error| unwritable(&error))
 }
 
 fn unwritable(error: &dyn std::error::Error) -> Problem {

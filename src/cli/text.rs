@@ -121,7 +121,7 @@ fn nest(
     for (index, object) in objects.iter().enumerate() {
         let last = index + 1 == objects.len();
         let (branch, below) = if last { (branches.last, branches.blank) } else { (branches.middle, branches.through) };
-        let mut info: Vec<String> = object.problem.iter().map(|problem| words::one_line(problem)).collect();
+        let mut info: Vec<String> = object.problem.iter().map(String::as_str).map(words::cause).collect();
         info.extend(object.node.iter().filter(|_| wide).map(|node| format!("on {node}")));
         lines.push(Line {
             name: format!("{indent}{branch}{} {}", object.kind, object.name),
@@ -163,8 +163,11 @@ fn service(view: &ReleaseView, item: &ServiceView, branch: &str, style: Style) -
     let target = target.map_or_else(String::new, |target| format!(" {} {target}", style.arrow()));
     let role = if item.active { "users" } else { "preview" };
     let others = if item.others == 0 { String::new() } else { format!(", {} of another revision", item.others) };
-    let says =
-        if target.is_empty() { "points nowhere yet".to_owned() } else { format!("{} ready{others}", item.ready) };
+    let says = match (item.state, target.is_empty()) {
+        (State::Unknown, _) => item.says.clone(),
+        (_, true) => "points nowhere yet".to_owned(),
+        (_, false) => format!("{} ready{others}", item.ready),
+    };
     Line {
         name: format!("{branch}Service {}{target}", item.name),
         state: item.state,
@@ -190,9 +193,9 @@ fn history(entry: &HistoryEntry, view: &ReleaseView, style: Style) -> String {
 
 /// Returns a table of Releases.
 #[must_use]
-pub fn list(view: &ListView, style: Style, (wide, namespaces): (bool, bool)) -> String {
+pub fn list(view: &ListView, style: Style, wide: bool) -> String {
     let mut header = vec!["NAME", "VERSION", "ACTIVE", "STEP", "STATUS", "AGE"];
-    if namespaces {
+    if view.namespaces {
         header.insert(0, "NAMESPACE");
     }
     if wide {
@@ -200,15 +203,15 @@ pub fn list(view: &ListView, style: Style, (wide, namespaces): (bool, bool)) -> 
     }
     let mut table = style.table(&header);
     for item in &view.items {
-        table.add_row(row(item, view, style, (wide, namespaces)));
+        table.add_row(row(item, view, style, wide));
     }
     format!("{}\n", text_of(&mut table))
 }
 
-fn row(item: &Summary, view: &ListView, style: Style, (wide, namespaces): (bool, bool)) -> Vec<comfy_table::Cell> {
+fn row(item: &Summary, view: &ListView, style: Style, wide: bool) -> Vec<comfy_table::Cell> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut cells: Vec<comfy_table::Cell> = Vec::new();
-    if namespaces {
+    if view.namespaces {
         cells.push((&item.namespace).into());
     }
     cells.extend([

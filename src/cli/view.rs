@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::seen::Seen;
-use crate::api::{DecisionRecord, HistoryEntry, Mode, Outcome, PlanRecord, Release};
+use crate::api::{DecisionRecord, HistoryEntry, Mode, Outcome, PlanRecord};
 
 pub use plan::{PlanView, Standing};
 pub use summary::unreadable;
@@ -71,7 +71,7 @@ pub struct Summary {
     pub step: StepView,
     /// How the last attempt that ended has ended.
     pub outcome: Option<Outcome>,
-    /// Who approved the attempt that runs or ran last.
+    /// Who approved the plan that runs.
     pub approved_by: Option<String>,
     /// Digest of the plan that waits or runs.
     pub digest: Option<String>,
@@ -128,6 +128,9 @@ pub struct ListView {
     pub kind: &'static str,
     /// When this was seen.
     pub seen_at: Timestamp,
+    /// Whether they are of more than one namespace.
+    #[serde(skip)]
+    pub namespaces: bool,
     /// The Releases, by namespace and name.
     pub items: Vec<Summary>,
 }
@@ -238,22 +241,16 @@ impl ReleaseView {
             plan: record.and_then(|record| record.plan.clone()),
             decisions: record.map(|record| record.decisions.iter().rev().cloned().collect()).unwrap_or_default(),
             history: record.map(|record| record.history.iter().rev().cloned().collect()).unwrap_or_default(),
-            unseen: seen.unseen.clone(),
+            unseen: seen.unseen.values().cloned().collect(),
         }
     }
 }
 
 impl ListView {
-    /// Makes the view of Releases.
+    /// Makes the view of Releases, of one namespace or of several.
     #[must_use]
-    pub fn of(releases: &[Release], now: Timestamp) -> Self {
-        Self::of_summaries(releases.iter().map(|release| Summary::of(release, now)).collect(), now)
-    }
-
-    /// Makes the view of what is known of Releases.
-    #[must_use]
-    pub fn of_summaries(mut items: Vec<Summary>, now: Timestamp) -> Self {
+    pub fn of(mut items: Vec<Summary>, namespaces: bool, now: Timestamp) -> Self {
         items.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        Self { api_version: API_VERSION, kind: "ReleaseViewList", seen_at: now, items }
+        Self { api_version: API_VERSION, kind: "ReleaseViewList", seen_at: now, namespaces, items }
     }
 }

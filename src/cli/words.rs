@@ -49,6 +49,15 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Returns a problem without the kubelet's note on when it tries again: that changes by itself, repeats names
+/// that stand beside it, and hides the cause that follows.
+#[must_use]
+pub fn cause(problem: &str) -> String {
+    let line = one_line(problem);
+    let Some((before, rest)) = line.split_once(": back-off ") else { return line };
+    rest.split_once("; ").map_or_else(|| before.to_owned(), |(_, after)| format!("{before}; {after}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +89,21 @@ mod tests {
         assert_eq!(at("2026-11-20T23:59:59Z".parse().unwrap(), now), "2026-11-20 23:59 UTC");
         assert_eq!(until("2026-11-21T14:01:00Z".parse().unwrap(), now), "in 60s");
         assert_eq!(until("2026-11-21T13:57:00Z".parse().unwrap(), now), "3m ago");
+    }
+
+    #[test]
+    fn the_cause_of_a_crash_loop_is_not_hidden_by_its_back_off() {
+        let table = [
+            ("container web is in ErrImagePull: not found", "container web is in ErrImagePull: not found"),
+            ("container web is in CrashLoopBackOff: back-off 10s restarting", "container web is in CrashLoopBackOff"),
+            (
+                "container web is in CrashLoopBackOff: back-off 10s restarting failed container=web pod=web_x(1);\n \
+                 container web ended with exit code 2 (Error)",
+                "container web is in CrashLoopBackOff; container web ended with exit code 2 (Error)",
+            ),
+        ];
+        for (problem, text) in table {
+            assert_eq!(cause(problem), text);
+        }
     }
 }

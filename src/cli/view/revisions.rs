@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::{
-    super::seen::{Deployment, Job, Pod, Seen},
+    super::{
+        look::Kind,
+        seen::{Deployment, Job, Pod, Seen},
+    },
     ObjectView, Part, RevisionView, State,
 };
 use crate::{
@@ -87,7 +90,7 @@ fn sum_up(known: &Known, deployments: &[ObjectView], seen: &Seen) -> (State, Str
     let said = |state, says: &str| (state, says.to_owned());
     let Some(worst) = deployments.iter().map(|deployment| deployment.state).max() else {
         return match known.part {
-            _ if !seen.unseen.is_empty() => said(State::Unknown, "cannot tell"),
+            _ if seen.unseen.contains_key(&Kind::Deployment) => said(State::Unknown, "cannot tell"),
             Part::Candidate => said(State::Off, "not there yet"),
             Part::Active => said(State::Warning, "has no Deployment"),
             Part::Previous | Part::Former => said(State::Off, "removed"),

@@ -1,6 +1,9 @@
 //! Services, and where each points; pure.
 
-use super::{super::seen::Seen, RevisionView, ServiceView, State};
+use super::{
+    super::{look::Kind, seen::Seen},
+    RevisionView, ServiceView, State,
+};
 use crate::{
     api::labels::{NO_REVISION, Role},
     release::observed::{EndpointSeen, ServiceSeen},
@@ -34,6 +37,7 @@ fn service(seen: &Seen, service: &ServiceSeen, revisions: &[RevisionView]) -> Se
     let version = known.and_then(|known| known.version.clone());
     let (state, says) = match selected {
         None => (State::Off, "points at no revision yet".to_owned()),
+        Some(_) if seen.unseen.contains_key(&Kind::EndpointSlice) => (State::Unknown, "cannot tell".to_owned()),
         Some(digits) => points_at(version.as_deref().unwrap_or(digits), (ready, others), active),
     };
     let record = seen.release.status.as_ref().map(|status| &status.record.traffic);

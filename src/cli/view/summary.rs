@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::{ObjectView, RevisionView, State, StepView, Summary};
-use crate::api::{Condition, ConditionType, Mode, Reason, Record, Release, Step};
+use crate::api::{Condition, ConditionType, DecisionRecord, Mode, Reason, Record, Release, Step};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -127,8 +127,10 @@ fn notes(release: &Release) -> Vec<String> {
         ));
     }
     if let Some(serving) = find(&status.conditions, ConditionType::Serving) {
-        // What is released and serves has been said by then.
-        if !holds(&status.conditions, ConditionType::Ready) || serving.status != "True" {
+        let said = find(&status.conditions, ConditionType::Ready).is_some_and(|ready| {
+            ready.message.contains(&serving.message) || (ready.status == "True" && serving.status == "True")
+        });
+        if !said {
             notes.push(serving.message.clone());
         }
     }
@@ -142,9 +144,11 @@ fn notes(release: &Release) -> Vec<String> {
     notes
 }
 
+/// An approval is of one plan: an earlier one says nothing about the plan that waits or runs now.
 fn approved_by(record: &Record) -> Option<String> {
-    let decision = record.decisions.iter().rev().find(|decision| decision.kind == "approve")?;
-    Some(decision.actor.clone())
+    let digest = &record.plan.as_ref()?.digest;
+    let approves = |decision: &&DecisionRecord| decision.digest.as_ref() == Some(digest);
+    record.decisions.iter().rev().find(approves).map(|decision| decision.actor.clone())
 }
 
 /// Returns the commands that make sense now.
