@@ -117,3 +117,29 @@ fn every_module_says_what_it_is() {
         .collect();
     assert!(silent.is_empty(), "{silent:?}");
 }
+
+#[test]
+fn every_reason_has_its_entry_in_the_docs() {
+    use strum::IntoEnumIterator as _;
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md")).expect("docs");
+    let entries: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let reasons: Vec<&str> = switchback::api::Reason::iter().map(switchback::api::Reason::as_str).collect();
+    assert_eq!(entries, reasons);
+}
+
+#[test]
+fn every_dependency_has_its_line_in_the_readme() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
+    let table: Vec<&str> = readme.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1)).collect();
+    let listed: Vec<&str> = table.iter().flat_map(|cell| cell.split([',', ' ', '(', ')'])).collect();
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let names = section.lines().take_while(|line| !line.starts_with("[[")).filter_map(|line| line.split_once(" = "));
+    let missing: Vec<&str> = names
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with(['#', '[']) && !["debug", "lto", "codegen-units", "strip"].contains(name))
+        .filter(|name| !listed.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -113,7 +113,7 @@ pub struct Empty {}
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionStatus {
-    /// Accepted, Used, Expired or Refused.
+    /// Used, Expired or Refused.
     #[schemars(length(max = 32))]
     pub state: String,
     /// Why.

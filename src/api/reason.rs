@@ -83,8 +83,6 @@ pub enum Reason {
     /// The stored object does not fit this version's schema.
     InvalidStoredObject,
     // What becomes of a Decision.
-    /// It counts and waits for its moment.
-    Accepted,
     /// It took effect.
     Used,
     /// It is older than a Decision may be.
@@ -97,8 +95,6 @@ pub enum Reason {
     TooEarly,
     /// It came when it could not change anything any more.
     TooLate,
-    /// A rejection of the same plan counts more.
-    RejectWins,
     /// It was created while the admission policies did not guard.
     CreatedUnguarded,
     /// It is of a kind that this version of the operator does not know.
