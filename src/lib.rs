@@ -1,4 +1,35 @@
-//! Switchback.
+//! Switchback takes a release to production, and back by itself when it is not well.
+//!
+//! # A map of the code
+//!
+//! | where | what |
+//! |---|---|
+//! | [`api`] | the kinds as types: what people write and read; imports nothing else |
+//! | [`release`] | the controller of Releases: `observe` looks, `plan` decides (pure), `status` puts it into words (pure), `act` does it |
+//! | [`release::plan`] | one pure function per step; `tests/model` has its table |
+//! | [`decision`] | whether the admission policies guard Decisions |
+//! | [`kube_io`] | how the API server is spoken to: deadlines, patches, caches, events; knows no kind of ours |
+//! | [`protocol`] | what controller and agent say to each other |
+//! | [`agent`] | what runs inside Jobs, without any right at the API server |
+//! | [`cli`] | the kubectl plugin, one file per command |
+//! | [`run`], [`config`], [`http`], [`metrics`], [`error`], [`clock`] | wiring, flags, pages, figures, errors, the one clock |
+//!
+//! # Invariants, and where each is kept
+//!
+//! - **Invariant: nothing runs unasked.** `release/plan/approve.rs` lets an attempt pass on a Decision on its digest
+//!   or a guarded `Automatic` only; `release/plan/decisions.rs` says which Decisions count; `charts/switchback/policies`
+//!   and [`decision`] make sure that the API server has proved who decided.
+//! - **Invariant: traffic never points at nothing.** `release/plan/switch.rs` moves a Service only to a revision that is
+//!   whole in its preview endpoints; `release/plan/retire.rs` and `clean_up.rs` read the Services live before anything
+//!   is scaled down or removed.
+//! - **Invariant: the way back is never blocked.** `release/plan/watch.rs` judges readiness before anything that could
+//!   return; `release/plan/switch_back.rs` acts before it remembers and needs neither contents nor approvals.
+//! - **Invariant: killed anywhere, it ends the same.** Effects that cannot be taken back begin only when their step
+//!   stands in the status as read (`recorded` in `release/plan.rs`); every action is idempotent by name and guarded by
+//!   UID or resourceVersion (`release/act.rs`).
+//! - **Invariant: status is what was observed.** `release/status.rs` derives it from what was seen and nothing else.
+//! - **Invariant: the controller reads no secret.** The chart's Role does not grant it, and `tests/audit` reads what the
+//!   API server wrote down.
 
 pub mod agent;
 pub mod api;
