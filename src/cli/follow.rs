@@ -10,6 +10,7 @@ use super::{
     screen::Screen,
     show::{Output, Page, json_line, print, yaml},
     style::Style,
+    text::Detail,
 };
 use crate::clock;
 
@@ -53,16 +54,17 @@ async fn on_screen<C>(
     form: Form,
     mut take: impl FnMut(Option<C>) -> News,
 ) -> Result<(), Problem> {
-    let wide = form.output.is_some();
+    let detail = if form.output.is_some() { Detail::Wide } else { Detail::Normal };
     let mut frames = tokio::time::interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut interrupt = std::pin::pin!(interrupted());
     let mut screen = None;
     let (mut changed, mut idle) = (false, 0);
     let mut last = String::new();
     let end = loop {
         tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => break String::new(),
+            () = &mut interrupt => break String::new(),
             change = changes.next() => match change {
                 None => break String::new(),
                 Some(change) => match take(Some(change)) {
@@ -78,12 +80,13 @@ async fn on_screen<C>(
                 if let News::Page(Some(page)) = take(None) {
                     (changed, idle) = (false, 0);
                     let style = Style { width: Style::of_stdout().width, ..form.style };
-                    last = page.text(style, wide);
+                    last = page.text(style, detail);
                     if screen.is_none() {
                         screen = Some(Screen::enter()?);
                     }
                     if let Some(screen) = &screen {
-                        screen.draw(&last)?;
+                        let fits = last.lines().count() <= Screen::height();
+                        screen.draw(&if fits { last.clone() } else { page.text(style, Detail::Brief) })?;
                     }
                 }
             },
@@ -99,11 +102,12 @@ async fn as_lines<C>(
     form: Form,
     mut take: impl FnMut(Option<C>) -> News,
 ) -> Result<(), Problem> {
+    let mut interrupt = std::pin::pin!(interrupted());
     let mut shown: Option<Page> = None;
     loop {
         let change = tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = &mut interrupt => return Ok(()),
             change = changes.next() => change,
         };
         let Some(change) = change else { return Ok(()) };
@@ -117,6 +121,25 @@ async fn as_lines<C>(
         }
         print(&text(&page, shown.as_ref(), form)?)?;
         shown = Some(page);
+    }
+}
+
+/// Waits until somebody wants the program to end; the terminal has to be put back first.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut ended) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = ended.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a way to hear of it the program ends where it is.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

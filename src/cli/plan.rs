@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{Release, Step},
     clock,
-    release::plan_text::{self, Line},
+    release::plan_text::{self, Line, Section},
 };
 
 /// Shows the plan of a Release: its steps, risks, the way back after each step and what it loses.
@@ -85,7 +85,9 @@ pub(super) fn none(cluster: &Cluster, release: &Release) -> Problem {
 #[must_use]
 pub fn text(view: &PlanView, style: Style) -> String {
     let mut parts = vec![heads(view, style)];
-    for section in plan_text::sections(&view.plan) {
+    // What was unmet when the plan was made has been met by the time it runs.
+    let met = |section: &Section| section.title == plan_text::UNMET && view.standing == Standing::Running;
+    for section in plan_text::sections(&view.plan).into_iter().filter(|section| !met(section)) {
         parts.push(format!("{}\n{}", style.bold(section.title), lines(&section.lines, view.step, style)));
     }
     let next = match view.standing {

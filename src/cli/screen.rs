@@ -24,12 +24,18 @@ impl Screen {
         Ok(Self(()))
     }
 
+    /// Returns how many lines there are.
+    #[must_use]
+    pub fn height() -> usize {
+        terminal_size::terminal_size().map_or(LINES, |(_, height)| usize::from(height.0))
+    }
+
     /// Draws a page over the last one.
     ///
     /// # Errors
     /// When the terminal cannot be written to.
     pub fn draw(&self, page: &str) -> Result<(), Problem> {
-        let height = terminal_size::terminal_size().map_or(LINES, |(_, height)| usize::from(height.0));
+        let height = Self::height();
         // Each line is cleared behind its end instead of the screen before it: that would flicker.
         let lines: Vec<&str> = page.lines().collect();
         let hidden = lines.len().saturating_sub(height);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     problem::{Exit, Problem},
     style::Style,
-    text,
+    text::{self, Detail},
     view::{ListView, ObjectView, ReleaseView, Summary},
     words,
 };
@@ -39,10 +39,10 @@ pub enum Page {
 impl Page {
     /// Returns the page as text.
     #[must_use]
-    pub fn text(&self, style: Style, wide: bool) -> String {
+    pub fn text(&self, style: Style, detail: Detail) -> String {
         match self {
-            Self::One(view) => text::release(view, style, wide),
-            Self::Many(view) => text::list(view, style, wide),
+            Self::One(view) => text::release(view, style, detail),
+            Self::Many(view) => text::list(view, style, detail),
         }
     }
 
@@ -52,7 +52,8 @@ impl Page {
     /// When a view cannot be written, which no view of ours does.
     pub fn formatted(&self, output: Option<Output>, style: Style) -> Result<String, Problem> {
         match output {
-            None | Some(Output::Wide) => Ok(self.text(style, output.is_some())),
+            None => Ok(self.text(style, Detail::Normal)),
+            Some(Output::Wide) => Ok(self.text(style, Detail::Wide)),
             Some(Output::Json) => json(self),
             Some(Output::Yaml) => yaml(self),
             Some(Output::Name) => Ok(self.names()),

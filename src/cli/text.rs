@@ -12,15 +12,30 @@ const HISTORY: usize = 5;
 /// Width of the heads of a page.
 const HEAD: usize = 10;
 
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// No pod that is well: what fits on a small screen.
+    Brief,
+    /// All objects.
+    Normal,
+    /// More columns, the whole history.
+    Wide,
+}
+
 /// Returns the page of one Release.
 #[must_use]
-pub fn release(view: &ReleaseView, style: Style, wide: bool) -> String {
-    let mut parts = vec![heads(view, style), tree(view, style, wide)];
+pub fn release(view: &ReleaseView, style: Style, detail: Detail) -> String {
+    let mut parts = vec![heads(view, style), tree(view, style, detail)];
     if !view.unseen.is_empty() {
         let lines = view.unseen.iter().map(|line| style.hang("  ", &words::one_line(line)));
         parts.push(format!("{}\n{}", style.bold("Not shown"), lines.collect::<Vec<_>>().join("\n")));
     }
-    let shown = if wide { view.history.len() } else { HISTORY };
+    let shown = match detail {
+        Detail::Brief => 1,
+        Detail::Normal => HISTORY,
+        Detail::Wide => view.history.len(),
+    };
     if !view.history.is_empty() {
         let lines = view.history.iter().take(shown).map(|entry| history(entry, view, style));
         parts.push(format!("{}\n{}", style.bold("History"), lines.collect::<Vec<_>>().join("\n")));
@@ -79,7 +94,7 @@ struct Line {
     info: String,
 }
 
-fn tree(view: &ReleaseView, style: Style, wide: bool) -> String {
+fn tree(view: &ReleaseView, style: Style, detail: Detail) -> String {
     let mut table = style.table(&["NAME", "STATUS", "AGE", "INFO"]);
     let summary = &view.summary;
     let mut lines = vec![Line {
@@ -98,7 +113,7 @@ fn tree(view: &ReleaseView, style: Style, wide: bool) -> String {
         let (branch, below) = at(index);
         lines.push(revision(view, item, branch));
         let objects: Vec<&ObjectView> = item.deployments.iter().chain(&item.jobs).collect();
-        nest(view, &objects, (below, style, wide), &mut lines);
+        nest(view, &objects, (below, style, detail), &mut lines);
     }
     for (index, item) in view.services.iter().enumerate() {
         let (branch, _) = at(view.revisions.len() + index);
@@ -114,7 +129,7 @@ fn tree(view: &ReleaseView, style: Style, wide: bool) -> String {
 fn nest(
     view: &ReleaseView,
     objects: &[&ObjectView],
-    (indent, style, wide): (&str, Style, bool),
+    (indent, style, detail): (&str, Style, Detail),
     lines: &mut Vec<Line>,
 ) {
     let branches = style.branches();
@@ -122,7 +137,7 @@ fn nest(
         let last = index + 1 == objects.len();
         let (branch, below) = if last { (branches.last, branches.blank) } else { (branches.middle, branches.through) };
         let mut info: Vec<String> = object.problem.iter().map(String::as_str).map(words::cause).collect();
-        info.extend(object.node.iter().filter(|_| wide).map(|node| format!("on {node}")));
+        info.extend(object.node.iter().filter(|_| detail == Detail::Wide).map(|node| format!("on {node}")));
         lines.push(Line {
             name: format!("{indent}{branch}{} {}", object.kind, object.name),
             state: object.state,
@@ -130,8 +145,9 @@ fn nest(
             age: words::age(object.created, view.seen_at),
             info: info.join("; "),
         });
-        let pods: Vec<&ObjectView> = object.pods.iter().collect();
-        nest(view, &pods, (&format!("{indent}{below}"), style, wide), lines);
+        let shown = |pod: &&ObjectView| detail > Detail::Brief || pod.state > State::Well;
+        let pods: Vec<&ObjectView> = object.pods.iter().filter(shown).collect();
+        nest(view, &pods, (&format!("{indent}{below}"), style, detail), lines);
     }
 }
 
@@ -193,11 +209,12 @@ fn history(entry: &HistoryEntry, view: &ReleaseView, style: Style) -> String {
 
 /// Returns a table of Releases.
 #[must_use]
-pub fn list(view: &ListView, style: Style, wide: bool) -> String {
+pub fn list(view: &ListView, style: Style, detail: Detail) -> String {
     let mut header = vec!["NAME", "VERSION", "ACTIVE", "STEP", "STATUS", "AGE"];
     if view.namespaces {
         header.insert(0, "NAMESPACE");
     }
+    let wide = detail == Detail::Wide;
     if wide {
         header.extend(["CANDIDATE", "APPROVED BY", "MESSAGE"]);
     }

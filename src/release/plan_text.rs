@@ -5,6 +5,9 @@
 
 use crate::api::{PlanRecord, Scope, Step, WayBackPoint};
 
+/// Heading of what is still missing.
+pub const UNMET: &str = "Unmet";
+
 /// Some lines under a heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
@@ -48,7 +51,7 @@ pub fn sections(plan: &PlanRecord) -> Vec<Section> {
         Section { title: "Way back", lines: back.collect() },
         Section { title: "Point of no return", lines: vec![plain(&no_return(plan))] },
         Section { title: "Risks", lines: risks },
-        Section { title: "Unmet", lines: plan.unmet.iter().map(|unmet| plain(unmet)).collect() },
+        Section { title: UNMET, lines: plan.unmet.iter().map(|unmet| plain(unmet)).collect() },
     ];
     sections.into_iter().filter(|section| !section.lines.is_empty()).collect()
 }

@@ -1,0 +1,522 @@
+//! What people read from the plugin: pages and error texts, as snapshots that read like documentation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::core::Status;
+use serde_json::{Value, json};
+use switchback::{
+    api::{
+        ActiveRevision, CandidateRevision, ConditionType, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome,
+        PlanRecord, PlannedStep, PreviousRevision, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step,
+        TrafficRecord, WayBackPoint, set_condition,
+    },
+    cli::{
+        follow::differences,
+        look::{Change, Kind, Objects},
+        plan,
+        problem::{Exit, Problem},
+        show::{Page, yaml},
+        style::Style,
+        text::{self, Detail},
+        view::{ListView, PlanView, ReleaseView, Summary, unreadable},
+    },
+    error::Error,
+};
+
+const UID: &str = "757958d0-b1f5-4068-86cc-0b9202d263db";
+const ICONS: Style = Style { icons: true, colours: false, width: 100 };
+const DIGEST: &str = "sha256:9cce1962ca5de4345bd8cd6d7fb5986732fa2dd176d4e47db2736d49bdf89fe2";
+
+fn ago(seconds: i64) -> Timestamp {
+    let now: Timestamp = "2026-11-21T15:00:00Z".parse().unwrap();
+    now - SignedDuration::from_secs(seconds)
+}
+
+fn micro(seconds: i64) -> MicroTime {
+    MicroTime(ago(seconds))
+}
+
+fn spec(version: &str) -> ReleaseSpec {
+    serde_json::from_value(json!({
+        "version": version,
+        "notes": "Adds delivery slots.",
+        "source": { "repository": "https://git.example.com/shop", "commit": "0f3c2d1" },
+        "workloads": [{
+            "name": "web",
+            "replicas": 3,
+            "services": [{ "name": "shop", "spec": { "ports": [{ "port": 80, "targetPort": 8080 }] } }],
+            "template": { "spec": { "containers": [{
+                "name": "web",
+                "image": format!("registry.example.com/shop:{version}"),
+                "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 } },
+            }] } }
+        }],
+        "checks": [{ "name": "home", "phase": "Verify", "http": { "service": "shop" } }],
+    }))
+    .unwrap()
+}
+
+fn digits(version: &str) -> String {
+    spec(version).revision().digits().to_owned()
+}
+
+/// A Release in namespace prod, with what its controller says of it.
+fn release(version: &str, record: Record, told: &[(ConditionType, Option<bool>, Reason, &str)]) -> Release {
+    let mut release = Release::new("shop", spec(version));
+    release.metadata = serde_json::from_value(json!({
+        "name": "shop", "namespace": "prod", "uid": UID, "generation": 4, "creationTimestamp": ago(90_000),
+    }))
+    .unwrap();
+    let mut conditions = vec![];
+    for (type_, status, reason, message) in told {
+        set_condition(&mut conditions, (*type_, *status, *reason), message, (4, ago(10)));
+    }
+    release.status = Some(ReleaseStatus { observed_generation: 4, conditions, record });
+    release
+}
+
+fn active(version: &str, seconds: i64) -> Option<ActiveRevision> {
+    let revision = spec(version).revision();
+    Some(ActiveRevision { revision, version: version.into(), attempt: 7, since: micro(seconds) })
+}
+
+fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
+    let revision = spec(version).revision();
+    Some(CandidateRevision { revision, version: version.into(), attempt: 8, since: micro(seconds) })
+}
+
+fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> HistoryEntry {
+    HistoryEntry {
+        attempt,
+        revision: spec(version).revision(),
+        version: version.into(),
+        outcome,
+        reason: Reason::Released.as_str().into(),
+        message: message.into(),
+        started_at: micro(86_400 * (9 - attempt) + 300),
+        ended_at: micro(86_400 * (9 - attempt)),
+    }
+}
+
+/// An attempt to bring 2.4.0 in place of 2.3.0, begun ten minutes ago.
+fn attempt(step: Step) -> Record {
+    Record {
+        active: active("2.3.0", 80_000),
+        candidate: candidate("2.4.0", 600),
+        step,
+        step_since: Some(micro(130)),
+        plan: Some(plan_record(DIGEST)),
+        history: vec![entry(7, "2.3.0", Outcome::Succeeded, "2.3.0 serves and passed its watch window.")],
+        ..Record::default()
+    }
+}
+
+fn plan_record(digest: &str) -> PlanRecord {
+    let step = |step, does: &str| PlannedStep { step, does: does.to_owned() };
+    let back = |after, scope, loses: &str| WayBackPoint { after, scope, loses: loses.to_owned() };
+    PlanRecord {
+        digest: digest.to_owned(),
+        revision: spec("2.4.0").revision(),
+        steps: vec![
+            step(Step::Preflight, "Inspects again and makes missing Services (shop), which select nothing yet."),
+            step(Step::Deploy, "Brings web x 3 (registry.example.com/shop:2.4.0) up, beside 2.3.0."),
+            step(Step::Verify, "Runs home against the preview Services; each must pass."),
+            step(
+                Step::Switch,
+                "Moves shop from 2.3.0 to 2.4.0 by one write each, waits until the endpoints have followed and 5s \
+                 more. Connections that are kept alive stay where they are until their pods end.",
+            ),
+            step(Step::Watch, "Watches for 15m: traffic goes back to 2.3.0 at once below 50 % ready pods."),
+            step(Step::Retire, "2.3.0 drains and is scaled to zero; its Deployments are kept for 24h."),
+        ],
+        way_back: vec![
+            back(Step::Verify, Scope::Full, "nothing: no traffic has moved"),
+            back(Step::Watch, Scope::Full, "nothing of ours; what the new version wrote elsewhere stays"),
+            back(Step::Retire, Scope::ForwardOnly, "the former version no longer runs"),
+        ],
+        risks: vec!["Workload web: container web has no preStop hook.".to_owned()],
+        unmet: vec!["One approval by somebody who holds the verb `approve` on this Release.".to_owned()],
+    }
+}
+
+fn approved(record: Record) -> Record {
+    let decision = DecisionRecord {
+        name: "shop-approve-x7k2p".into(),
+        uid: "d-1".into(),
+        kind: "approve".into(),
+        actor: "anna@example.com".into(),
+        digest: Some(DIGEST.into()),
+        at: micro(200),
+    };
+    Record { decisions: vec![decision], ..record }
+}
+
+/// The objects of a Release, as the API server sends them.
+#[derive(Default)]
+struct Cluster(Objects);
+
+impl Cluster {
+    fn add(mut self, kind: Kind, (name, role, digits, seconds): (&str, &str, &str, i64), mut rest: Value) -> Self {
+        rest["apiVersion"] = "v1".into();
+        rest["kind"] = format!("{kind:?}").into();
+        rest["metadata"] = json!({
+            "name": name, "namespace": "prod", "uid": name, "creationTimestamp": ago(seconds), "generation": 1,
+            "labels": {
+                "switchback.dev/release-uid": UID,
+                "switchback.dev/role": role,
+                "switchback.dev/revision": digits,
+                "switchback.dev/workload": if role == "workload" { "web" } else { "" },
+                "kubernetes.io/service-name": rest["service"],
+            },
+            "annotations": { "switchback.dev/version": rest["version"] },
+            "ownerReferences": rest["owners"].as_array().cloned().unwrap_or_default(),
+        });
+        for key in ["service", "version", "owners"] {
+            rest.as_object_mut().unwrap().remove(key);
+        }
+        let metadata = &mut rest["metadata"];
+        for map in ["labels", "annotations"] {
+            metadata[map].as_object_mut().unwrap().retain(|_, value| !value.is_null() && value != "");
+        }
+        self.0.take(Change::Object(kind, Box::new(serde_json::from_value(rest).unwrap())));
+        self
+    }
+
+    /// A Deployment of a version with its pods; each pod by what it says.
+    fn deployment(self, (version, seconds): (&str, i64), wanted: i64, pods: &[Value]) -> Self {
+        let digits = digits(version);
+        let ready = pods.iter().filter(|pod| pod["ready"] == true).count();
+        let name = format!("shop-web-{digits}");
+        let rest = json!({
+            "version": version,
+            "spec": { "replicas": wanted },
+            "status": { "observedGeneration": 1, "replicas": pods.len(), "availableReplicas": ready },
+        });
+        let mut cluster = self.add(Kind::Deployment, (&name, "workload", &digits, seconds), rest);
+        for (index, pod) in pods.iter().enumerate() {
+            let status = json!({
+                "phase": "Running",
+                "conditions": [{ "type": "Ready", "status": if pod["ready"] == true { "True" } else { "False" } }],
+                "containerStatuses": pod["containers"],
+            });
+            let name = format!("{name}-5d9f-{index}");
+            let rest = json!({ "spec": { "nodeName": "node-1" }, "status": status });
+            cluster = cluster.add(Kind::Pod, (&name, "workload", &digits, seconds), rest);
+        }
+        cluster
+    }
+
+    fn service(self, name: &str, version: &str, ready: usize) -> Self {
+        let digits = digits(version);
+        let role = if name.ends_with("-preview") { "preview" } else { "active" };
+        let endpoints: Vec<Value> = (0..ready)
+            .map(|index| {
+                json!({ "conditions": { "ready": true }, "targetRef": { "name": format!("shop-web-{digits}-5d9f-{index}") } })
+            })
+            .collect();
+        let rest = json!({ "spec": { "selector": { "switchback.dev/revision": digits } } });
+        let cluster = self.add(Kind::Service, (name, role, "", 80_000), rest);
+        let rest = json!({ "service": name, "endpoints": endpoints });
+        cluster.add(Kind::EndpointSlice, (&format!("{name}-1"), role, "", 80_000), rest)
+    }
+
+    fn page(&self, release: Release, style: Style, detail: Detail) -> String {
+        text::release(&ReleaseView::of(&self.0.seen(release, ago(0))), style, detail)
+    }
+}
+
+fn ready() -> Value {
+    json!({ "ready": true, "containers": [{ "name": "web", "restartCount": 0, "state": {} }] })
+}
+
+fn crashed() -> Value {
+    let ended = json!({ "exitCode": 2, "reason": "Error", "message": "READY_AFTER is no number" });
+    let back_off = "back-off 40s restarting failed container=web pod=shop-web-5d9f-1_prod(5968de21)";
+    json!({ "ready": false, "containers": [{
+        "name": "web",
+        "restartCount": 3,
+        "state": { "waiting": { "reason": "CrashLoopBackOff", "message": back_off } },
+        "lastState": { "terminated": ended },
+    }] })
+}
+
+fn both(style: Style) -> &'static str {
+    if style.icons { "icons" } else { "ascii" }
+}
+
+/// What one page looks like on a terminal and in a file.
+fn snapshot(name: &str, release: &Release, cluster: &Cluster) {
+    for style in [Style::PLAIN, ICONS] {
+        insta::assert_snapshot!(
+            format!("{name}_{}", both(style)),
+            cluster.page(release.clone(), style, Detail::Normal)
+        );
+    }
+}
+
+fn served() -> Cluster {
+    Cluster::default().deployment(("2.3.0", 80_000), 3, &[ready(), ready(), ready()]).service("shop", "2.3.0", 3)
+}
+
+const SERVES: (ConditionType, Option<bool>, Reason, &str) =
+    (ConditionType::Serving, Some(true), Reason::Released, "2.3.0 serves users.");
+
+fn working(reason: Reason, message: &str) -> [(ConditionType, Option<bool>, Reason, &str); 3] {
+    [(ConditionType::Ready, None, reason, message), (ConditionType::Reconciling, Some(true), reason, message), SERVES]
+}
+
+fn waiting() -> Release {
+    let message = "The plan for 2.4.0 is ready and nothing has happened yet. Read it: kubectl switchback plan shop. \
+                   Next: kubectl switchback approve shop, or reject shop.";
+    release("2.4.0", attempt(Step::Approve), &working(Reason::WaitingForApproval, message))
+}
+
+#[test]
+fn get_waiting_for_approval() {
+    snapshot("waiting_for_approval", &waiting(), &served());
+}
+
+#[test]
+fn get_deploy_with_a_crash_cause() {
+    let record = Record { deadline: Some(MicroTime(ago(-470))), ..approved(attempt(Step::Deploy)) };
+    let told = working(Reason::Deploying, "1 of 3 pods of web are available (container web ended with exit code 2).");
+    let cluster = served()
+        .deployment(("2.4.0", 130), 3, &[ready(), crashed(), json!({ "ready": false, "containers": [] })])
+        .service("shop-preview", "2.4.0", 1);
+    snapshot("deploy_with_a_crash", &release("2.4.0", record, &told), &cluster);
+}
+
+#[test]
+fn get_watching() {
+    let traffic = TrafficRecord {
+        service: "shop".into(),
+        revision: Some(spec("2.4.0").revision()),
+        pods: 3,
+        switched_at: Some(micro(140)),
+        settled_at: Some(micro(130)),
+    };
+    let record = approved(attempt(Step::Watch));
+    let record = Record { deadline: Some(MicroTime(ago(-770))), traffic: vec![traffic], ..record };
+    let mut told = working(Reason::Watching, "2.4.0 serves and is watched until 15:12:50 UTC.");
+    told[2].3 = "2.4.0 serves users.";
+    let verdict = json!({ "checks": [
+        { "name": "home", "passed": true, "detail": "200", "requests": 1, "failures": 0 },
+    ] });
+    let job =
+        json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": "shop-8-verify", "uid": "j", "controller": true }]);
+    let agent = json!({ "name": "agent", "restartCount": 0, "state": { "terminated": {
+        "exitCode": 0, "reason": "Completed", "message": verdict.to_string(),
+    } } });
+    let done = json!({ "conditions": [{ "type": "Complete", "status": "True" }] });
+    let digits = digits("2.4.0");
+    let cluster = Cluster::default()
+        .deployment(("2.3.0", 80_000), 3, &[ready(), ready(), ready()])
+        .deployment(("2.4.0", 400), 3, &[ready(), ready(), ready()])
+        .service("shop", "2.4.0", 3)
+        .service("shop-preview", "2.4.0", 3)
+        .add(Kind::Job, ("shop-8-verify", "check", &digits, 200), json!({ "status": done }))
+        .add(
+            Kind::Pod,
+            ("shop-8-verify-k2x9", "check", &digits, 200),
+            json!({ "owners": job, "status": { "phase": "Succeeded", "containerStatuses": [agent] } }),
+        );
+    let release = release("2.4.0", record, &told);
+    snapshot("watching", &release, &cluster);
+    insta::assert_snapshot!("watching_brief", cluster.page(release.clone(), ICONS, Detail::Brief));
+    insta::assert_snapshot!("watching_yaml", yaml(&ReleaseView::of(&cluster.0.seen(release, ago(0)))).unwrap());
+}
+
+/// The record of an attempt that ended badly, at rest.
+fn ended(outcome: Outcome, reason: Reason, cause: &str) -> Record {
+    let revision = spec("2.4.0").revision();
+    let (reason, message) = (reason.as_str().to_owned(), cause.to_owned());
+    let mut history = attempt(Step::Idle).history;
+    history.push(entry(8, "2.4.0", outcome, cause));
+    Record {
+        outcome: Some(outcome),
+        candidate: None,
+        plan: None,
+        failure: Some(FailureRecord { revision, outcome, reason, message, at: micro(130) }),
+        history,
+        ..attempt(Step::Idle)
+    }
+}
+
+fn stalled(reason: Reason, message: &str) -> [(ConditionType, Option<bool>, Reason, &str); 3] {
+    [
+        (ConditionType::Ready, Some(false), reason, message),
+        (ConditionType::Stalled, Some(true), reason, message),
+        SERVES,
+    ]
+}
+
+const AFTER: &str = "2.3.0 serves users. The spec still says 2.4.0: it is not tried again by itself. Push a fix or \
+                     revert the spec. Next: kubectl switchback get shop";
+
+#[test]
+fn get_rolled_back() {
+    let cause = "1 of 3 pods behind Service shop are ready";
+    let message = format!("Rolled back to 2.3.0 at 14:57:50 UTC ({cause}). {AFTER}");
+    let record = ended(Outcome::RolledBack, Reason::ReadinessLost, cause);
+    snapshot("rolled_back", &release("2.4.0", record, &stalled(Reason::RolledBack, &message)), &served());
+}
+
+#[test]
+fn get_on_the_way_back() {
+    let ending = Ending {
+        reason: Reason::ReadinessLost.as_str().into(),
+        message: "1 of 3 pods behind Service shop are ready".into(),
+        outcome: Outcome::RolledBack,
+        from: Step::Watch,
+        at: micro(1),
+    };
+    let record = Record { ending: Some(ending), ..approved(attempt(Step::SwitchBack)) };
+    let told = working(Reason::SwitchingBack, "Moving shop back to 2.3.0.");
+    let cluster = served().deployment(("2.4.0", 400), 3, &[crashed(), crashed(), ready()]);
+    snapshot("on_the_way_back", &release("2.4.0", record, &told), &cluster);
+}
+
+#[test]
+fn get_failed() {
+    let cause = "Check home failed: http://shop-preview.prod.svc:80/ answered 500";
+    let message = format!("{cause}. {AFTER}");
+    let record = ended(Outcome::Failed, Reason::ChecksFailed, cause);
+    snapshot("failed", &release("2.4.0", record, &stalled(Reason::ChecksFailed, &message)), &served());
+}
+
+#[test]
+fn get_idle() {
+    let previous = PreviousRevision {
+        revision: spec("2.2.0").revision(),
+        version: "2.2.0".into(),
+        keep_until: MicroTime(ago(-6_400)),
+    };
+    let record = Record { previous: Some(previous), candidate: None, plan: None, ..attempt(Step::Idle) };
+    let told = [(ConditionType::Ready, Some(true), Reason::Released, "2.3.0 serves."), SERVES];
+    let cluster = served().deployment(("2.2.0", 170_000), 0, &[]);
+    snapshot("idle", &release("2.3.0", record, &told), &cluster);
+}
+
+#[test]
+fn get_before_the_controller_has_looked() {
+    let mut new = release("1.0.0", Record::default(), &[]);
+    new.status = Some(ReleaseStatus::default());
+    insta::assert_snapshot!(Cluster::default().page(new, Style::PLAIN, Detail::Normal));
+}
+
+#[test]
+fn what_may_not_be_read_is_unknown_and_never_bad() {
+    let mut cluster = Cluster::default().service("shop", "2.3.0", 0);
+    for kind in [Kind::Deployment, Kind::EndpointSlice, Kind::Pod, Kind::Job] {
+        cluster.0.take(Change::Problem(kind, format!("cannot list {kind:?}s: forbidden")));
+    }
+    assert!(!cluster.0.is_whole());
+    cluster.0.take(Change::Complete(Kind::Service));
+    assert!(cluster.0.is_whole());
+    insta::assert_snapshot!(cluster.page(waiting(), Style::PLAIN, Detail::Normal));
+}
+
+#[test]
+fn what_a_watch_does_not_tell_again_is_gone_and_the_rest_stays_meanwhile() {
+    let mut cluster = served();
+    let pods = |cluster: &Cluster| cluster.0.seen(waiting(), ago(0)).pods.len();
+    cluster.0.take(Change::Anew(Kind::Pod));
+    assert_eq!(pods(&cluster), 3);
+    cluster.0.take(Change::Complete(Kind::Pod));
+    assert_eq!(pods(&cluster), 0);
+}
+
+#[test]
+fn an_approval_of_an_earlier_plan_is_not_shown_as_one_of_this_plan() {
+    let mut record = approved(attempt(Step::Approve));
+    assert_eq!(Summary::of(&release("2.4.0", record.clone(), &[]), ago(0)).approved_by.unwrap(), "anna@example.com");
+    record.decisions[0].digest = Some("sha256:00".into());
+    assert_eq!(Summary::of(&release("2.4.0", record, &[]), ago(0)).approved_by, None);
+}
+
+#[test]
+fn list_of_releases() {
+    let cause = "1 of 3 pods behind Service shop are ready";
+    let back = ended(Outcome::RolledBack, Reason::ReadinessLost, cause);
+    let mut back = release("2.4.0", back, &stalled(Reason::RolledBack, cause));
+    back.metadata.namespace = Some("staging".into());
+    let mut strange = serde_json::to_value(waiting()).unwrap();
+    strange["metadata"]["name"] = "till".into();
+    strange["status"]["step"] = "Rehearse".into();
+    let strange = serde_json::from_value(strange).unwrap();
+    let items = || {
+        vec![
+            Summary::of(&back, ago(0)),
+            Summary::of(&waiting(), ago(0)),
+            unreadable(&strange, "unknown variant `Rehearse`"),
+        ]
+    };
+    insta::assert_snapshot!("list_all", text::list(&ListView::of(items(), true, ago(0)), ICONS, Detail::Normal));
+    insta::assert_snapshot!("list_wide", text::list(&ListView::of(items(), false, ago(0)), Style::PLAIN, Detail::Wide));
+}
+
+#[test]
+fn plan_that_waits_runs_or_is_foretold() {
+    let forecast = PlanView::forecast(&waiting(), plan_record(""));
+    insta::assert_snapshot!("plan_forecast", plan::text(&forecast, Style::PLAIN));
+    insta::assert_snapshot!("plan_waiting", plan::text(&PlanView::of(&waiting()).unwrap(), ICONS));
+    let running = release("2.4.0", approved(attempt(Step::Watch)), &[]);
+    insta::assert_snapshot!("plan_running", plan::text(&PlanView::of(&running).unwrap(), ICONS));
+    assert_eq!(PlanView::of(&release("2.4.0", Record::default(), &[])), None);
+}
+
+#[test]
+fn each_change_is_one_line_and_the_release_comes_first() {
+    let facts =
+        |cluster: &Cluster, release| Page::One(Box::new(ReleaseView::of(&cluster.0.seen(release, ago(0))))).facts();
+    let before = facts(&served(), waiting());
+    let told = working(Reason::Deploying, "0 of 3 pods of web are available.");
+    let cluster = served().deployment(("2.4.0", 1), 3, &[crashed()]);
+    let after = facts(&cluster, release("2.4.0", approved(attempt(Step::Deploy)), &told));
+    let at = "2026-11-21T15:00:00Z";
+    insta::assert_snapshot!("lines_first", differences(&BTreeMap::new(), &before, at));
+    insta::assert_snapshot!("lines_changed", differences(&before, &after, at));
+    insta::assert_snapshot!("lines_gone", differences(&after, &before, at));
+    assert_eq!(differences(&after, &after, at), "");
+}
+
+#[test]
+fn errors_say_what_on_which_object_why_and_the_next_command() {
+    let api = |doing, object: &str, code, message: &str| {
+        let status = Status::failure(message, "").with_code(code);
+        Error::Api { doing, object: object.to_owned(), source: Box::new(kube::Error::Api(Box::new(status))) }
+    };
+    let shop = "Release prod/shop";
+    let json = serde_json::from_str::<ReleaseStatus>(r#"{"step":"Rehearse"}"#).unwrap_err();
+    let errors = [
+        api("read", shop, 404, "releases.switchback.dev \"shop\" not found"),
+        api("read", shop, 404, "404 page not found"),
+        api("read", shop, 401, "Unauthorized"),
+        api("read", shop, 403, "releases.switchback.dev \"shop\" is forbidden: User \"bob\" cannot get resource"),
+        api("validate", shop, 422, "Release.switchback.dev \"shop\" is invalid: spec.version: Required value"),
+        api("list", "Releases of all namespaces", 500, "etcdserver: request timed out"),
+        Error::Timeout { doing: "read", object: shop.to_owned(), limit: Duration::from_secs(30) },
+        Error::Api { doing: "read", object: shop.to_owned(), source: Box::new(kube::Error::SerdeError(json)) },
+    ];
+    let texts: Vec<String> = errors
+        .iter()
+        .map(Problem::of_api)
+        .map(|problem| format!("exit code {}\n{problem}\n", problem.exit.code()))
+        .collect();
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[test]
+fn exit_codes_are_those_of_the_reference() {
+    let table = [Exit::Reached, Exit::Failed, Exit::Usage, Exit::TimeOut, Exit::NotFoundOrForbidden].map(Exit::code);
+    assert_eq!(table, [0, 1, 2, 3, 8]);
+}
