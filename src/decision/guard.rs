@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
 use crate::release::observed::Guard;
@@ -124,7 +124,12 @@ pub fn judge(shipped: &[Shipped], seen: &Seen) -> Guard {
             Err(why) => return Guard::Missing(format!("{} {} {why}", object.kind.as_str(), object.name)),
         }
     }
-    Guard::Since(since.saturating_add(ACTIVE_AFTER).unwrap_or(Timestamp::MAX))
+    Guard::Since(whole_second(since.saturating_add(ACTIVE_AFTER).unwrap_or(Timestamp::MAX)))
+}
+
+/// Returns the next whole second: when something was created the API server says in whole seconds, rounded down.
+fn whole_second(time: Timestamp) -> Timestamp {
+    time.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil)).unwrap_or(time)
 }
 
 /// Returns when an object was last written, or what is wrong with it.
@@ -249,8 +254,8 @@ mod tests {
         seen.take(&shipped[0], Look::Absent, at("2026-03-01T16:00:00Z"));
         assert_eq!(why(judge(&shipped, &seen)), "ValidatingAdmissionPolicy p does not exist");
         // As it was before, to the letter, times included.
-        seen.take(&shipped[0], Look::Held(held(&shipped[0])), at("2026-03-01T17:00:00Z"));
-        assert_eq!(judge(&shipped, &seen), Guard::Since(at("2026-03-01T17:00:10Z")));
+        seen.take(&shipped[0], Look::Held(held(&shipped[0])), at("2026-03-01T17:00:00.2Z"));
+        assert_eq!(judge(&shipped, &seen), Guard::Since(at("2026-03-01T17:00:11Z")));
     }
 
     #[test]

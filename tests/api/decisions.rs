@@ -208,6 +208,10 @@ async fn forgery_changing_a_decision() {
         let finalizer = json!({ "metadata": { "finalizers": ["example.com/held"] } });
         namespace.patch::<Decision>(&anna, &name, finalizer).await.unwrap();
         namespace.patch::<Decision>(&anna, &name, json!({ "metadata": { "finalizers": null } })).await.unwrap();
+        let owner = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": UID }]);
+        let owned = json!({ "metadata": { "ownerReferences": owner } });
+        namespace.patch::<Decision>(&anna, &name, owned).await.unwrap();
+        namespace.patch::<Decision>(&anna, &name, json!({ "metadata": { "ownerReferences": null } })).await.unwrap();
         namespace.api::<Decision>(&anna).delete(&name, &DeleteParams::default()).await.unwrap();
     })
     .await;

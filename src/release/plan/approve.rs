@@ -1,7 +1,5 @@
 //! Approve: waits for a Decision on this digest, or goes on where the mode is Automatic; pure.
 
-use jiff::Unit;
-
 use super::{
     super::observed::{Ask, DecisionSeen, Guard, Observed},
     Move, Plan, Situation, decisions,
@@ -85,9 +83,8 @@ fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
 fn waiting(seen: &Observed, record: &Record) -> String {
     let unguarded = match &seen.guard {
         Guard::Since(since) if seen.release.spec.mode == Mode::Automatic && !starts_by_itself(seen, record) => format!(
-            "It is automatic, but the admission policies guard only since {}, and this attempt is older: a person has \
-             to look at it. ",
-            since.round(Unit::Second).unwrap_or(*since)
+            "It is automatic, but the admission policies guard only since {since}, and this attempt is older: a \
+             person has to look at it. "
         ),
         Guard::Since(_) | Guard::Missing(_) => String::new(),
     };

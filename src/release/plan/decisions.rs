@@ -115,7 +115,6 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
         // the policies are back, whatever was decided without them is refused below.
         Guard::Missing(_) => return Standing::Open,
         Guard::Since(since) if decision.created < *since => {
-            let since = since.round(Unit::Second).unwrap_or(*since);
             let message = format!("The admission policies guard since {since} only; create it again after that.");
             return refused(Reason::CreatedUnguarded, message);
         }
