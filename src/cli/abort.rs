@@ -35,7 +35,7 @@ fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
         decision: DecisionKind::Abort(Empty {}),
         text: format!("{}\n", style.hang(&format!("{} ", style.bold("Aborts")), &text)),
         question: format!("Abort {version}?"),
-        shown: format!("{version} was on its way"),
+        shown: format!("the attempt for {version}"),
     })
 }
 

@@ -50,7 +50,7 @@ fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<Prop
     Ok(Proposal {
         text: format!("{} {head}\n{short}\n", style.bold("Approves")),
         question: format!("Release {} now?", view.version),
-        shown: format!("the plan was {found}"),
+        shown: format!("plan {found}"),
         decision: DecisionKind::Approve(Approval { digest: found, gate: Gate::Release }),
     })
 }

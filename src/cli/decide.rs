@@ -89,7 +89,8 @@ pub(super) async fn run(
         let now = look::release(cluster, &args.name).await?;
         let again = propose(&now)?;
         if now.uid() != release.uid() || again.shown != proposal.shown {
-            let why = format!("it changed while you were reading: {}; now {}", proposal.shown, again.shown);
+            let why =
+                format!("it changed while you were reading: shown was {}, now it is {}", proposal.shown, again.shown);
             return Err(Problem::new(
                 Exit::Failed,
                 format!("cannot {verb} Release {}/{}", cluster.namespace, args.name),

@@ -40,7 +40,8 @@ pub(super) struct Forecast {
 pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Result<Forecast, Problem> {
     let body = one_release(path)?;
     if offline {
-        let release = typed(&body, path)?;
+        let mut release = typed(&body, path)?;
+        release.metadata.namespace = release.metadata.namespace.or_else(|| flags.namespace.clone());
         let mut told = told(release, &Record::default());
         told.warnings.push("the file was not validated: no cluster was asked".to_owned());
         return Ok(told);
@@ -59,7 +60,11 @@ pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Resul
         Err(problem) if problem.exit == Exit::NotFoundOrForbidden && problem.why.contains("not found") => None,
         Err(problem) => return Err(problem),
     };
-    let (release, mut warnings) = dry_run(&cluster, body, existing.as_ref()).await?;
+    let (release, mut warnings) = dry_run(&cluster, body, existing.as_ref()).await.map_err(|problem| {
+        let forbidden = problem.exit == Exit::NotFoundOrForbidden && problem.why.contains("forbidden");
+        let offline = format!("kubectl switchback plan -f {} --offline, which validates nothing", path.display());
+        if forbidden { problem.next(offline) } else { problem }
+    })?;
     let record = existing.and_then(|release| release.status).map(|status| status.record).unwrap_or_default();
     let mut told = told(release, &record);
     warnings.append(&mut told.warnings);
@@ -91,7 +96,9 @@ fn told(release: Release, record: &Record) -> Forecast {
         warnings.push(format!("this revision ended {outcome} and is not tried again by itself: {}", failure.message));
     }
     if let Some(candidate) = record.candidate.as_ref().filter(|candidate| candidate.revision != wanted) {
-        warnings.push(format!("{} is on its way; see it with kubectl switchback get {}", candidate.version, seen.name));
+        let (name, namespace) = (&seen.name, &seen.namespace);
+        let version = &candidate.version;
+        warnings.push(format!("{version} is on its way; see it with kubectl switchback get {name} -n {namespace}"));
     }
     Forecast { view: PlanView::forecast(&release, foretell(&seen, record.active.as_ref())), warnings }
 }

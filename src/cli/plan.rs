@@ -105,7 +105,8 @@ pub fn text(view: &PlanView, style: Style) -> String {
 fn heads(view: &PlanView, style: Style) -> String {
     let head = |name: &str, text: &str| style.hang(&format!("{name:<10}"), text);
     let plan = &view.plan;
-    let subject = format!("{} of Release {} in namespace {}", view.version, view.name, view.namespace);
+    let place = if view.namespace.is_empty() { String::new() } else { format!(" in namespace {}", view.namespace) };
+    let subject = format!("{} of Release {}{place}", view.version, view.name);
     let mut lines = vec![head("Plan", &subject), head("Revision", &plan.revision.to_string())];
     let standing = match (view.standing, view.step) {
         (Standing::Forecast, _) => {

@@ -29,6 +29,6 @@ fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
         decision: DecisionKind::Reject(Empty {}),
         text: format!("{}\n", style.hang(&format!("{} ", style.bold("Rejects")), &text)),
         question: format!("Reject {}?", view.version),
-        shown: format!("the plan was {}", view.plan.digest),
+        shown: format!("plan {}", view.plan.digest),
     })
 }
