@@ -1,4 +1,4 @@
-.PHONY: help cluster cluster-down crds
+.PHONY: help cluster cluster-down crds manifests check-manifests demo
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -13,3 +13,12 @@ crds: ## writes deploy/crds/ from the types
 	@mkdir -p deploy/crds
 	@cargo run --quiet --bin switchback -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.switchback/); \
 		printf "%s", $$0 > ("deploy/crds/" substr($$0, RSTART + 6, RLENGTH - 17) ".yaml") }'
+
+manifests: ## renders what is made from the chart: deploy/install.yaml, deploy/cluster-prerequisites.yaml
+	@charts/render
+
+check-manifests: ## says what of that is not as it should be
+	@charts/render --check
+
+demo: ## three releases on a real cluster, the last of which is taken back; CLUSTER=current: on yours
+	@demo/run
