@@ -3,6 +3,7 @@
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use clap::Args;
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -97,6 +98,9 @@ pub async fn connect(flags: &Flags) -> Result<Cluster, Problem> {
     }
     // Retries would hide what the server says for minutes; a person is there to try again.
     config.default_retry = false;
+    // Audit logs then tell a person's decision by this plugin from any other client's.
+    let agent = HeaderValue::from_static(concat!("kubectl-switchback/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
     let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| unusable(&error))?;
     Ok(Cluster { client, namespace, limit: flags.request_timeout })
