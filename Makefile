@@ -17,8 +17,9 @@ crds: ## writes deploy/crds/ from the types
 manifests: ## renders what is made from the chart: deploy/install.yaml, deploy/cluster-prerequisites.yaml
 	@charts/render
 
-check-manifests: ## says what of that is not as it should be
+check-manifests: ## says what of that is not as it should be, and tests what the chart renders
 	@charts/render --check
+	@tests/chart/run
 
 demo: ## three releases on a real cluster, the last of which is taken back; CLUSTER=current: on yours
 	@demo/run

@@ -30,6 +30,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "switchback.serviceAccount" .) -}}
 {{- end -}}
 
+{{/* Whoever says that CRDs need not be kept has said what the policy on deleting them asks for. */}}
+{{- define "switchback.crdMetadata" }}  annotations:
+    {{ .Values.crds.keep | ternary "helm.sh/resource-policy: keep" "switchback.dev/allow-delete: \"true\"" }}
+  labels:
+    {{- include "switchback.labels" . | nindent 4 }}
+{{- end -}}
+
 {{/* What the controller is called in bindings. */}}
 {{- define "switchback.subjects" -}}
 - kind: ServiceAccount
