@@ -35,9 +35,10 @@ async fn main() {
     support::in_namespace("wayback", async |namespace| {
         let scene = Scene::new(namespace).await;
         let settings = json!({
-            "mode": "Automatic", "switch": { "settle": "100ms" }, "watch": { "for": "120s", "tolerate": "0s" },
+            "switch": { "settle": "100ms" }, "watch": { "for": "120s", "tolerate": "0s" },
         });
-        scene.ask_for("1.0.0", &[], json!({ "mode": "Automatic", "watch": { "for": "1s" } })).await;
+        scene.ask_for("1.0.0", &[], json!({ "watch": { "for": "1s" } })).await;
+        scene.approve().await;
         scene.until_over().await;
         let mut load = None;
         for run in 0..RUNS {
@@ -46,6 +47,7 @@ async fn main() {
             }
             let version = format!("2.0.{run}");
             scene.ask_for(&version, &[("UNREADY_WHEN_SERVING", "1")], settings.clone()).await;
+            scene.approve().await;
             let over = scene.until_over().await;
             assert_eq!(record(&over).outcome, Some(Outcome::RolledBack), "{}", scene.report().await);
             if run % RUNS_PER_LOAD == RUNS_PER_LOAD - 1 {
@@ -107,8 +109,11 @@ fn report(mut milliseconds: Vec<f64>) {
     assert_eq!(milliseconds.len(), RUNS);
     milliseconds.sort_by(f64::total_cmp);
     let (median, worst) = (milliseconds[RUNS / 2], milliseconds[RUNS - 1]);
-    println!("way back, {RUNS} runs, from the pod's Ready=False to the Service's patch (audit times of the API server)");
+    println!(
+        "way back, {RUNS} runs, from the pod's Ready=False to the Service's patch (audit times of the API server)"
+    );
     println!("median {median:.1} ms, worst {worst:.1} ms (asked for: 100 ms and 500 ms)");
-    let figures = json!({ "runs": RUNS, "medianMilliseconds": median, "worstMilliseconds": worst, "all": milliseconds });
+    let figures =
+        json!({ "runs": RUNS, "medianMilliseconds": median, "worstMilliseconds": worst, "all": milliseconds });
     proof("wayback", &figures.to_string());
 }

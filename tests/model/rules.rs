@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use switchback::{
-    api::{Approval, DecisionKind, Gate, Outcome, Step},
+    api::{Approval, DecisionKind, Gate, Mode, Outcome, Step},
     release::{manifests::Kind, observed::Guard, plan::Action},
 };
 
@@ -286,6 +286,45 @@ fn forgery_an_approval_of_a_plan_that_changed_is_void() {
     world.run_to_rest();
     assert_eq!(world.step(), Step::Approve);
     assert_eq!(world.settled[&approval], ("Refused".into(), "OtherDigest".into()));
+}
+
+#[test]
+fn forgery_an_automatic_release_from_before_the_policies_guarded_waits_for_a_person() {
+    let mut automatic = spec("2.0.0");
+    automatic.mode = Mode::Automatic;
+    let mut world = World::serving();
+    world.change(automatic.clone());
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+
+    let mut world = World::serving();
+    world.guard = Guard::Missing("somebody deleted the binding".into());
+    world.change(automatic);
+    world.look(usize::MAX);
+    world.guard = Guard::Since(world.now.checked_add(SignedDuration::from_secs(10)).unwrap());
+    world.wait(60);
+    world.run_to_rest();
+    assert_eq!((world.step(), world.active()), (Step::Approve, Some("1.0.0")));
+    assert!(world.message("Ready").contains("a person has to look at it"), "{}", world.message("Ready"));
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn an_approval_of_what_changed_before_anything_was_done_is_void_visibly() {
+    let mut world = World::at(Step::Approve);
+    world.approve("anna");
+    // The approval is used up and remembered; the spec changes before the content is frozen.
+    world.look(1);
+    assert_eq!((world.step(), world.contents.len()), (Step::Preflight, 2));
+    let mut edited = spec("2.0.0");
+    edited.checks.clear();
+    world.change(edited);
+    world.run_to_rest();
+    assert_eq!(world.condition("Ready"), Some(("Unknown", "ApprovalStale")));
+    assert!(world.message("Ready").starts_with("What anna approved is not what would run now"));
+    assert_eq!(world.active(), Some("1.0.0"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     match person(seen, &record) {
         Err(ask) => {
-            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen, &record));
+            let told = waiting(seen, &record);
             Plan { asks: vec![ask], ..Plan::stay(record, told) }.into()
         }
         Ok(Word::No(decision, reason)) => {
@@ -45,7 +45,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
         Ok(Word::None) if starts_by_itself(seen, &record) => enter(record, Step::Preflight, seen.now, None),
         Ok(Word::None) => {
-            let told = Situation::WaitingForApproval(Reason::WaitingForApproval, waiting(seen, &record));
+            let told = waiting(seen, &record);
             Plan::stay(record, told).into()
         }
     }
@@ -80,17 +80,32 @@ fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
     seen.release.spec.mode == Mode::Automatic && guarded
 }
 
-fn waiting(seen: &Observed, record: &Record) -> String {
-    let unguarded = match &seen.guard {
-        Guard::Since(since) if seen.release.spec.mode == Mode::Automatic && !starts_by_itself(seen, record) => format!(
-            "It is automatic, but the admission policies guard only since {since}, and this attempt is older: a \
-             person has to look at it. "
-        ),
-        Guard::Since(_) | Guard::Missing(_) => String::new(),
-    };
+fn waiting(seen: &Observed, record: &Record) -> Situation {
     let (name, version) = (&seen.release.name, &seen.release.spec.version);
-    format!(
-        "{unguarded}The plan for {version} is ready and nothing has happened yet. Read it: kubectl switchback plan {name}. \
+    let (reason, first) = match (void_approval(record), &seen.guard) {
+        (Some(actor), _) => {
+            (Reason::ApprovalStale, format!("What {actor} approved is not what would run now; that approval is void. "))
+        }
+        (None, Guard::Since(since)) if seen.release.spec.mode == Mode::Automatic => (
+            Reason::WaitingForApproval,
+            format!(
+                "It is automatic, but the admission policies guard only since {since}, and this attempt is older: a \
+                 person has to look at it. "
+            ),
+        ),
+        (None, Guard::Since(_) | Guard::Missing(_)) => (Reason::WaitingForApproval, String::new()),
+    };
+    let message = format!(
+        "{first}The plan for {version} is ready and nothing has happened yet. Read it: kubectl switchback plan {name}. \
          Next: kubectl switchback approve {name}, or reject {name}."
-    )
+    );
+    Situation::WaitingForApproval(reason, message)
+}
+
+/// Returns who approved what then changed before anything was done.
+fn void_approval(record: &Record) -> Option<&str> {
+    let last = record.decisions.last()?;
+    let digest = record.plan.as_ref().map(|plan| &plan.digest);
+    let led_to_nothing = record.history.last().is_none_or(|entry| entry.ended_at.0 < last.at.0);
+    (last.digest.is_some() && last.digest.as_ref() != digest && led_to_nothing).then_some(last.actor.as_str())
 }
