@@ -1,4 +1,4 @@
-.PHONY: help cluster cluster-down crds manifests check-manifests demo
+.PHONY: help cluster cluster-down crds manifests check-manifests demo test test-quick bench-wayback
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -23,3 +23,12 @@ check-manifests: ## says what of that is not as it should be, and tests what the
 
 demo: ## three releases on a real cluster, the last of which is taken back; CLUSTER=current: on yours
 	@demo/run
+
+test: ## everything set up, and every test
+	@tests/run
+
+test-quick: ## the tests that need no cluster
+	@cargo test --workspace --lib --bins && cargo test --test model --test layout --test crds --test cli
+
+bench-wayback: ## how fast traffic goes back, on the lab; writes target/proof/wayback.json
+	@bench/run wayback
