@@ -21,6 +21,7 @@ mod proposal;
 mod retire;
 mod switch;
 mod switch_back;
+mod upkeep;
 mod verify;
 mod watch;
 

@@ -111,6 +111,13 @@ fn rows(step: Step) -> Vec<Seen> {
                 world.wait(901);
                 world.settle();
             }),
+            ("somebody deleted the Service", |world| {
+                world.services.remove("shop");
+            }),
+            ("somebody deleted blue's Deployment", |world| {
+                let blue = World::digits("1.0.0");
+                world.deployments.retain(|_, deployment| deployment.revision != blue);
+            }),
             ("somebody wiped the selector", |world| {
                 world.services.get_mut("shop").unwrap().selector.clear();
             }),

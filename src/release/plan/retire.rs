@@ -5,7 +5,7 @@ use super::{
         manifests::Kind,
         observed::{Answer, Ask, Observed},
     },
-    Action, Move, Plan, Situation, active_content, enter, idle, recorded,
+    Action, Move, Plan, Situation, active_content, enter, recorded, upkeep,
 };
 use crate::api::{Reason, Record, Step, labels::Role};
 
@@ -49,7 +49,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     );
     removals.extend(scale);
     let mut plan = Plan { actions: removals, ..Plan::stay(record, situation) };
-    idle::point_back(seen, &mut plan);
+    upkeep::point_back(seen, &mut plan);
     plan.into()
 }
 

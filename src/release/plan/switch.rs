@@ -64,6 +64,7 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
     let can_turn = record.active.is_some() || !moved;
     let why = |reason, message| Why { reason, message, outcome };
     let turn = |why| Some(ending::turn_back(record.clone(), seen.now, why));
+    // Until the endpoints have followed, few of them are ready for want of time; from then on it counts.
     if let Some(active) = &record.active
         && moved
         && let Some(worst) = health::of_traffic(seen, record, &content.revision(), &content.watch)

@@ -9,11 +9,11 @@ use super::{
     ending::{self, Why},
     enter,
     health::{self, Readiness},
-    idle, later, overdue, recorded,
+    later, overdue, recorded, upkeep,
     verify::{Verdict, verdict},
 };
 use crate::api::{
-    ActiveRevision, CheckPhase, HistoryEntry, Outcome, PreviousRevision, Reason, Record, ReleaseSpec, RevisionId, Step,
+    ActiveRevision, CheckPhase, HistoryEntry, Outcome, PreviousRevision, Reason, Record, ReleaseSpec, Step,
 };
 
 /// What the watch has found.
@@ -30,7 +30,6 @@ enum Finding {
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
-    let revision = content.revision();
     // Readiness first, before anything that could return: going back is never made to wait.
     let readiness = readiness(seen, &mut record, &content);
     if let Finding::Back(reason, message) = readiness {
@@ -52,14 +51,14 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         _ => (Situation::Working(Reason::Watching, watching(seen, &record, &content)), true),
     };
     if ends && overdue(seen, &record) {
-        return proven(seen, record, &content, &revision);
+        return proven(seen, record, &content);
     }
     let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
     let mut plan = Plan::stay(record, situation);
     if let Some(end) = tolerated.filter(|end| *end > seen.now) {
         plan.look_again_at(end);
     }
-    idle::point_back(seen, &mut plan);
+    upkeep::keep(seen, &mut plan);
     if let Some(job) = check_job(seen, &plan.record, &content) {
         plan.actions.push(job);
     }
@@ -182,7 +181,7 @@ fn watching(seen: &Observed, record: &Record, content: &ReleaseSpec) -> String {
 }
 
 /// The window is over and nothing failed.
-fn proven(seen: &Observed, record: Record, content: &ReleaseSpec, _: &RevisionId) -> Move {
+fn proven(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
     let message = format!("{} serves and passed its watch window.", content.version);
     close(seen, record, content, Why { reason: Reason::Released, message, outcome: Outcome::Succeeded })
 }
