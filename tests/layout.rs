@@ -132,7 +132,8 @@ fn every_dependency_has_its_line_in_the_readme() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
     let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
-    let table: Vec<&str> = readme.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1)).collect();
+    let table: Vec<&str> =
+        readme.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1)).collect();
     let listed: Vec<&str> = table.iter().flat_map(|cell| cell.split([',', ' ', '(', ')'])).collect();
     let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
     let names = section.lines().take_while(|line| !line.starts_with("[[")).filter_map(|line| line.split_once(" = "));

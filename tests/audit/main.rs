@@ -15,16 +15,8 @@ use serde_json::Value;
 /// The controller's account.
 const CONTROLLER: &str = "system:serviceaccount:switchback-system:switchback";
 /// What the account must never touch, whatever was granted.
-const NEVER: [&str; 8] = [
-    "secrets",
-    "pods/exec",
-    "pods/log",
-    "pods/attach",
-    "serviceaccounts/token",
-    "nodes",
-    "roles",
-    "rolebindings",
-];
+const NEVER: [&str; 8] =
+    ["secrets", "pods/exec", "pods/log", "pods/attach", "serviceaccounts/token", "nodes", "roles", "rolebindings"];
 
 /// Returns every request that the account itself made; what tests tried in its name is another matter.
 fn requests() -> Vec<Value> {
@@ -63,9 +55,9 @@ fn granted() -> BTreeSet<(String, String)> {
         .flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default())
         .flat_map(|rule| {
             let (verbs, resources) = (texts(&rule["verbs"]), texts(&rule["resources"]));
-            verbs.into_iter().flat_map(move |verb| {
-                resources.clone().into_iter().map(move |resource| (verb.clone(), resource))
-            })
+            verbs
+                .into_iter()
+                .flat_map(move |verb| resources.clone().into_iter().map(move |resource| (verb.clone(), resource)))
         })
         .collect()
 }
