@@ -28,7 +28,7 @@ test: ## everything set up, and every test
 	@tests/run
 
 test-quick: ## the tests that need no cluster
-	@cargo test --workspace --lib --bins && cargo test --test model --test layout --test crds --test cli
+	@cargo test --workspace --lib --bins && cargo test --test model --test layout --test crds --test cli --test agent
 
 bench-wayback: ## how fast traffic goes back, on the lab; writes target/proof/wayback.json
 	@bench/run wayback

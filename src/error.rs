@@ -31,14 +31,6 @@ pub enum Error {
         /// Kind, namespace and name.
         object: String,
     },
-    /// A stored object cannot be read by this version.
-    #[error("{object} cannot be read: {problem}")]
-    Unreadable {
-        /// Kind, namespace and name.
-        object: String,
-        /// Why.
-        problem: String,
-    },
     /// The configuration does not allow to start.
     #[error("cannot start: {0}")]
     Config(String),
@@ -82,7 +74,7 @@ impl Error {
                 _ => Class::Retry,
             },
             Self::Timeout { .. } => Class::Retry,
-            Self::NameTaken { .. } | Self::Unreadable { .. } | Self::Config(_) | Self::Listen { .. } => Class::Blocked,
+            Self::NameTaken { .. } | Self::Config(_) | Self::Listen { .. } => Class::Blocked,
         }
     }
 

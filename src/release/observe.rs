@@ -131,9 +131,14 @@ async fn content(
     let place = Place::new::<apps::ControllerRevision>(namespace, &attempt.name);
     let Some(found) = calls::read::<apps::ControllerRevision>(client, &place).await? else { return Ok(None) };
     let data = found.data.map(|data| data.0).unwrap_or_default();
-    let spec: ReleaseSpec = serde_json::from_value(data)
-        .map_err(|error| Error::Unreadable { object: place.to_string(), problem: error.to_string() })?;
-    let spec = Arc::new(spec);
+    // Going back needs no content: one that cannot be read must not stand in its way.
+    let spec: Arc<ReleaseSpec> = match serde_json::from_value(data) {
+        Ok(spec) => Arc::new(spec),
+        Err(error) => {
+            tracing::warn!(object = %place, %error, "a frozen content cannot be read and counts as lost");
+            return Ok(None);
+        }
+    };
     lock().insert(attempt.uid.clone(), Arc::clone(&spec));
     Ok(Some(spec))
 }

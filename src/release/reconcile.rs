@@ -115,9 +115,13 @@ async fn advance(context: &Context, mut release: Release) -> Result<controller::
             None => act_all(context, &seen, &plan).await,
         };
         match acted {
-            Err(Error::NameTaken { object }) => taken = Some(object),
+            // The plan is told once; where it can do nothing about it, somebody has to.
+            Err(Error::NameTaken { object }) if taken.is_none() => taken = Some(object),
             Err(error) => return Err(error),
             Ok(()) => {}
+        }
+        if seen.release.deleting {
+            context.forget(&seen);
         }
         let Some(fresh) = written else {
             if taken.is_some() {
@@ -248,6 +252,12 @@ impl Context {
                 shown.clone()
             }
         }
+    }
+
+    /// Forgets what is kept of a Release that goes.
+    fn forget(&self, seen: &Observed) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&seen.release.uid);
+        observe::forget_contents(&self.cache, seen);
     }
 
     fn keep_written(&self, release: &Release) {

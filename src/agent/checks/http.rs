@@ -19,7 +19,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs all checks side by side; ends with the first that fails.
 pub async fn run(parameters: &CheckParameters) -> CheckResult {
-    let client = Client::builder().redirect(Policy::none()).no_proxy().user_agent("switchback-agent").build();
+    // A new connection each time: a kept one would ask the same pod for ever.
+    let client = Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0);
+    let client = client.user_agent("switchback-agent").build();
     let client = match client {
         Ok(client) => client,
         Err(error) => {
@@ -62,21 +64,23 @@ async fn once(client: &Client, probe: &HttpProbe) -> CheckVerdict {
     }
 }
 
-/// Asks every `every`, until the window ends or requests have failed for `breach_for` without one success.
+/// Asks every `every`, until the window ends or requests have failed for `breach_for` without one success. It asks
+/// at least once: a pod that was started again when the window was nearly over must not report a failure it never saw.
 async fn again_and_again(client: &Client, probe: &HttpProbe, until: Timestamp) -> CheckVerdict {
     let (mut requests, mut failures) = (0, 0);
     let mut failing_since: Option<Timestamp> = None;
     let mut ticks = tokio::time::interval(probe.every.as_std().max(Duration::from_millis(100)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last = "no request was made".to_owned();
-    while clock::now() < until {
+    loop {
         ticks.tick().await;
         let began = clock::now();
         requests += 1;
         match ask(client, probe).await {
             Ok(detail) => {
                 failing_since = None;
-                last = detail;
+                if clock::now() >= until {
+                    return verdict(probe, true, detail, (requests, failures));
+                }
             }
             Err(failure) => {
                 failures += 1;
@@ -84,11 +88,13 @@ async fn again_and_again(client: &Client, probe: &HttpProbe, until: Timestamp) -
                 if clock::now().duration_since(since) >= probe.breach_for.as_signed() {
                     return verdict(probe, false, failure.detail, (requests, failures));
                 }
-                last = failure.detail;
+                if clock::now() >= until {
+                    // It has failed for less than `breachFor`: not long enough to be a breach.
+                    return verdict(probe, true, failure.detail, (requests, failures));
+                }
             }
         }
     }
-    verdict(probe, requests > 0, last, (requests, failures))
 }
 
 /// A request that was not a success.
