@@ -18,6 +18,9 @@ const CONTROLLER: &str = "system:serviceaccount:switchback-system:switchback";
 const NEVER: [&str; 8] =
     ["secrets", "pods/exec", "pods/log", "pods/attach", "serviceaccounts/token", "nodes", "roles", "rolebindings"];
 
+/// What is asked only when a create finds its name taken, which a run may or may not see.
+const BY_CHANCE: [(&str, &str); 3] = [("get", "deployments"), ("get", "jobs"), ("get", "controllerrevisions")];
+
 /// Returns every request that the account itself made; what tests tried in its name is another matter.
 fn requests() -> Vec<Value> {
     let folder = std::env::var("LAB_DIR").expect("run this as `lab/in cargo test --test audit`");
@@ -81,6 +84,7 @@ fn nothing_was_asked_for_that_no_role_grants_and_nothing_is_granted_for_nothing(
     let never: Vec<_> = used.iter().filter(|(_, resource)| NEVER.contains(&resource.as_str())).collect();
     assert!(never.is_empty(), "{never:?}");
     let granted = granted();
-    let unused: Vec<_> = granted.difference(&used).collect();
+    let by_chance = |(verb, resource): &&(String, String)| BY_CHANCE.contains(&(verb.as_str(), resource.as_str()));
+    let unused: Vec<_> = granted.difference(&used).filter(|right| !by_chance(right)).collect();
     assert!(unused.is_empty(), "granted and never used: {unused:?}");
 }

@@ -28,6 +28,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .services
         .iter()
         .filter(|service| service.ours && service.role == Some(Role::Active))
+        .filter(|_| left.iter().any(|(_, deleting)| !deleting))
         .map(|service| Ask::LiveService(service.name.clone()))
         .collect();
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {

@@ -32,7 +32,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return enter(record, Step::Idle, seen.now, None);
     }
     // Nothing is scaled down while any Service selects it: the Services are read live before.
-    let asks: Vec<Ask> = record.traffic.iter().map(|traffic| Ask::LiveService(traffic.service.clone())).collect();
+    let running = superfluous.iter().any(|deployment| deployment.replicas > 0);
+    let services = record.traffic.iter().filter(|_| running);
+    let asks: Vec<Ask> = services.map(|traffic| Ask::LiveService(traffic.service.clone())).collect();
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {
         return Plan { asks, ..Plan::stay(record, situation) }.into();
     }

@@ -131,6 +131,8 @@ fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved
             Some(Answer::Service(Some(service))) if service.ours && !service.deleting => Some(service.as_ref()),
             _ => None,
         })
+        // Moved a moment ago; the watch has not shown it yet.
+        .filter(|service| !service.selects(&content.revision()))
         .filter_map(|service| forward(seen, &record, content, service))
         .collect();
     Plan { actions, ..Plan::stay(record, told(text)) }.into()
