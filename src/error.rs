@@ -84,6 +84,12 @@ impl Error {
         matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found()))
     }
 
+    /// Returns whether the API server finds the object as it would become invalid.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.is_invalid()))
+    }
+
     /// Returns whether the API server says that an object of that name is there already.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {

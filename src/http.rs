@@ -29,7 +29,7 @@ pub async fn serve(address: SocketAddr, context: Arc<Context>) -> Result<(), Err
 
 /// Ready once every watch has listed: a missing right or CRD would otherwise look like an idle cluster.
 async fn ready(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    if *context.filled.borrow() {
+    if context.is_filled() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not every watch has listed yet")

@@ -58,14 +58,17 @@ const PAGE: u32 = 50;
 /// When the configuration does not allow to start.
 pub async fn run(config: Config) -> Result<(), Error> {
     let client = client().await?;
-    let (filled, is_filled) = watch::channel(false);
     let (judged, guard) = watch::channel(not_looked_yet());
     let mut first_judged = guard.clone();
     let keep_guard = decision::keep(client.clone(), decision::required()?, judged);
+    let scopes: Vec<Option<String>> =
+        if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
+    let (lists, receivers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| Lists::new()).unzip();
+    let filled = scopes.iter().cloned().zip(receivers).collect();
     let context = Arc::new(Context {
         client: client.clone(),
         cache: Cache::default(),
-        filled: is_filled,
+        filled,
         guard,
         settings: Settings { agent_image: config.agent_image.clone() },
         backoff: Backoff::default(),
@@ -73,22 +76,22 @@ pub async fn run(config: Config) -> Result<(), Error> {
         metrics: Metrics::default(),
         written: Mutex::new(HashMap::new()),
     });
-    let scopes: Vec<Option<String>> =
-        if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
-    // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
-    let lists = Lists { open: AtomicUsize::new(scopes.len() * KINDS + 1), filled };
     let lanes: Vec<_> = scopes
         .into_iter()
+        .zip(lists)
         .enumerate()
-        .map(|(number, scope)| Lane { number, scope, context: Arc::clone(&context), names: Names::default() })
+        .map(|(number, (scope, lists))| {
+            let (context, names) = (Arc::clone(&context), Names::default());
+            Lane { number, scope, context, names, lists }
+        })
         .collect();
     let server = crate::http::serve(config.listen, Arc::clone(&context));
-    let controllers = futures::future::join_all(lanes.iter().map(|lane| lane.run(&lists)));
+    let controllers = futures::future::join_all(lanes.iter().map(Lane::run));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?config.namespaces, "started");
     let guarding = async {
         tokio::join!(keep_guard, async {
             if first_judged.changed().await.is_ok() {
-                lists.read_one();
+                lanes.iter().for_each(|lane| lane.lists.read_one());
             }
         });
     };
@@ -110,13 +113,20 @@ async fn client() -> Result<Client, Error> {
 /// How many lists must be read before a cache is whole: one per kind.
 const KINDS: usize = 7;
 
-/// Counts the lists that were not read yet.
+/// Counts the lists of one lane that were not read yet. Each lane has its own: a namespace that is gone, or whose
+/// rights are, must not keep the others from going back.
 struct Lists {
     open: AtomicUsize,
     filled: watch::Sender<bool>,
 }
 
 impl Lists {
+    fn new() -> (Self, watch::Receiver<bool>) {
+        let (filled, receiver) = watch::channel(false);
+        // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
+        (Self { open: AtomicUsize::new(KINDS + 1), filled }, receiver)
+    }
+
     fn read_one(&self) {
         if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
             tracing::info!("every watch has listed");
@@ -161,10 +171,11 @@ struct Lane {
     scope: Option<String>,
     context: Arc<Context>,
     names: Names,
+    lists: Lists,
 }
 
 impl Lane {
-    async fn run(&self, lists: &Lists) {
+    async fn run(&self) {
         let (wake, woken) = mpsc::channel(WAKE_UPS);
         let cache = &self.context.cache;
         let by_uid = self.names.clone();
@@ -173,7 +184,7 @@ impl Lane {
             Some(ObjectRef::new(&name).within(&owner.0))
         };
         let name = |owner: Owner| Some(ObjectRef::new(&owner.1).within(&owner.0));
-        let follow = Follow { lane: self, lists, wake };
+        let follow = Follow { lane: self, wake };
         let watches = async {
             tokio::join!(
                 follow.kind::<watched::ControllerRevision, _>(&cache.attempts, watched::attempt, &uid),
@@ -247,7 +258,6 @@ impl Lane {
 /// Follows kinds that belong to Releases.
 struct Follow<'a> {
     lane: &'a Lane,
-    lists: &'a Lists,
     wake: mpsc::Sender<ObjectRef<Guarded>>,
 }
 
@@ -289,7 +299,7 @@ impl Follow<'_> {
             }
             if matches!(event, Event::InitDone) && !listed {
                 listed = true;
-                self.lists.read_one();
+                self.lane.lists.read_one();
             }
         }
     }

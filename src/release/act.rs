@@ -35,9 +35,16 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let patch = json!({ "metadata": { "uid": uid }, "spec": { "replicas": replicas } });
             calls::merge::<super::watched::Deployment>(client, &place, &patch, false).await.map(|_| ())
         }
-        Action::Point { service, patch } => {
+        Action::Point { service, patch, otherwise } => {
             let place = place_of(namespace, Kind::Service, service);
-            calls::merge::<super::watched::Service>(client, &place, patch, false).await.map(|_| ())
+            let whole = calls::merge::<super::watched::Service>(client, &place, patch, false).await;
+            match (whole, otherwise) {
+                (Err(error), Some(selector)) if error.is_invalid() => {
+                    tracing::warn!(service = %place, %error, "the Service as it was is refused; its selector goes back alone");
+                    calls::merge::<super::watched::Service>(client, &place, selector, false).await.map(|_| ())
+                }
+                (whole, _) => whole.map(|_| ()),
+            }
         }
         Action::Delete { kind, name, uid } => calls::delete(client, &place_of(namespace, *kind, name), uid).await,
         Action::Settle { decision, status } => settle(client, namespace, decision, status).await,

@@ -17,7 +17,10 @@ use super::{
     watched,
 };
 use crate::{
-    api::{Decision, Record, Release, ReleaseSpec, Step, labels::FINALIZER},
+    api::{
+        Decision, Record, Release, ReleaseSpec, Step,
+        labels::{self, FINALIZER, Role},
+    },
     clock,
     error::Error,
     kube_io::{
@@ -79,8 +82,14 @@ pub async fn observe(
     let wanted: Vec<AttemptSeen> =
         needed(&seen).into_iter().filter_map(|number| seen.attempt(number).cloned()).collect();
     for attempt in wanted {
-        if let Some(content) = content(client, cache, (&seen.release.namespace, &attempt)).await? {
-            seen.contents.insert(attempt.number, content);
+        match content(client, cache, (&seen.release.namespace, &attempt)).await {
+            Ok(Some(content)) => {
+                seen.contents.insert(attempt.number, content);
+            }
+            Ok(None) => {}
+            // Going back does without: the selector alone is enough.
+            Err(error) if seen.record().step == Step::SwitchBack => tracing::warn!(%error, "going back without it"),
+            Err(error) => return Err(error),
         }
     }
     Ok(seen)
@@ -111,10 +120,10 @@ fn needed(seen: &Observed) -> Vec<i64> {
     let active = record.active.as_ref().filter(|active| {
         record.step != Step::Idle
             || record.traffic.iter().any(|traffic| seen.service(&traffic.service).is_none())
-            || !seen
-                .deployments
-                .iter()
-                .any(|deployment| deployment.ours && deployment.revision == active.revision.digits())
+            || seen.services.iter().filter(|service| service.role == Some(Role::Active)).any(|service| {
+                let workload = service.selector.get(labels::WORKLOAD);
+                workload.is_none_or(|workload| seen.deployment(workload, &active.revision).is_none())
+            })
     });
     candidate.into_iter().chain(active.map(|active| active.attempt)).collect()
 }
@@ -160,6 +169,11 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         Ask::DryRun(manifest) => match calls::dry_run(client, &place(namespace, manifest), &manifest.body).await {
             Ok(()) => Ok(Answer::Accepted),
             Err(error) => match error.refusal() {
+                // A webhook that cannot say is no refusal; what it does is seen when the object is created.
+                Some((400, message)) if message.contains("does not support dry run") => Ok(Answer::Accepted),
+                // What is wrong with us, or passes, is not the object's fault.
+                Some((401 | 408 | 429, _)) => Err(error),
+                Some((403, message)) if message.contains("cannot create resource") => Err(error),
                 Some((code @ 400..=428, message)) => Ok(Answer::Refused { code, message: message.to_owned() }),
                 _ => Err(error),
             },

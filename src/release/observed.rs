@@ -2,7 +2,10 @@
 //!
 //! The plan takes nothing else: no client, no clock (`now` is a field), no randomness.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -322,7 +325,9 @@ impl Observed {
     /// Returns the `ControllerRevision` of an attempt.
     #[must_use]
     pub fn attempt(&self, number: i64) -> Option<&AttemptSeen> {
-        self.attempts.iter().find(|seen| seen.role == Some(Role::Attempt) && seen.number == number)
+        // By its exact name: label and number are what anybody may write.
+        let name = super::manifests::attempt_name(&self.release, number);
+        self.attempts.iter().find(|seen| seen.role == Some(Role::Attempt) && seen.number == number && seen.name == name)
     }
 
     /// Returns the `ControllerRevision` that holds Services.
@@ -341,21 +346,27 @@ impl Observed {
     /// the pod's own word: the pod's comes first when readiness is lost.
     #[must_use]
     pub fn ready_endpoints(&self, service: &str, revision: &RevisionId) -> i32 {
-        count(self.endpoints(service).filter(|endpoint| {
-            endpoint.ready && self.pods.iter().any(|pod| pod.name == endpoint.pod && pod.serves(revision))
-        }))
+        let serves = |name: &str| self.pods.iter().any(|pod| pod.name == name && pod.serves(revision));
+        count(self.ready_names(service).into_iter().filter(|name| serves(name)))
     }
 
     /// Returns how many endpoints that take traffic do not belong to a revision.
     #[must_use]
     pub fn other_endpoints(&self, service: &str, revision: &RevisionId) -> i32 {
-        count(self.endpoints(service).filter(|endpoint| {
-            endpoint.ready && !self.pods.iter().any(|pod| pod.name == endpoint.pod && pod.revision == revision.digits())
-        }))
+        let belongs = |name: &str| self.pods.iter().any(|pod| pod.name == name && pod.revision == revision.digits());
+        count(self.ready_names(service).into_iter().filter(|name| !belongs(name)))
     }
 
-    fn endpoints(&self, service: &str) -> impl Iterator<Item = &EndpointSeen> {
-        self.slices.iter().filter(move |slice| slice.service == service).flat_map(|slice| &slice.endpoints)
+    /// Returns the pods behind a Service that take traffic, each once: a pod stands in one slice per address
+    /// family, and for a moment in two of the same.
+    fn ready_names(&self, service: &str) -> BTreeSet<&str> {
+        self.slices
+            .iter()
+            .filter(|slice| slice.service == service)
+            .flat_map(|slice| &slice.endpoints)
+            .filter(|endpoint| endpoint.ready)
+            .map(|endpoint| endpoint.pod.as_str())
+            .collect()
     }
 }
 

@@ -103,6 +103,8 @@ pub enum Action {
         service: String,
         /// A merge patch with UID and resourceVersion.
         patch: Value,
+        /// What is written instead when the API server finds the whole invalid: the selector alone.
+        otherwise: Option<Value>,
     },
     /// Deletes an object of ours.
     Delete {
@@ -166,7 +168,10 @@ pub fn plan(seen: &Observed) -> Plan {
         match next {
             Move::To(next) => record = *next,
             Move::Stay(mut plan) => {
+                upkeep::while_waiting(seen, &mut plan);
                 decisions::settle(seen, &mut plan);
+                // A deadline that is over wakes nobody any more: whatever it meant has been decided above.
+                plan.recheck = plan.recheck.filter(|at| *at > seen.now);
                 return *plan;
             }
         }

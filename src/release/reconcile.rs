@@ -46,8 +46,8 @@ pub struct Context {
     pub client: Client,
     /// What the watches have shown.
     pub cache: Cache,
-    /// Whether the caches have been filled once.
-    pub filled: watch::Receiver<bool>,
+    /// Whether the caches have been filled once, by namespace; one without a name where all are served.
+    pub filled: HashMap<Option<String>, watch::Receiver<bool>>,
     /// Whether the admission policies guard Decisions.
     pub guard: watch::Receiver<Guard>,
     /// What the operator was told at its start.
@@ -71,7 +71,7 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<controller::Action, Error> {
     // A cache that was never filled shows nothing, which is not the same as nothing being there.
-    if context.filled.clone().wait_for(|filled| *filled).await.is_err() {
+    if !context.wait_until_filled(object.meta().namespace.clone()).await {
         return Ok(controller::Action::await_change());
     }
     let watch = Stopwatch::start();
@@ -156,13 +156,19 @@ async fn look(context: &Context, release: &Release, taken: Option<String>) -> Re
     Ok((seen, plan))
 }
 
-/// Does what was planned, in its order; the first error ends it.
+/// Does what was planned, in its order. The first error ends it, but on the way back: there one Service that
+/// cannot be moved must not keep the others.
 async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), Error> {
+    let mut failed = Ok(());
     for action in &plan.actions {
         tracing::debug!(namespace = seen.release.namespace, release = seen.release.name, ?action, "acting");
-        act::act(&context.client, &seen.release, action).await?;
+        let acted = act::act(&context.client, &seen.release, action).await;
+        if acted.is_err() && !plan.act_first {
+            return acted;
+        }
+        failed = failed.and(acted);
     }
-    Ok(())
+    failed
 }
 
 /// Writes the status when it differs; returns the Release as written.
@@ -241,6 +247,18 @@ async fn unreadable(context: &Context, invalid: &InvalidObject) -> Result<contro
 }
 
 impl Context {
+    /// Waits until every watch over a namespace has listed; false when that will never be.
+    async fn wait_until_filled(&self, namespace: Option<String>) -> bool {
+        let Some(filled) = self.filled.get(&namespace).or_else(|| self.filled.get(&None)) else { return false };
+        filled.clone().wait_for(|filled| *filled).await.is_ok()
+    }
+
+    /// Returns whether every watch over every namespace has listed.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.filled.values().all(|filled| *filled.borrow())
+    }
+
     /// Returns the newer of what the watch has shown and what our last write left.
     fn freshest(&self, shown: &Release) -> Release {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

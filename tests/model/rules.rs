@@ -412,3 +412,140 @@ fn history_and_contents_are_bounded() {
     assert!(world.contents.len() <= 12, "{:?}", world.contents.keys());
     assert_eq!(world.deployments.len(), 1);
 }
+
+#[test]
+fn rule_01_a_lost_content_of_the_former_version_does_not_stand_in_the_way_back() {
+    let mut world = World::at(Step::Watch);
+    world.contents.retain(|_, (_, spec)| spec.version != "1.0.0");
+    world.set_ready("2.0.0", 0);
+    world.look(usize::MAX);
+    assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+#[test]
+fn rule_02_a_candidate_that_dies_right_after_the_patch_is_not_waited_for() {
+    let mut world = World::at(Step::Switch);
+    world.look(usize::MAX);
+    assert_eq!(world.selected(), Some(World::digits("2.0.0").as_str()));
+    // Its endpoints have not followed yet, and its pods die with the first real requests.
+    world.set_ready("2.0.0", 0);
+    world.look(usize::MAX);
+    assert_eq!((world.step(), world.selected()), (Step::SwitchBack, Some(World::digits("1.0.0").as_str())));
+}
+
+#[test]
+fn rule_02_a_pod_that_stands_in_two_slices_counts_once() {
+    let mut world = World::at(Step::Watch);
+    let twice = world.slices.clone();
+    world.slices.extend(twice);
+    let seen = world.observed();
+    assert_eq!(seen.ready_endpoints("shop", &spec("2.0.0").revision()), 3);
+    assert_eq!(seen.other_endpoints("shop", &spec("1.0.0").revision()), 3);
+}
+
+#[test]
+fn rule_02_nobody_goes_back_to_a_version_that_has_no_ready_pod() {
+    let changes: [fn(&mut World); 2] = [
+        |world| {
+            world.abort();
+        },
+        |world| world.ask_for("1.0.0"),
+    ];
+    for change in changes {
+        let mut world = World::at(Step::Watch);
+        world.set_ready("1.0.0", 0);
+        change(&mut world);
+        world.look(usize::MAX);
+        assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "BothUnhealthy"))));
+        assert_eq!(world.selected(), Some(World::digits("2.0.0").as_str()));
+        world.set_ready("1.0.0", 3);
+        world.run_to_rest();
+        assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+    }
+}
+
+#[test]
+fn rule_07_what_traffic_may_go_back_to_is_scaled_up_again() {
+    let mut world = World::at(Step::Watch);
+    let blue = World::digits("1.0.0");
+    world.deployments.values_mut().filter(|seen| seen.revision == blue).for_each(|seen| seen.replicas = 0);
+    world.look(usize::MAX);
+    assert_eq!(world.deployments.values().find(|seen| seen.revision == blue).map(|seen| seen.replicas), Some(3));
+}
+
+#[test]
+fn rule_09_what_serves_is_kept_at_every_step_of_an_attempt() {
+    for step in [Step::Approve, Step::Preflight, Step::Deploy, Step::Verify, Step::Watch] {
+        let mut world = World::at(step);
+        world.services.remove("shop");
+        world.look(usize::MAX);
+        let right = if step == Step::Watch { "2.0.0" } else { "1.0.0" };
+        assert_eq!(world.selected(), Some(World::digits(right).as_str()), "{step:?}: {:?}", world.writes);
+    }
+    // Nor is it forgotten when the attempt ends badly.
+    let mut world = World::at(Step::Deploy);
+    world.services.remove("shop");
+    world.unready.push(World::digits("2.0.0"));
+    world.run_to_rest();
+    assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+#[test]
+fn a_first_release_that_serves_is_never_pointed_at_nothing() {
+    let troubles: [fn(&mut World); 2] = [|world| world.contents.clear(), |world| world.ask_for("2.0.0")];
+    for (number, trouble) in troubles.into_iter().enumerate() {
+        for step in [Step::Switch, Step::Watch] {
+            let mut world = World::new();
+            world.run_to(Step::Approve);
+            world.approve("anna");
+            world.run_to(step);
+            // The patch is out, its trace in status is not.
+            world.look(2);
+            world.follow();
+            assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+            trouble(&mut world);
+            world.wait(120);
+            for _ in 0..40 {
+                world.turn();
+                let active = world.selected().unwrap_or_default().to_owned();
+                assert_ne!(active, "none", "{step:?}, trouble {number}: {:?}", world.writes);
+            }
+        }
+    }
+}
+
+#[test]
+fn rule_12_a_content_that_somebody_else_put_under_our_labels_does_not_run() {
+    let mut world = World::at(Step::Approve);
+    world.approve("anna");
+    world.look(1);
+    assert_eq!(world.step(), Step::Preflight);
+    let (mut seen, _) = world.contents["shop-attempt-1"].clone();
+    seen.number = 2;
+    let other = std::sync::Arc::new(spec("3.0.0"));
+    // By another name it is not looked at; by the right name its digest gives it away.
+    for name in ["aaa", "shop-attempt-2"] {
+        let mut world = world.clone();
+        seen.name = name.to_owned();
+        world.contents.insert(name.to_owned(), (seen.clone(), std::sync::Arc::clone(&other)));
+        world.run_to_rest();
+        let foreign = World::digits("3.0.0");
+        assert!(!world.deployments.values().any(|deployment| deployment.revision == foreign), "{name}");
+        let never = "create Deployment shop-web-<3.0.0>".to_owned();
+        assert!(!world.writes.contains(&never), "{name}: {:?}", world.writes);
+    }
+}
+
+#[test]
+fn killed_between_the_way_back_and_its_memory_it_goes_on_back() {
+    let mut world = World::at(Step::Watch);
+    world.set_ready("2.0.0", 0);
+    // Only the patch leaves; status still says Watch when the candidate recovers.
+    world.look(1);
+    assert_eq!((world.step(), world.selected()), (Step::Watch, Some(World::digits("1.0.0").as_str())));
+    world.set_ready("2.0.0", 3);
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::RolledBack)));
+    let forward = world.writes.iter().filter(|write| write.as_str() == "point shop at <2.0.0>").count();
+    assert_eq!(forward, 0, "{:?}", world.writes);
+}

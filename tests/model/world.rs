@@ -271,6 +271,8 @@ impl World {
             return false;
         }
         let (seen, plan) = self.plan();
+        let past = plan.recheck.filter(|at| *at <= self.now);
+        assert!(past.is_none(), "I11: it would look again for ever, at {:?}: {plan:?}", self.step());
         self.recheck = plan.recheck;
         self.carry_out(&seen, &plan, kill_after)
     }
@@ -324,7 +326,7 @@ impl World {
                     found.observed = false;
                 }
             }
-            Action::Point { service, patch } => self.point(service, patch),
+            Action::Point { service, patch, .. } => self.point(service, patch),
             Action::Delete { kind, name, uid } => self.delete(*kind, name, uid),
             Action::Settle { decision, status } => {
                 self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
@@ -559,7 +561,8 @@ impl World {
         if !self.served || self.deleting {
             return;
         }
-        let digits = self.selected().expect("the Service is there");
+        // One that somebody deleted is made again; that is not our write.
+        let Some(digits) = self.selected() else { return };
         let deployment = self.deployments.values().find(|deployment| deployment.revision == digits);
         let replicas = deployment.map_or(0, |deployment| deployment.replicas);
         assert!(replicas > 0, "traffic points at {digits}, which has no pods; writes: {:#?}", self.writes);
@@ -600,7 +603,7 @@ pub fn words(action: &Action) -> String {
         Action::RemoveFinalizer => "remove finalizer".to_owned(),
         Action::Create(manifest) => format!("create {} {}", manifest.kind.as_str(), manifest.name),
         Action::Scale { deployment, replicas, .. } => format!("scale {deployment} to {replicas}"),
-        Action::Point { service, patch } => {
+        Action::Point { service, patch, .. } => {
             let digits = text(patch, &["spec", "selector", labels::REVISION]);
             let fence = patch["metadata"]["annotations"].get(labels::FENCE).map(|_| ", fenced").unwrap_or_default();
             format!("point {service} at {digits}{fence}")

@@ -103,6 +103,13 @@ pub fn service_patch(release: &ReleaseSeen, seen: &ServiceSeen, target: Target<'
         right.iter().map(|(key, value)| (key.clone(), value.as_str().into())).chain(strangers).collect();
     let mut spec = target.service.map_or_else(|| json!({}), |service| service.spec.0.clone());
     set(&mut spec, "selector", Value::Object(new_selector));
+    let former = target.before.zip(target.service).and_then(|(before, _)| before.spec.0.as_object());
+    for key in former.into_iter().flat_map(Map::keys) {
+        // What only the other side had set goes, or it would outlive the side that wanted it.
+        if spec.get(key).is_none() {
+            set(&mut spec, key, Value::Null);
+        }
+    }
     let mut annotations: BTreeMap<&str, Value> = BTreeMap::new();
     if let (Some(before), Some(after)) = (target.before, target.service) {
         let gone = before.metadata.annotations.keys().filter(|key| !after.metadata.annotations.contains_key(*key));

@@ -1,5 +1,7 @@
 //! CleanUp: what the attempt made goes, then it comes to rest; pure.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::{
         manifests::Kind,
@@ -7,7 +9,7 @@ use super::{
     },
     Action, Move, Plan, Situation, active_content,
     ending::{self, Why},
-    recorded,
+    recorded, upkeep,
 };
 use crate::api::{Outcome, Reason, Record, labels::Role};
 
@@ -19,7 +21,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     let left = left(seen, &record);
     if left.is_empty() {
-        record.traffic.retain(|traffic| seen.service(&traffic.service).is_some());
+        upkeep::forget_traffic(seen, &mut record);
         let why = why(&record);
         return ending::come_to_rest(record, seen.now, why);
     }
@@ -28,8 +30,13 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .services
         .iter()
         .filter(|service| service.ours && service.role == Some(Role::Active))
+        .map(|service| &service.name)
+        .chain(record.traffic.iter().map(|traffic| &traffic.service))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        // By name, not by what the cache takes for ours: labels can be taken off a Service that still selects.
         .filter(|_| left.iter().any(|(_, deleting)| !deleting))
-        .map(|service| Ask::LiveService(service.name.clone()))
+        .map(|name| Ask::LiveService(name.clone()))
         .collect();
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {
         return Plan { asks, ..Plan::stay(record, situation) }.into();

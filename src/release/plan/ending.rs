@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{super::observed::Observed, Move, enter};
-use crate::api::{Ending, FailureRecord, HistoryEntry, Outcome, Reason, Record, Step};
+use super::{super::observed::Observed, Move, enter, later};
+use crate::api::{
+    ActiveRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, Reason, Record,
+    RollbackSettings, Step,
+};
 
 /// Why an attempt ends.
 pub(super) struct Why {
@@ -15,6 +18,14 @@ pub(super) struct Why {
 
 /// Turns back: what was made is removed, traffic goes back first when it may have moved.
 pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
+    let moved = record.traffic.iter().any(|traffic| traffic.switched_at.is_some());
+    if moved && record.active.is_none() {
+        // Traffic never points at nothing: without an earlier version the candidate keeps serving, and a fix can follow.
+        let message =
+            format!("{} There is no earlier version to go back to; it keeps serving.", sentence(&why.message));
+        let keep = RollbackSettings::default().keep_previous;
+        return stay_on_candidate(record, now, keep, Why { message, outcome: Outcome::Failed, ..why });
+    }
     let next = match record.step {
         // From here on a patch of a Service may be under way, so the Services are written once more.
         Step::Switch | Step::Watch => Step::SwitchBack,
@@ -36,6 +47,45 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
     });
     record.unready_since = None;
     enter(record, next, now, None)
+}
+
+/// Makes the candidate the active revision: it is proven, or there is nothing else that could serve.
+pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previous: Duration, why: Why) -> Move {
+    let Some(candidate) = record.candidate.take() else { return enter(record, Step::Idle, now, None) };
+    record.previous = record.active.take().map(|active| PreviousRevision {
+        revision: active.revision,
+        version: active.version,
+        keep_until: MicroTime(later(now, keep_previous)),
+    });
+    record.active = Some(ActiveRevision {
+        revision: candidate.revision.clone(),
+        version: candidate.version.clone(),
+        attempt: candidate.attempt,
+        since: MicroTime(now),
+    });
+    record.history.push(HistoryEntry {
+        attempt: candidate.attempt,
+        revision: candidate.revision,
+        version: candidate.version,
+        outcome: why.outcome,
+        reason: why.reason.as_str().to_owned(),
+        message: why.message,
+        started_at: candidate.since,
+        ended_at: MicroTime(now),
+    });
+    record.outcome = Some(why.outcome);
+    record.unready_since = None;
+    enter(record, Step::Retire, now, None)
+}
+
+/// Goes on with a way back that was begun and not remembered: a Service carries the fence of this attempt.
+pub(super) fn begun(seen: &Observed, record: &Record) -> Option<Move> {
+    let fence = record.candidate.as_ref()?.attempt.to_string();
+    record.active.as_ref()?;
+    let fenced = seen.services.iter().any(|service| service.ours && service.fence.as_deref() == Some(&fence));
+    let message = "Traffic was taken back; why is not known: the controller ended before it could be remembered.";
+    let why = Why { reason: Reason::RolledBack, message: message.to_owned(), outcome: Outcome::RolledBack };
+    fenced.then(|| turn_back(record.clone(), seen.now, why))
 }
 
 /// Says why the attempt turned back and what serves meanwhile.
@@ -86,6 +136,11 @@ const fn keeps_failing(outcome: Outcome) -> bool {
         Outcome::RolledBack | Outcome::Failed | Outcome::Rejected | Outcome::Aborted => true,
         Outcome::Succeeded | Outcome::Superseded => false,
     }
+}
+
+/// Ends a text like a sentence.
+fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
 }
 
 /// Ends an attempt whose spec was replaced before traffic moved.

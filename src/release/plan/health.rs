@@ -1,7 +1,7 @@
 //! How well a revision is, and whether its traffic has to go back; pure.
 
 use super::super::observed::Observed;
-use crate::api::{Record, ReleaseSpec, RevisionId, WatchSettings};
+use crate::api::{Record, RevisionId, WatchSettings};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
@@ -57,21 +57,26 @@ pub fn of_traffic(seen: &Observed, record: &Record, revision: &RevisionId, watch
         .max_by_key(|worst| worst.readiness)
 }
 
-/// Returns whether going back would help: every workload of the former version must have a ready pod, and
-/// one of them more than the candidate has.
+/// Returns whether going back would help: the former version could serve, and has more ready pods of a workload
+/// than the candidate. It needs no frozen content: nothing that can be lost may stand in the way.
 #[must_use]
-pub fn back_is_better(seen: &Observed, blue: &ReleaseSpec, green: &RevisionId) -> bool {
-    let blue_revision = blue.revision();
-    let ready = |workload: &str, revision| seen.ready_pods(workload, revision);
-    blue.workloads.iter().all(|workload| ready(&workload.name, &blue_revision) > 0)
-        && blue.workloads.iter().any(|workload| ready(&workload.name, &blue_revision) > ready(&workload.name, green))
+pub fn back_is_better(seen: &Observed, blue: &RevisionId, green: &RevisionId) -> bool {
+    back_is_possible(seen, blue)
+        && workloads(seen, blue).any(|workload| seen.ready_pods(workload, blue) > seen.ready_pods(workload, green))
 }
 
-/// Returns whether the former version could serve at all.
+/// Returns whether the former version could serve: every workload of it has a ready pod.
 #[must_use]
-pub fn back_is_possible(seen: &Observed, blue: &ReleaseSpec) -> bool {
-    let revision = blue.revision();
-    blue.workloads.iter().all(|workload| seen.ready_pods(&workload.name, &revision) > 0)
+pub fn back_is_possible(seen: &Observed, blue: &RevisionId) -> bool {
+    workloads(seen, blue).next().is_some() && workloads(seen, blue).all(|workload| seen.ready_pods(workload, blue) > 0)
+}
+
+fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Item = &'a str> {
+    let digits = revision.digits().to_owned();
+    seen.deployments
+        .iter()
+        .filter(move |deployment| deployment.ours && deployment.revision == digits)
+        .map(|deployment| deployment.workload.as_str())
 }
 
 /// Returns what keeps pods of a revision from being ready, as their containers say.

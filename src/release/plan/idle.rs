@@ -9,7 +9,6 @@ use super::{
     super::{manifests::Kind, observed::Observed},
     Action, Move, Plan, Situation, enter,
     health::{self, Readiness},
-    upkeep,
 };
 use crate::api::{CandidateRevision, Reason, Record, Step, labels::Role};
 
@@ -25,7 +24,6 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let situation = situation(seen, &record);
     let mut plan = Plan::stay(record, situation);
     resize(seen, &mut plan);
-    upkeep::keep(seen, &mut plan);
     remove_old(seen, &mut plan);
     plan.into()
 }

@@ -24,13 +24,23 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         return turned;
     }
     let Some(content) = candidate_content(seen, &record) else { return ending::content_lost(seen, record) };
+    // Somebody who can write ControllerRevisions must not make A's approval run B.
+    let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
+    if content.revision() != candidate.revision
+        || approved != Some(proposal::digest_of(&seen.release, content).as_str())
+    {
+        return ending::content_lost(seen, record);
+    }
     let missing: Vec<Action> = content
         .services()
         .filter(|(_, service)| seen.service(&service.name).is_none())
+        // What the active revision has is made again by upkeep, pointing where it pointed.
+        .filter(|(_, service)| !record.traffic.iter().any(|traffic| traffic.service == service.name))
         .map(|pair| manifests::active_service(&seen.release, pair, labels::NO_REVISION, seen.anchor()))
         .map(|manifest| Action::Create(Box::new(manifest)))
         .collect();
-    if missing.is_empty() {
+    let all_there = content.services().all(|(_, service)| seen.service(&service.name).is_some());
+    if all_there {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     }
     Plan { actions: missing, ..Plan::stay(record, working()) }.into()

@@ -34,11 +34,15 @@ pub fn forecast(release: &ReleaseSeen, active: Option<&ActiveRevision>) -> PlanR
 /// Returns the digest over everything that an approval covers: what runs, and what decides whether it stays.
 /// Version text, notes and sizes are not part of it.
 pub(super) fn digest(seen: &Observed) -> String {
-    let spec = &seen.release.spec;
+    digest_of(&seen.release, &seen.release.spec)
+}
+
+/// Returns the digest that an approval of a content would have to name.
+pub(super) fn digest_of(release: &ReleaseSeen, spec: &ReleaseSpec) -> String {
     let covered = json!({
         "form": FORM,
-        "release": seen.release.uid,
-        "revision": seen.release.wanted,
+        "release": release.uid,
+        "revision": spec.revision(),
         "images": images(spec),
         "checks": spec.checks,
         "switch": spec.switch,

@@ -28,7 +28,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let mut removals = removals(seen, &record);
     if superfluous.is_empty() && removals.is_empty() {
         record.plan = None;
-        record.traffic.retain(|traffic| seen.service(&traffic.service).is_some());
+        upkeep::forget_traffic(seen, &mut record);
         return enter(record, Step::Idle, seen.now, None);
     }
     // Nothing is scaled down while any Service selects it: the Services are read live before.
@@ -50,9 +50,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         |deployment| Action::Scale { deployment: deployment.name.clone(), uid: deployment.uid.clone(), replicas: 0 },
     );
     removals.extend(scale);
-    let mut plan = Plan { actions: removals, ..Plan::stay(record, situation) };
-    upkeep::point_back(seen, &mut plan);
-    plan.into()
+    Plan { actions: removals, ..Plan::stay(record, situation) }.into()
 }
 
 /// Returns whether a Service of the former revision has no place in the active one.

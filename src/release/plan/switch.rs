@@ -17,17 +17,22 @@ use super::{
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    let Some(revision) = record.candidate.as_ref().map(|candidate| candidate.revision.clone()) else {
+        return enter(record, Step::Idle, seen.now, None);
+    };
+    if recorded(seen, &record) {
+        // What has moved is noted first: whatever follows must know whether users are on the candidate.
+        note_moved(seen, &revision, &mut record);
+    }
     let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
-    let revision = content.revision();
     if !recorded(seen, &record) {
         remember(seen, &content, &mut record);
         let told = Situation::Working(Reason::Switching, "About to move the Services.".to_owned());
         return Plan::stay(record, told).into();
     }
-    if let Some(turned) = turn(seen, &record, &content) {
+    if let Some(turned) = ending::begun(seen, &record).or_else(|| turn(seen, &record, &content)) {
         return turned;
     }
-    note_moved(seen, &revision, &mut record);
     let unmoved: Vec<String> = record
         .traffic
         .iter()
@@ -60,20 +65,20 @@ fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
 fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move> {
     let moved = record.traffic.iter().any(|traffic| traffic.switched_at.is_some());
     let outcome = if moved { Outcome::RolledBack } else { Outcome::Failed };
-    // With nothing to go back to, a first release that has begun to serve goes forward only.
-    let can_turn = record.active.is_some() || !moved;
     let why = |reason, message| Why { reason, message, outcome };
     let turn = |why| Some(ending::turn_back(record.clone(), seen.now, why));
-    // Until the endpoints have followed, few of them are ready for want of time; from then on it counts.
-    if let Some(active) = &record.active
-        && moved
-        && let Some(worst) = health::of_traffic(seen, record, &content.revision(), &content.watch)
-        && record.traffic.iter().all(|traffic| traffic.settled_at.is_some() || traffic.switched_at.is_none())
-        && worst.readiness == health::Readiness::Critical
-        && active_content(seen, record).is_some_and(|blue| health::back_is_better(seen, blue, &content.revision()))
+    // Judged by the candidate's own pods: all of them were ready before the patch, and endpoints follow later.
+    let (critical, counted) = pods(seen, record, content);
+    if let Some(active) = record.active.as_ref().filter(|_| moved && critical)
+        && health::back_is_better(seen, &active.revision, &content.revision())
     {
-        let message = format!("{} right after the switch; traffic goes back to {}.", worst.message, active.version);
+        let message = format!("{counted} right after the switch; traffic goes back to {}.", active.version);
         return turn(why(Reason::ReadinessLost, message));
+    }
+    let nobody_there =
+        moved && record.active.as_ref().is_some_and(|active| !health::back_is_possible(seen, &active.revision));
+    if nobody_there {
+        return None;
     }
     if let Some(turned) = abort::check(seen, record) {
         return Some(turned);
@@ -85,12 +90,25 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
             outcome: Outcome::Superseded,
         });
     }
-    if can_turn && overdue(seen, record) {
+    if overdue(seen, record) {
         let message =
             format!("The switch to {} was not complete within {}.", content.version, content.deadlines.switch);
         return turn(why(Reason::SwitchTimedOut, message));
     }
     None
+}
+
+/// Counts the candidate's ready pods behind the Services that have moved; says whether they are critically few.
+fn pods(seen: &Observed, record: &Record, content: &ReleaseSpec) -> (bool, String) {
+    let revision = content.revision();
+    let moved = record.traffic.iter().filter(|traffic| traffic.switched_at.is_some());
+    let workload =
+        |name: &str| content.services().find(|(_, service)| service.name == name).map(|(workload, _)| workload);
+    moved
+        .filter_map(|traffic| Some((traffic, workload(&traffic.service)?)))
+        .map(|(traffic, workload)| (seen.ready_pods(&workload.name, &revision), traffic.pods))
+        .find(|(ready, pods)| health::judge(*ready, *pods, &content.watch) == health::Readiness::Critical)
+        .map_or((false, String::new()), |(ready, pods)| (true, format!("{ready} of {pods} pods are ready")))
 }
 
 /// Notes which Services are seen to point at the candidate.
@@ -103,7 +121,6 @@ fn note_moved(seen: &Observed, revision: &RevisionId, record: &mut Record) {
             traffic.switched_at = Some(MicroTime(seen.now));
         }
     }
-    record.traffic.retain(|traffic| seen.service(&traffic.service).is_some() || traffic.switched_at.is_none());
 }
 
 /// Moves what is not moved yet, when the candidate is still whole and the Services are as they were.
@@ -150,7 +167,8 @@ fn forward(seen: &Observed, record: &Record, content: &ReleaseSpec, live: &Servi
         before,
         fence: None,
     };
-    Some(Action::Point { service: live.name.clone(), patch: manifests::service_patch(&seen.release, live, target) })
+    let patch = manifests::service_patch(&seen.release, live, target);
+    Some(Action::Point { service: live.name.clone(), patch, otherwise: None })
 }
 
 /// Waits until the endpoints have followed, and `settle` more.

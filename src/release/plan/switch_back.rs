@@ -81,5 +81,8 @@ fn point(seen: &Observed, record: &Record, service: &ServiceSeen, (digits, fence
         before: before.as_ref().map(|(_, service)| service),
         fence: Some(fence),
     };
-    Action::Point { service: service.name.clone(), patch: manifests::service_patch(&seen.release, service, target) }
+    let patch = manifests::service_patch(&seen.release, service, target);
+    let bare = Target { service: None, before: None, ..target };
+    let otherwise = Some(manifests::service_patch(&seen.release, service, bare));
+    Action::Point { service: service.name.clone(), patch, otherwise }
 }

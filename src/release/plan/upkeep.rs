@@ -4,30 +4,47 @@ use super::{
     super::{manifests, observed::Observed},
     Action, Plan, active_content, candidate_content,
 };
-use crate::api::{Record, ReleaseSpec};
+use crate::api::{Record, ReleaseSpec, Step};
 
-/// Makes again what somebody deleted, and points Services back that somebody pointed elsewhere.
-pub(super) fn keep(seen: &Observed, plan: &mut Plan) {
-    restore_deployments(seen, plan);
-    restore_services(seen, plan);
+/// Keeps what serves, at every step but those that move traffic themselves.
+pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
+    let moves_traffic = matches!(plan.record.step, Step::Switch | Step::SwitchBack);
+    if moves_traffic || plan.act_first || plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return;
+    }
+    // Services first: a Deployment that the cluster refuses must not keep traffic from where it belongs.
     point_back(seen, plan);
+    restore_services(seen, plan);
+    restore_deployments(seen, plan);
 }
 
 /// Makes Deployments again, at the size that the Services in front of them rely on.
 fn restore_deployments(seen: &Observed, plan: &mut Plan) {
-    for (content, attempt) in contents(seen, &plan.record) {
+    let watched = plan.record.step == Step::Watch;
+    // Until traffic has moved the candidate is the business of the step that brings it up.
+    let not_yet = plan.record.candidate.as_ref().map(|candidate| candidate.attempt).filter(|_| !watched);
+    for (content, attempt) in contents(seen, &plan.record).into_iter().filter(|(_, attempt)| Some(*attempt) != not_yet)
+    {
         let revision = content.revision();
         for workload in &content.workloads {
-            if seen.deployment(&workload.name, &revision).is_none() {
-                let pods = plan
-                    .record
-                    .traffic
-                    .iter()
-                    .filter(|traffic| workload.services.iter().any(|service| service.name == traffic.service));
-                let size = pods.map(|traffic| traffic.pods).max().unwrap_or(0).max(workload.replicas);
-                let owner = seen.attempt(attempt);
-                let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
-                plan.actions.push(Action::Create(Box::new(manifest)));
+            let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
+            let pods = plan.record.traffic.iter().filter(|traffic| behind(&traffic.service));
+            let size = pods.map(|traffic| traffic.pods).max().unwrap_or(workload.replicas);
+            match seen.deployment(&workload.name, &revision) {
+                None => {
+                    let owner = seen.attempt(attempt);
+                    let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
+                    plan.actions.push(Action::Create(Box::new(manifest)));
+                }
+                // What traffic may have to go back to stays at full size, whoever scales it down.
+                Some(deployment) if watched && deployment.replicas < size && !deployment.deleting => {
+                    plan.actions.push(Action::Scale {
+                        deployment: deployment.name.clone(),
+                        uid: deployment.uid.clone(),
+                        replicas: size,
+                    });
+                }
+                Some(_) => {}
             }
         }
     }
@@ -48,6 +65,15 @@ fn restore_services(seen: &Observed, plan: &mut Plan) {
     }
 }
 
+/// Forgets the Services that the active revision does not have, at the end of an attempt.
+pub(super) fn forget_traffic(seen: &Observed, record: &mut Record) {
+    if record.active.is_none() {
+        record.traffic.clear();
+    } else if let Some(content) = active_content(seen, record).cloned() {
+        record.traffic.retain(|traffic| content.services().any(|(_, service)| service.name == traffic.service));
+    }
+}
+
 /// Returns the contents under way and active, with the attempts that hold them.
 fn contents<'a>(seen: &'a Observed, record: &Record) -> Vec<(&'a ReleaseSpec, i64)> {
     let candidate = record.candidate.as_ref().map(|candidate| candidate.attempt);
@@ -60,7 +86,7 @@ fn contents<'a>(seen: &'a Observed, record: &Record) -> Vec<(&'a ReleaseSpec, i6
 }
 
 /// Points Services back that somebody else pointed elsewhere.
-pub(super) fn point_back(seen: &Observed, plan: &mut Plan) {
+fn point_back(seen: &Observed, plan: &mut Plan) {
     for traffic in &plan.record.traffic {
         let Some(revision) = &traffic.revision else { continue };
         let Some(service) = seen.service(&traffic.service).filter(|service| !service.deleting) else { continue };
@@ -82,6 +108,7 @@ pub(super) fn point_back(seen: &Observed, plan: &mut Plan) {
         plan.actions.push(Action::Point {
             service: service.name.clone(),
             patch: manifests::service_patch(&seen.release, service, target),
+            otherwise: None,
         });
     }
 }

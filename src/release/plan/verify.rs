@@ -34,10 +34,12 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
             None => actions.push(Action::Create(Box::new(manifest))),
             Some(job) => match verdict(seen, job, asked) {
                 Verdict::Passed => continue,
-                Verdict::Failed(message) | Verdict::CannotTell(message) => {
+                Verdict::Failed(message) => return ending::turn_back(record, seen.now, failed(message)),
+                // Jobs and pods come by different watches: the result may be on its way until the deadline.
+                Verdict::CannotTell(message) if overdue(seen, &record) => {
                     return ending::turn_back(record, seen.now, failed(message));
                 }
-                Verdict::Running => {}
+                Verdict::CannotTell(_) | Verdict::Running => {}
             },
         }
         waiting.push(name);

@@ -5,16 +5,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Move, Plan, Situation, abort, active_content, candidate_content,
+    Action, Move, Plan, Situation, abort, candidate_content,
     ending::{self, Why},
-    enter,
     health::{self, Readiness},
-    later, overdue, recorded, upkeep,
+    later, overdue, recorded,
     verify::{Verdict, verdict},
 };
-use crate::api::{
-    ActiveRevision, CheckPhase, HistoryEntry, Outcome, PreviousRevision, Reason, Record, ReleaseSpec, Step,
-};
+use crate::api::{CheckPhase, Outcome, Reason, Record, ReleaseSpec};
 
 /// What the watch has found.
 enum Finding {
@@ -30,18 +27,29 @@ enum Finding {
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    if let Some(turned) = ending::begun(seen, &record) {
+        return turned;
+    }
     // Readiness first, before anything that could return: going back is never made to wait.
     let readiness = readiness(seen, &mut record, &content);
     if let Finding::Back(reason, message) = readiness {
-        return back(seen, record, &content, (reason, message));
+        return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack });
     }
     let checks = checks(seen, &record, &content);
     if let Finding::Back(reason, message) = checks {
-        return back(seen, record, &content, (reason, message));
+        return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack });
     }
-    if let Some(turned) = reverted(seen, &record).or_else(|| abort::check(seen, &record)) {
-        return turned;
-    }
+    // From here on the way back is not forced by the candidate: it needs somebody there to go back to.
+    let turned = reverted(seen, &record).or_else(|| abort::check(seen, &record));
+    let empty = record.active.as_ref().filter(|active| !health::back_is_possible(seen, &active.revision));
+    let checks = match (turned, empty) {
+        (Some(turned), None) => return turned,
+        (Some(_), Some(active)) => Finding::Hold(
+            Reason::BothUnhealthy,
+            format!("Traffic shall go back, but {} has no ready pods: traffic stays until it has.", active.version),
+        ),
+        (None, _) => checks,
+    };
     let (situation, ends) = match (readiness, checks) {
         (Finding::Hold(reason, message), _) | (_, Finding::Hold(reason, message)) => {
             (Situation::OnHold(reason, message), false)
@@ -58,7 +66,6 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(end) = tolerated.filter(|end| *end > seen.now) {
         plan.look_again_at(end);
     }
-    upkeep::keep(seen, &mut plan);
     if let Some(job) = check_job(seen, &plan.record, &content) {
         plan.actions.push(job);
     }
@@ -79,12 +86,12 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
         return Finding::Tolerated(format!("{}; tolerated for {}.", worst.message, content.watch.tolerate));
     }
     let cause = health::cause(seen, &revision).map(|cause| format!(" ({cause})")).unwrap_or_default();
-    match active_content(seen, record) {
+    match &record.active {
         None => Finding::Hold(
             Reason::ActiveUnhealthy,
             format!("{}{cause}. There is no earlier version to go back to; traffic stays.", worst.message),
         ),
-        Some(blue) if health::back_is_better(seen, blue, &revision) => {
+        Some(blue) if health::back_is_better(seen, &blue.revision, &revision) => {
             Finding::Back(Reason::ReadinessLost, format!("{}{cause}", worst.message))
         }
         Some(blue) => Finding::Hold(
@@ -117,8 +124,10 @@ fn checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
                 seen.release.namespace
             ),
         ),
-        Verdict::Failed(message) => match active_content(seen, record) {
-            Some(blue) if health::back_is_possible(seen, blue) => Finding::Back(Reason::ChecksFailed, message),
+        Verdict::Failed(message) => match &record.active {
+            Some(blue) if health::back_is_possible(seen, &blue.revision) => {
+                Finding::Back(Reason::ChecksFailed, message)
+            }
             Some(blue) => Finding::Hold(
                 Reason::BothUnhealthy,
                 format!("{message}, and {} has no ready pods: traffic stays.", blue.version),
@@ -126,15 +135,6 @@ fn checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
             None => Finding::Back(Reason::ChecksFailed, message),
         },
     }
-}
-
-/// Takes traffic back, or, where there is no earlier version, ends the attempt where it is.
-fn back(seen: &Observed, record: Record, content: &ReleaseSpec, (reason, message): (Reason, String)) -> Move {
-    if record.active.is_none() {
-        let message = format!("{message}. There is no earlier version to go back to; it keeps serving.");
-        return close(seen, record, content, Why { reason, message, outcome: Outcome::Failed });
-    }
-    ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack })
 }
 
 /// Goes back because the spec names the former revision again.
@@ -183,34 +183,6 @@ fn watching(seen: &Observed, record: &Record, content: &ReleaseSpec) -> String {
 /// The window is over and nothing failed.
 fn proven(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
     let message = format!("{} serves and passed its watch window.", content.version);
-    close(seen, record, content, Why { reason: Reason::Released, message, outcome: Outcome::Succeeded })
-}
-
-/// Makes the candidate the active revision.
-fn close(seen: &Observed, mut record: Record, content: &ReleaseSpec, why: Why) -> Move {
-    let Some(candidate) = record.candidate.take() else { return enter(record, Step::Idle, seen.now, None) };
-    record.previous = record.active.take().map(|active| PreviousRevision {
-        revision: active.revision,
-        version: active.version,
-        keep_until: MicroTime(later(seen.now, content.rollback.keep_previous)),
-    });
-    record.active = Some(ActiveRevision {
-        revision: candidate.revision.clone(),
-        version: candidate.version.clone(),
-        attempt: candidate.attempt,
-        since: MicroTime(seen.now),
-    });
-    record.history.push(HistoryEntry {
-        attempt: candidate.attempt,
-        revision: candidate.revision,
-        version: candidate.version,
-        outcome: why.outcome,
-        reason: why.reason.as_str().to_owned(),
-        message: why.message,
-        started_at: candidate.since,
-        ended_at: MicroTime(seen.now),
-    });
-    record.outcome = Some(why.outcome);
-    record.unready_since = None;
-    enter(record, Step::Retire, seen.now, None)
+    let why = Why { reason: Reason::Released, message, outcome: Outcome::Succeeded };
+    ending::stay_on_candidate(record, seen.now, content.rollback.keep_previous, why)
 }
