@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use switchback::{
-    api::{Approval, DecisionKind, Gate, Mode, Outcome, Step},
+    api::{Approval, DecisionKind, Gate, Mode, Outcome, Step, labels::REVISION},
     release::{manifests::Kind, observed::Guard, plan::Action},
 };
 
@@ -73,6 +73,7 @@ fn rule_03_only_an_explicit_success_is_success() {
     for (job, end) in [
         ("verify", JobEnd::Fails),
         ("verify", JobEnd::LeavesNothing),
+        ("verify", JobEnd::AnswersTooLittle),
         ("verify", JobEnd::Hangs),
         ("smoke", JobEnd::Fails),
         ("smoke", JobEnd::Hangs),
@@ -548,4 +549,20 @@ fn killed_between_the_way_back_and_its_memory_it_goes_on_back() {
     assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::RolledBack)));
     let forward = world.writes.iter().filter(|write| write.as_str() == "point shop at <2.0.0>").count();
     assert_eq!(forward, 0, "{:?}", world.writes);
+}
+
+#[test]
+fn nothing_is_scaled_down_while_a_service_selects_it() {
+    let mut world = World::at(Step::Watch);
+    world.run_to(Step::Retire);
+    // Somebody points users at the former version in the very moment in which it would be scaled away.
+    let blue = World::digits("1.0.0");
+    world.services.get_mut("shop").unwrap().selector.insert(REVISION.to_owned(), blue);
+    world.writes.clear();
+    world.look(usize::MAX);
+    let scaled = "scale shop-web-<1.0.0> to 0";
+    assert!(!world.writes.iter().any(|write| write == scaled), "{:?}", world.writes);
+    world.run_to_rest();
+    assert!(world.writes.iter().any(|write| write == scaled), "{:?}", world.writes);
+    assert_eq!(world.selected(), Some(World::digits("2.0.0").as_str()));
 }
