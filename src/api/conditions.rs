@@ -99,8 +99,10 @@ pub fn set_condition(
     }
 }
 
-/// Cuts a message at the last whole character within the limit.
-fn clamp(message: &str) -> &str {
+/// Cuts a message at the last whole character within the limit, which is that of an event's note as well: the API
+/// server refuses longer ones.
+#[must_use]
+pub fn clamp(message: &str) -> &str {
     if message.len() <= MESSAGE_BYTES {
         return message;
     }

@@ -4,6 +4,7 @@
 //! Never here: decisions, clients, clocks. Imports nothing else of the crate.
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 
+mod checks;
 mod conditions;
 mod crds;
 mod decision;
@@ -15,7 +16,8 @@ mod reason;
 mod release;
 mod release_status;
 
-pub use conditions::{Condition, ConditionType, set_condition};
+pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
+pub use conditions::{Condition, ConditionType, clamp, set_condition};
 pub use crds::{crds, crds_yaml};
 pub use decision::{
     Approval, Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Empty, Gate,
@@ -26,8 +28,8 @@ pub use duration::Duration;
 pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
 pub use release::{
-    Check, CheckKind, CheckPhase, Deadlines, HttpCheck, JobCheck, Mode, Release, ReleaseSpec, RollbackSettings, Source,
-    SwitchSettings, WatchSettings, Workload, WorkloadService,
+    Deadlines, Mode, Release, ReleaseSpec, RollbackSettings, Source, SwitchSettings, WatchSettings, Workload,
+    WorkloadService,
 };
 pub use release_status::{
     ActiveRevision, CandidateRevision, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome, PlanRecord,

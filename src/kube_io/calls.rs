@@ -61,7 +61,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Creates an object. One of that name that `owner` controls already is a success; any other is
+/// Creates an object. One of that name that `is_ours` takes for ours is a success; any other is
 /// [`Error::NameTaken`].
 ///
 /// # Errors
@@ -157,7 +157,7 @@ where
     }
 }
 
-/// Returns whether an object is controlled by an owner with this UID, or carries it in a label.
+/// Returns whether an object is controlled by an owner with this UID.
 #[must_use]
 pub fn is_controlled_by(object: &impl ResourceExt, uid: &str) -> bool {
     object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)

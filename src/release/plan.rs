@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use super::{
     manifests::{Kind, Manifest},
-    observed::{Ask, Observed},
+    observed::{Ask, DeploymentSeen, Observed},
 };
 use crate::api::{DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
 
@@ -62,7 +62,7 @@ pub struct Plan {
     pub act_first: bool,
 }
 
-/// What to tell people; the rows of the table of conditions in `docs/reference.md`.
+/// What to tell people; `status.rs` gives each its conditions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Situation {
     /// Something moves.
@@ -122,6 +122,18 @@ pub enum Action {
         /// What became of it.
         status: DecisionStatus,
     },
+}
+
+impl Action {
+    /// Deletes an object of ours.
+    fn delete(kind: Kind, name: &str, uid: &str) -> Self {
+        Self::Delete { kind, name: name.to_owned(), uid: uid.to_owned() }
+    }
+
+    /// Sets the number of pods of a Deployment.
+    fn scale(deployment: &DeploymentSeen, replicas: i32) -> Self {
+        Self::Scale { deployment: deployment.name.clone(), uid: deployment.uid.clone(), replicas }
+    }
 }
 
 /// What a step says.

@@ -8,10 +8,9 @@ use super::{
     observed::Observed,
     plan::{Plan, Situation},
 };
-use crate::api::{Condition, ConditionType, Mode, Outcome, Reason, ReleaseStatus, RevisionId, Step, set_condition};
-
-/// Longest note of an event, in bytes; the API server refuses longer ones.
-const NOTE_BYTES: usize = 1024;
+use crate::api::{
+    Condition, ConditionType, Mode, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp, set_condition,
+};
 
 /// Something to tell once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +233,7 @@ pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
             warning,
             reason: reason.as_str().to_owned(),
             action: step.as_str().to_owned(),
-            note: clamp(note),
+            note: clamp(note).to_owned(),
         });
     };
     let turned = after.ending.as_ref().filter(|_| before.ending.is_none());
@@ -273,9 +272,4 @@ fn entered(situation: &Situation) -> &str {
         | Situation::ActiveUnhealthy(message) => message,
         Situation::Served => "Served.",
     }
-}
-
-fn clamp(note: &str) -> String {
-    let end = (0..=NOTE_BYTES.min(note.len())).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
-    note.get(..end).unwrap_or_default().to_owned()
 }

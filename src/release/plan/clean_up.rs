@@ -59,12 +59,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 /// Lists what is still there of the attempt, and whether it is on its way out.
 fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
     let digits = record.candidate.as_ref().map_or("", |candidate| candidate.revision.digits());
-    let delete = |kind, name: &str, uid: &str| Action::Delete { kind, name: name.to_owned(), uid: uid.to_owned() };
-    let deployments = seen
-        .deployments
-        .iter()
-        .filter(|deployment| deployment.ours && deployment.revision == digits)
-        .map(|deployment| (delete(Kind::Deployment, &deployment.name, &deployment.uid), deployment.deleting));
+    let deployments =
+        seen.deployments.iter().filter(|deployment| deployment.ours && deployment.revision == digits).map(
+            |deployment| (Action::delete(Kind::Deployment, &deployment.name, &deployment.uid), deployment.deleting),
+        );
     let services = seen
         .services
         .iter()
@@ -72,13 +70,17 @@ fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
         .filter(|service| match service.role {
             Some(Role::Preview) => true,
             // Made for this attempt and never used by the active revision.
-            Some(Role::Active) => active_content(seen, record)
-                .is_some_and(|content| !content.services().any(|(_, kept)| kept.name == service.name)),
+            Some(Role::Active) => {
+                active_content(seen, record).is_some_and(|content| content.service(&service.name).is_none())
+            }
             _ => false,
         })
-        .map(|service| (delete(Kind::Service, &service.name, &service.uid), service.deleting));
-    let jobs =
-        seen.jobs.iter().filter(|job| job.ours).map(|job| (delete(Kind::Job, &job.name, &job.uid), job.deleting));
+        .map(|service| (Action::delete(Kind::Service, &service.name, &service.uid), service.deleting));
+    let jobs = seen
+        .jobs
+        .iter()
+        .filter(|job| job.ours)
+        .map(|job| (Action::delete(Kind::Job, &job.name, &job.uid), job.deleting));
     deployments.chain(services).chain(jobs).collect()
 }
 

@@ -16,11 +16,7 @@ pub(super) fn plan(seen: &Observed) -> Plan {
     plan.actions = seen
         .attempts
         .iter()
-        .map(|attempt| Action::Delete {
-            kind: Kind::ControllerRevision,
-            name: attempt.name.clone(),
-            uid: attempt.uid.clone(),
-        })
+        .map(|attempt| Action::delete(Kind::ControllerRevision, &attempt.name, &attempt.uid))
         .collect();
     if plan.actions.is_empty() {
         plan.actions.push(Action::RemoveFinalizer);

@@ -33,7 +33,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         );
     }
     // A cause is told as soon as it is seen: people should not have to wait for the deadline to learn of it.
-    let cause = health::cause(seen, &content.revision()).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let cause = health::because(seen, &content.revision());
     // Counts are left to those who look at the pods: a status write for each pod would tell nothing more.
     let until = plan.record.deadline().map(|end| end.strftime("%H:%M:%S").to_string()).unwrap_or_default();
     let message = format!("{} comes up; it has until {until} UTC{cause}.", content.version);
@@ -57,11 +57,7 @@ fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
                 plan.actions.push(Action::Create(Box::new(manifest)));
             }
             Some(deployment) if deployment.replicas < size && !deployment.deleting => {
-                plan.actions.push(Action::Scale {
-                    deployment: deployment.name.clone(),
-                    uid: deployment.uid.clone(),
-                    replicas: size,
-                })
+                plan.actions.push(Action::scale(deployment, size))
             }
             Some(_) => {}
         }

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{super::observed::Observed, Move, enter, later};
 use crate::api::{
-    ActiveRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, Reason, Record,
-    RollbackSettings, Step,
+    ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
+    Reason, Record, RollbackSettings, Step,
 };
 
 /// Why an attempt ends.
@@ -16,10 +16,14 @@ pub(super) struct Why {
     pub outcome: Outcome,
 }
 
+/// Returns whether a Service was seen to point at the candidate.
+pub(super) fn moved(record: &Record) -> bool {
+    record.traffic.iter().any(|traffic| traffic.switched_at.is_some())
+}
+
 /// Turns back: what was made is removed, traffic goes back first when it may have moved.
 pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
-    let moved = record.traffic.iter().any(|traffic| traffic.switched_at.is_some());
-    if moved && record.active.is_none() {
+    if moved(&record) && record.active.is_none() {
         // Traffic never points at nothing: without an earlier version the candidate keeps serving, and a fix can follow.
         let message =
             format!("{} There is no earlier version to go back to; it keeps serving.", sentence(&why.message));
@@ -63,17 +67,8 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
         attempt: candidate.attempt,
         since: MicroTime(now),
     });
-    record.history.push(HistoryEntry {
-        attempt: candidate.attempt,
-        revision: candidate.revision,
-        version: candidate.version,
-        outcome: why.outcome,
-        reason: why.reason.as_str().to_owned(),
-        message: why.message,
-        started_at: candidate.since,
-        ended_at: MicroTime(now),
-    });
     record.outcome = Some(why.outcome);
+    remember(&mut record, candidate, now, &why);
     record.unready_since = None;
     enter(record, Step::Retire, now, None)
 }
@@ -102,32 +97,36 @@ pub(super) fn told(record: &Record) -> String {
 /// Ends the attempt under way and goes to rest.
 pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move {
     if let Some(candidate) = record.candidate.take() {
-        let (reason, message) = (why.reason.as_str().to_owned(), why.message);
         if keeps_failing(why.outcome) {
             record.failure = Some(FailureRecord {
                 revision: candidate.revision.clone(),
                 outcome: why.outcome,
-                reason: reason.clone(),
-                message: message.clone(),
+                reason: why.reason.as_str().to_owned(),
+                message: why.message.clone(),
                 at: record.ending.as_ref().map_or(MicroTime(now), |ending| ending.at.clone()),
             });
         }
-        record.history.push(HistoryEntry {
-            attempt: candidate.attempt,
-            revision: candidate.revision,
-            version: candidate.version,
-            outcome: why.outcome,
-            reason,
-            message,
-            started_at: candidate.since,
-            ended_at: MicroTime(now),
-        });
+        remember(&mut record, candidate, now, &why);
     }
     record.outcome = Some(why.outcome);
     record.ending = None;
     record.unready_since = None;
     record.plan = None;
     enter(record, Step::Idle, now, None)
+}
+
+/// Writes an attempt that has ended into the history.
+fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, why: &Why) {
+    record.history.push(HistoryEntry {
+        attempt: candidate.attempt,
+        revision: candidate.revision,
+        version: candidate.version,
+        outcome: why.outcome,
+        reason: why.reason.as_str().to_owned(),
+        message: why.message.clone(),
+        started_at: candidate.since,
+        ended_at: MicroTime(now),
+    });
 }
 
 /// Returns whether an outcome keeps a revision from being tried again by itself.

@@ -79,6 +79,12 @@ fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Ite
         .map(|deployment| deployment.workload.as_str())
 }
 
+/// Returns what keeps pods of a revision from being ready, in brackets after a space; nothing when that is not known.
+#[must_use]
+pub fn because(seen: &Observed, revision: &RevisionId) -> String {
+    cause(seen, revision).map(|cause| format!(" ({cause})")).unwrap_or_default()
+}
+
 /// Returns what keeps pods of a revision from being ready, as their containers say.
 #[must_use]
 pub fn cause(seen: &Observed, revision: &RevisionId) -> Option<String> {

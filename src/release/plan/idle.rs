@@ -50,7 +50,7 @@ fn situation(seen: &Observed, record: &Record) -> Situation {
     let Some(active) = &record.active else { return Situation::Served };
     match health::of_traffic(seen, record, &active.revision, &seen.release.spec.watch) {
         Some(worst) if worst.readiness != Readiness::Enough => {
-            let cause = health::cause(seen, &active.revision).map(|cause| format!(" ({cause})")).unwrap_or_default();
+            let cause = health::because(seen, &active.revision);
             Situation::ActiveUnhealthy(format!("{}{cause}.", worst.message))
         }
         Some(_) | None => Situation::Served,
@@ -66,11 +66,7 @@ fn resize(seen: &Observed, plan: &mut Plan) {
     for workload in &seen.release.spec.workloads {
         let deployment = seen.deployment(&workload.name, &active.revision);
         if let Some(deployment) = deployment.filter(|seen| seen.replicas != workload.replicas && !seen.deleting) {
-            plan.actions.push(Action::Scale {
-                deployment: deployment.name.clone(),
-                uid: deployment.uid.clone(),
-                replicas: workload.replicas,
-            });
+            plan.actions.push(Action::scale(deployment, workload.replicas));
         }
         let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
         for traffic in plan.record.traffic.iter_mut().filter(|traffic| behind(&traffic.service)) {
@@ -97,7 +93,7 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
     let previous = record.previous.iter().map(|previous| previous.revision.digits());
     let kept: Vec<&str> = active.chain(previous).collect();
     let old = seen.deployments.iter().filter(|seen| seen.ours && !seen.deleting && !kept.contains(&&*seen.revision));
-    let deployments: Vec<Action> = old.map(|seen| delete(Kind::Deployment, &seen.name, &seen.uid)).collect();
+    let deployments: Vec<Action> = old.map(|seen| Action::delete(Kind::Deployment, &seen.name, &seen.uid)).collect();
     let contents = forgotten(seen, record, &kept);
     plan.actions.extend(deployments.into_iter().chain(contents));
 }
@@ -110,10 +106,6 @@ fn forgotten(seen: &Observed, record: &Record, kept: &[&str]) -> Vec<Action> {
         .iter()
         .filter(|attempt| attempt.role == Some(Role::Attempt) && attempt.number < oldest)
         .filter(|attempt| !kept.contains(&&*attempt.revision) && !owns(&attempt.revision))
-        .map(|attempt| delete(Kind::ControllerRevision, &attempt.name, &attempt.uid))
+        .map(|attempt| Action::delete(Kind::ControllerRevision, &attempt.name, &attempt.uid))
         .collect()
-}
-
-fn delete(kind: Kind, name: &str, uid: &str) -> Action {
-    Action::Delete { kind, name: name.to_owned(), uid: uid.to_owned() }
 }

@@ -46,16 +46,17 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             _ => false,
         })
     };
-    let scale = superfluous.iter().filter(|deployment| deployment.replicas > 0 && !selected(&deployment.revision)).map(
-        |deployment| Action::Scale { deployment: deployment.name.clone(), uid: deployment.uid.clone(), replicas: 0 },
-    );
+    let scale = superfluous
+        .iter()
+        .filter(|deployment| deployment.replicas > 0 && !selected(&deployment.revision))
+        .map(|deployment| Action::scale(deployment, 0));
     removals.extend(scale);
     Plan { actions: removals, ..Plan::stay(record, situation) }.into()
 }
 
 /// Returns whether a Service of the former revision has no place in the active one.
 fn goes(seen: &Observed, record: &Record, service: &str) -> bool {
-    active_content(seen, record).is_some_and(|content| !content.services().any(|(_, kept)| kept.name == service))
+    active_content(seen, record).is_some_and(|content| content.service(service).is_none())
 }
 
 /// Lists preview Services, Services that the active revision no longer has, and Jobs.
@@ -69,11 +70,11 @@ fn removals(seen: &Observed, record: &Record) -> Vec<Action> {
             Some(Role::Active) => goes(seen, record, &service.name),
             _ => false,
         })
-        .map(|service| Action::Delete { kind: Kind::Service, name: service.name.clone(), uid: service.uid.clone() });
-    let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting).map(|job| Action::Delete {
-        kind: Kind::Job,
-        name: job.name.clone(),
-        uid: job.uid.clone(),
-    });
+        .map(|service| Action::delete(Kind::Service, &service.name, &service.uid));
+    let jobs = seen
+        .jobs
+        .iter()
+        .filter(|job| job.ours && !job.deleting)
+        .map(|job| Action::delete(Kind::Job, &job.name, &job.uid));
     services.chain(jobs).collect()
 }

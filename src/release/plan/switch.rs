@@ -57,13 +57,13 @@ fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
         })
         .collect();
     // Services that only the former revision has keep their place until `Retire` removes them.
-    let gone = former.into_iter().filter(|old| !content.services().any(|(_, service)| service.name == old.service));
+    let gone = former.into_iter().filter(|old| content.service(&old.service).is_none());
     record.traffic.extend(gone.collect::<Vec<_>>());
 }
 
 /// Returns where to go instead of forward.
 fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move> {
-    let moved = record.traffic.iter().any(|traffic| traffic.switched_at.is_some());
+    let moved = ending::moved(record);
     let outcome = if moved { Outcome::RolledBack } else { Outcome::Failed };
     let why = |reason, message| Why { reason, message, outcome };
     let turn = |why| Some(ending::turn_back(record.clone(), seen.now, why));
@@ -102,10 +102,8 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
 fn pods(seen: &Observed, record: &Record, content: &ReleaseSpec) -> (bool, String) {
     let revision = content.revision();
     let moved = record.traffic.iter().filter(|traffic| traffic.switched_at.is_some());
-    let workload =
-        |name: &str| content.services().find(|(_, service)| service.name == name).map(|(workload, _)| workload);
     moved
-        .filter_map(|traffic| Some((traffic, workload(&traffic.service)?)))
+        .filter_map(|traffic| Some((traffic, content.service(&traffic.service)?.0)))
         .map(|(traffic, workload)| (seen.ready_pods(&workload.name, &revision), traffic.pods))
         .find(|(ready, pods)| health::judge(*ready, *pods, &content.watch) == health::Readiness::Critical)
         .map_or((false, String::new()), |(ready, pods)| (true, format!("{ready} of {pods} pods are ready")))
@@ -132,7 +130,7 @@ fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved
     }
     let asks: Vec<Ask> = unmoved
         .iter()
-        .filter(|name| content.services().any(|(_, service)| service.name == **name))
+        .filter(|name| content.service(name).is_some())
         .map(|name| Ask::LiveService(name.clone()))
         .collect();
     if asks.is_empty() {
@@ -156,10 +154,9 @@ fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved
 }
 
 fn forward(seen: &Observed, record: &Record, content: &ReleaseSpec, live: &ServiceSeen) -> Option<Action> {
-    let (workload, service) = content.services().find(|(_, service)| service.name == live.name)?;
+    let (workload, service) = content.service(&live.name)?;
     let revision = content.revision();
-    let before = active_content(seen, record)
-        .and_then(|blue| blue.services().find(|(_, former)| former.name == live.name).map(|(_, former)| former));
+    let before = active_content(seen, record).and_then(|blue| blue.service(&live.name)).map(|(_, former)| former);
     let target = manifests::Target {
         workload: &workload.name,
         digits: revision.digits(),

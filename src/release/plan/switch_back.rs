@@ -8,7 +8,7 @@ use super::{
         manifests::{self, Target},
         observed::{Observed, ServiceSeen},
     },
-    Action, Move, Plan, Situation, active_content, ending, enter, later,
+    Action, Move, Plan, Situation, active_content, candidate_content, ending, enter, later,
 };
 use crate::api::{Reason, Record, RevisionId, Step, labels};
 
@@ -52,33 +52,25 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 
 /// Returns the digits a Service has to name: none where the active revision does not have that Service.
 fn target_of(seen: &Observed, record: &Record, service: &str, digits: &str) -> String {
-    let known = active_content(seen, record)
-        .is_none_or(|content| content.services().any(|(_, candidate)| candidate.name == service));
+    let known = active_content(seen, record).is_none_or(|content| content.service(service).is_some());
     if known { digits.to_owned() } else { labels::NO_REVISION.to_owned() }
 }
 
 fn point(seen: &Observed, record: &Record, service: &ServiceSeen, (digits, fence): (&str, &str)) -> Action {
-    let find = |content: &std::sync::Arc<crate::api::ReleaseSpec>| {
-        content
-            .services()
-            .find(|(_, candidate)| candidate.name == service.name)
-            .map(|(workload, service)| (workload.name.clone(), service.clone()))
-    };
-    let after = active_content(seen, record).and_then(find);
-    let before = super::candidate_content(seen, record).and_then(find);
+    let after = active_content(seen, record).and_then(|content| content.service(&service.name));
+    let before = candidate_content(seen, record).and_then(|content| content.service(&service.name));
     // The contents are not needed to go back: without them the selector's own word is enough.
     let workload = after
-        .as_ref()
-        .or(before.as_ref())
-        .map(|(workload, _)| workload.clone())
+        .or(before)
+        .map(|(workload, _)| workload.name.clone())
         .or_else(|| service.selector.get(labels::WORKLOAD).cloned())
         .unwrap_or_default();
     let digits = target_of(seen, record, &service.name, digits);
     let target = Target {
         workload: &workload,
         digits: &digits,
-        service: after.as_ref().map(|(_, service)| service),
-        before: before.as_ref().map(|(_, service)| service),
+        service: after.map(|(_, service)| service),
+        before: before.map(|(_, service)| service),
         fence: Some(fence),
     };
     let patch = manifests::service_patch(&seen.release, service, target);

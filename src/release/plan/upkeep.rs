@@ -38,11 +38,7 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
                 }
                 // What traffic may have to go back to stays at full size, whoever scales it down.
                 Some(deployment) if watched && deployment.replicas < size && !deployment.deleting => {
-                    plan.actions.push(Action::Scale {
-                        deployment: deployment.name.clone(),
-                        uid: deployment.uid.clone(),
-                        replicas: size,
-                    });
+                    plan.actions.push(Action::scale(deployment, size));
                 }
                 Some(_) => {}
             }
@@ -70,7 +66,7 @@ pub(super) fn forget_traffic(seen: &Observed, record: &mut Record) {
     if record.active.is_none() {
         record.traffic.clear();
     } else if let Some(content) = active_content(seen, record).cloned() {
-        record.traffic.retain(|traffic| content.services().any(|(_, service)| service.name == traffic.service));
+        record.traffic.retain(|traffic| content.service(&traffic.service).is_some());
     }
 }
 
@@ -116,7 +112,8 @@ fn point_back(seen: &Observed, plan: &mut Plan) {
 /// Returns the workload behind a Service, by the frozen contents or else by the spec.
 fn workload_of(seen: &Observed, record: &Record, service: &str) -> Option<String> {
     let contents = [candidate_content(seen, record), active_content(seen, record), Some(&seen.release.spec)];
-    contents.into_iter().flatten().find_map(|content| {
-        content.services().find(|(_, candidate)| candidate.name == service).map(|(workload, _)| workload.name.clone())
-    })
+    contents
+        .into_iter()
+        .flatten()
+        .find_map(|content| content.service(service).map(|(workload, _)| workload.name.clone()))
 }

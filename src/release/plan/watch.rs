@@ -54,8 +54,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         (Finding::Hold(reason, message), _) | (_, Finding::Hold(reason, message)) => {
             (Situation::OnHold(reason, message), false)
         }
-        (Finding::Tolerated(message), _) => (Situation::Working(Reason::Watching, message), false),
-        (_, Finding::Tolerated(message)) => (Situation::Working(Reason::Watching, message), false),
+        (Finding::Tolerated(message), _) | (_, Finding::Tolerated(message)) => {
+            (Situation::Working(Reason::Watching, message), false)
+        }
         _ => (Situation::Working(Reason::Watching, watching(seen, &record, &content)), true),
     };
     if ends && overdue(seen, &record) {
@@ -85,7 +86,7 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
     if worst.readiness == Readiness::Low && !patience_over {
         return Finding::Tolerated(format!("{}; tolerated for {}.", worst.message, content.watch.tolerate));
     }
-    let cause = health::cause(seen, &revision).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let cause = health::because(seen, &revision);
     match &record.active {
         None => Finding::Hold(
             Reason::ActiveUnhealthy,
