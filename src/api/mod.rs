@@ -7,6 +7,7 @@
 mod checks;
 mod conditions;
 mod crds;
+mod database;
 mod decision;
 mod digest;
 mod duration;
@@ -19,6 +20,7 @@ mod release_status;
 pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
 pub use conditions::{Condition, ConditionType, clamp, set_condition};
 pub use crds::{crds, crds_yaml};
+pub use database::{Environment, ProofLevel};
 pub use decision::{
     Approval, Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Empty, Gate,
     TargetKind,

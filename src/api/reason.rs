@@ -1,11 +1,12 @@
 //! Why something is as it is. Reasons are API: people alert on them, each has an entry in `docs/reasons.md`.
 
+use serde::{Deserialize, Serialize};
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::Outcome;
 
 /// A reason of a condition, an event or a Decision's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumString, IntoStaticStr)]
 pub enum Reason {
     // What moves.
     /// The plan is being made; nothing is written but status.
@@ -16,6 +17,10 @@ pub enum Reason {
     ApprovalStale,
     /// The cluster is inspected once more, then claims and new Services are made.
     Preflight,
+    /// A backup is taken and proven; nothing is migrated before.
+    BackingUp,
+    /// The migration runs under the database's lock; the old version serves.
+    Migrating,
     /// The candidate's Deployments come up beside the active ones.
     Deploying,
     /// Checks run against the preview Services.
@@ -41,6 +46,14 @@ pub enum Reason {
     ActiveUnhealthy,
     /// Nothing of this Release serves users yet.
     NothingServes,
+    /// The database answers and is the one that was recorded.
+    Reachable,
+    /// The storage takes, keeps and returns objects.
+    Usable,
+    /// The backup is stored and proven as far as was asked.
+    BackedUp,
+    /// The ledger says that the migration was applied.
+    Migrated,
     /// Traffic went back to the active revision.
     RolledBack,
     /// A person rejected the plan.
@@ -78,6 +91,64 @@ pub enum Reason {
     ServiceAccountNotFound,
     /// The admission policies that guard Decisions are absent or changed.
     ApprovalPolicyMissing,
+    /// The DatabaseInstance that is named does not exist beside the object.
+    DatabaseNotFound,
+    /// The BackupStorage that is named does not exist beside the object, or none is named at all.
+    StorageNotFound,
+    /// The DatabaseInstance is not ready: it was not reached yet, or is not who it was.
+    DatabaseNotReady,
+    /// Another Release has claimed the database; one Release per database.
+    DatabaseClaimed,
+    /// Nothing answers at the database's address, or TLS fails.
+    DatabaseUnreachable,
+    /// The database, or the storage, does not accept the credentials.
+    AuthenticationFailed,
+    /// The role lacks a right that is needed.
+    InsufficientPrivilege,
+    /// The Secret lacks a key that is needed, or its value is empty.
+    SecretKeyNotFound,
+    /// The server is a replica or in recovery.
+    NotPrimary,
+    /// The server's version is not supported, or the tool image is of another major version.
+    UnsupportedVersion,
+    /// A connection pooler stands before the server; session locks do not hold behind it.
+    PoolerNotSupported,
+    /// The database is not the one that was recorded. Everything that could destroy stops.
+    IdentityUncertain,
+    /// The database was never marked as ours, so no backup can be named after it.
+    NotMarked,
+    /// The database's lock is held: a backup, a migration or a backend of an earlier attempt still works.
+    DatabaseBusy,
+    /// The storage does not take, keep or return an object.
+    DestinationNotWritable,
+    /// The BackupStorage does not allow this database.
+    DestinationNotAllowed,
+    /// The storage or the scratch volume is full.
+    NoSpace,
+    /// The database uses an extension, library or locale that the tool image lacks, so it cannot be restored there.
+    ExtensionNotInTools,
+    /// The backup gave way to somebody who waited for its locks.
+    YieldedToDDL,
+    /// The backup could not be taken; nothing is left that looks like one.
+    BackupFailed,
+    /// What was stored is not what was sent, or does not restore to what was counted.
+    BackupVerificationFailed,
+    /// A statement of the migration waited too long for a lock; it was undone or never began.
+    LockTimeout,
+    /// The migration ended without success; the message names the statement.
+    MigrationFailed,
+    /// The migration began and its end is not known.
+    MigrationUncertain,
+    /// The migration's exit code and the ledger disagree.
+    MigrationResultMismatch,
+    /// A file that was applied earlier has another content now, or is missing.
+    MigrationHistoryDiverged,
+    /// It took longer than it may; child and backends were ended before the lock was given back.
+    DeadlineExceeded,
+    /// A Job's pod ended without saying what it did.
+    JobLost,
+    /// Something still depends on the object; its deletion waits.
+    InUse,
     /// Somebody else changed a Service's selector; it is put back.
     TrafficContested,
     /// The stored object does not fit this version's schema.

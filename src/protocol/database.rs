@@ -1,0 +1,368 @@
+//! Databases: what a Job shall do with one, and what came of it.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::api::{Duration, Environment, ProofLevel, Reason};
+
+/// What came of a Job: what it was asked for, or why not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer<T> {
+    /// It was done.
+    Done(T),
+    /// It was refused or failed; nothing is left that looks as if it had been done.
+    Refused(Refusal),
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// For machines.
+    pub reason: Reason,
+    /// For people: what happened, on which object, why. Redacted.
+    pub message: String,
+}
+
+/// Who a database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The server's system identifier, `pg_control_system()`.
+    pub system_identifier: String,
+    /// The database's oid.
+    pub oid: u32,
+    /// The database's name.
+    pub name: String,
+    /// The row of `switchback.identity`; absent before the first write contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marker: Option<Marker>,
+}
+
+/// The one row of `switchback.identity`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Marker {
+    /// Made once, for ever.
+    pub uuid: Uuid,
+    /// What the database was declared to be.
+    pub environment: Environment,
+    /// Rises at each write contact of ours.
+    pub epoch: i64,
+}
+
+/// A database, and who it must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseTarget {
+    /// Name of the `DatabaseInstance`, for messages.
+    pub name: String,
+    /// Folder with the Secret's files.
+    pub secret: PathBuf,
+    /// Declared environment.
+    pub environment: Environment,
+    /// Who it was when it was last seen: system identifier, oid, name and marker must be equal, the epoch at least
+    /// that high. Absent: never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Identity>,
+}
+
+/// What was seen of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseFacts {
+    /// Who it is.
+    pub identity: Identity,
+    /// `host:port` as connected to.
+    pub endpoint: String,
+    /// SHA-256 of the server certificate's public key, hex; absent without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Version of the server, `15.18`.
+    pub server_version: String,
+    /// Size of the database in bytes.
+    pub size_bytes: u64,
+}
+
+/// A storage for backups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageTarget {
+    /// Name of the `BackupStorage`.
+    pub name: String,
+    /// Where it is.
+    pub place: StoragePlace,
+}
+
+/// Where a storage is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum StoragePlace {
+    /// S3 and compatible.
+    S3 {
+        /// Bucket.
+        bucket: String,
+        /// What every key begins with; may be empty.
+        #[serde(default)]
+        prefix: String,
+        /// Address of the service; absent: Amazon's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+        /// Region.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        region: Option<String>,
+        /// Folder with the Secret's files.
+        secret: PathBuf,
+    },
+    /// A mounted volume.
+    Volume {
+        /// Folder in it.
+        path: PathBuf,
+    },
+}
+
+/// `inspect`: looks at a database and at storages; writes nothing but a probe object in each storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InspectParameters {
+    /// The database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseTarget>,
+    /// Storages: a probe object is written once, a second create of it must be refused, it is read and deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storages: Vec<StorageTarget>,
+    /// The migration that is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationTarget>,
+}
+
+/// Whose migration it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationTarget {
+    /// UID of the Release.
+    pub release_uid: String,
+    /// Revision of the Release, `v1-` and ten digits.
+    pub revision: String,
+    /// Folder with files of SQL; absent for a migration by command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<PathBuf>,
+}
+
+/// What `inspect` saw. Each part by itself may have been refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InspectResult {
+    /// The database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Answer<DatabaseFacts>>,
+    /// The storages, in the order asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storages: Vec<StorageFacts>,
+    /// The migration; absent also when the database was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Answer<MigrationFacts>>,
+}
+
+/// What was seen of a storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageFacts {
+    /// Name of the `BackupStorage`.
+    pub name: String,
+    /// Why it cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Refusal>,
+}
+
+/// What was seen of a migration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationFacts {
+    /// What the ledger says of this release and revision.
+    pub state: MigrationState,
+    /// SHA-256 over names and contents of all files, hex; empty for a migration by command. An approval covers it.
+    #[serde(default)]
+    pub checksum: String,
+    /// How many files there are.
+    #[serde(default)]
+    pub files: u32,
+    /// How many of them were not applied yet.
+    #[serde(default)]
+    pub pending: u32,
+    /// Names of the first of these.
+    #[serde(default)]
+    pub pending_names: Vec<String>,
+}
+
+/// What the ledger says of one migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MigrationState {
+    /// Nothing.
+    NotStarted,
+    /// It began and its end is not known.
+    Started,
+    /// It was applied.
+    Applied,
+    /// It ended without success.
+    Failed,
+}
+
+/// `mark`: writes the marker of a database that has none; one that is there already is reported, not replaced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MarkParameters {
+    /// The database; its `expect` must have no marker or the one that is found. Result: `Answer<DatabaseFacts>`.
+    pub database: DatabaseTarget,
+}
+
+/// `backup`: takes one backup, stores it, proves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupParameters {
+    /// The database.
+    pub database: DatabaseTarget,
+    /// Where it goes; done when all hold it.
+    pub storages: Vec<StorageTarget>,
+    /// UID of the `DatabaseBackup`.
+    pub backup_uid: String,
+    /// Number of this attempt, from 1.
+    pub attempt: u32,
+    /// How far it is proven in this Job.
+    pub proof: ProofLevel,
+    /// Gives way when the dump's locks make others wait for more than five seconds.
+    pub yield_to_ddl: bool,
+    /// When the Job gives up by itself.
+    pub timeout: Duration,
+}
+
+/// What came of `backup`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupResult {
+    /// The database as it was.
+    pub database: DatabaseFacts,
+    /// One entry per storage.
+    pub copies: Vec<CopyResult>,
+    /// Stored bytes of one copy.
+    pub size_bytes: u64,
+    /// Tables in it.
+    pub tables: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Position of the snapshot in the write-ahead log (`pg_lsn`).
+    pub position: String,
+    /// When the snapshot was taken.
+    pub taken_at: Timestamp,
+    /// When the last manifest was written.
+    pub completed_at: Timestamp,
+    /// How far it is proven.
+    pub proof: ProofResult,
+}
+
+/// One copy of a backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyResult {
+    /// Name of the `BackupStorage`.
+    pub storage: String,
+    /// Key of the manifest in it.
+    pub manifest: String,
+    /// SHA-256 of the manifest, hex.
+    pub sha256: String,
+}
+
+/// How far a backup is proven.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProofResult {
+    /// How far.
+    pub level: ProofLevel,
+    /// When.
+    pub at: Timestamp,
+    /// What it took: the time a recovery would take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<ProofSeconds>,
+}
+
+/// What a proof took, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProofSeconds {
+    /// To fetch and read the data.
+    pub fetch: f64,
+    /// To restore it; fetching runs beside.
+    pub restore: f64,
+    /// To compare and check what was restored.
+    pub check: f64,
+}
+
+/// `migrate`: runs one migration under the database's lock, against the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrateParameters {
+    /// The database; `expect` with a marker.
+    pub database: DatabaseTarget,
+    /// UID of the Release.
+    pub release_uid: String,
+    /// Revision of the Release.
+    pub revision: String,
+    /// UID of the `DatabaseBackup` that was proven before; recorded in the ledger.
+    pub backup_uid: String,
+    /// What runs.
+    pub work: MigrationWork,
+    /// Whether it may run again after an uncertain end.
+    pub idempotent: bool,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How long one statement may wait for a lock.
+    pub lock_timeout: Duration,
+}
+
+/// What a migration runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum MigrationWork {
+    /// Files of SQL, run by the agent.
+    Sql {
+        /// Folder with them.
+        folder: PathBuf,
+        /// Their checksum as approved: other files are refused.
+        checksum: String,
+    },
+    /// A command of the user's image. It reaches the database through the agent's port: `DATABASE_URL` and `PG*`.
+    Command {
+        /// Program and arguments; no shell.
+        argv: Vec<String>,
+        /// The child connects by itself, not through the agent's port.
+        #[serde(default)]
+        direct: bool,
+    },
+}
+
+/// What came of `migrate`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrateResult {
+    /// What the ledger says now; `Started`: uncertain.
+    pub state: MigrationState,
+    /// Why it is not `Applied`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Refusal>,
+    /// The database afterwards, with its new epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseFacts>,
+    /// When the first statement was sent, by this clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<Timestamp>,
+    /// Files applied in this run.
+    #[serde(default)]
+    pub files: u32,
+    /// Seconds it took.
+    #[serde(default)]
+    pub seconds: f64,
+}

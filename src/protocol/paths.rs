@@ -1,0 +1,22 @@
+//! Where things are inside the pods of our Jobs.
+
+/// Folder with the agent's program, copied there by the init container.
+pub const PROGRAM_DIR: &str = "/switchback";
+/// The agent's program in that folder.
+pub const PROGRAM: &str = "/switchback/switchback-agent";
+/// Folder with the files of the database's Secret: `host`, `port`, `dbname`, `username`, `password`, `sslmode`,
+/// `ca.crt`; the last three are optional.
+pub const DATABASE_SECRET: &str = "/secrets/database";
+/// Folder with one folder per storage: the files `accessKeyId`, `secretAccessKey` and optionally `sessionToken`,
+/// `ca.crt`.
+pub const STORAGE_SECRETS: &str = "/secrets/storage";
+/// Folder with one folder per storage that is a volume.
+pub const STORAGE_VOLUMES: &str = "/storage";
+/// Folder with the files of a ConfigMap of migrations.
+pub const MIGRATIONS: &str = "/migrations";
+/// Folder in memory for what must be a file: libpq's passfile.
+pub const MEMORY: &str = "/run/switchback";
+/// Folder that the pod's main container and its scratch container share: their socket.
+pub const SCRATCH_SOCKETS: &str = "/run/scratch";
+/// Folder of the scratch server's data, in the scratch container only.
+pub const SCRATCH_DATA: &str = "/scratch";
