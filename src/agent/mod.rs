@@ -1,3 +1,14 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
 pub mod checks;
+pub mod postgres;
+pub mod redact;
+pub mod secret;
+
+use crate::{api::Reason, protocol::Refusal};
+
+/// Returns a refusal.
+#[must_use]
+pub fn refuse(reason: Reason, message: impl Into<String>) -> Refusal {
+    Refusal { reason, message: message.into() }
+}
