@@ -1,6 +1,9 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
 pub mod checks;
+pub mod postgres;
+pub mod redact;
+pub mod secret;
 pub mod store;
 
 use crate::{api::Reason, protocol::Refusal};

@@ -26,7 +26,7 @@ use object_store::{
 use tokio::fs;
 
 use crate::{
-    api::Reason,
+    agent::secret,
     protocol::{Refusal, StoragePlace, StorageTarget},
 };
 
@@ -68,13 +68,13 @@ impl Store {
     /// Credentials that are missing, a prefix or folder that leaves its place, an address that is none.
     pub async fn open(target: &StorageTarget) -> Result<Self, Refusal> {
         match &target.place {
-            StoragePlace::S3 { .. } => Self::open_s3(target).await,
+            StoragePlace::S3 { .. } => Self::open_s3(target),
             StoragePlace::Volume { path } => Self::open_volume(&target.name, path).await,
         }
     }
 
-    async fn open_s3(target: &StorageTarget) -> Result<Self, Refusal> {
-        let StoragePlace::S3 { bucket, prefix, endpoint, region, secret } = &target.place else {
+    fn open_s3(target: &StorageTarget) -> Result<Self, Refusal> {
+        let StoragePlace::S3 { bucket, prefix, endpoint, region, secret: folder } = &target.place else {
             return Err(refusal::not_writable(&target.name, "is no S3 storage"));
         };
         let name = &target.name;
@@ -86,18 +86,18 @@ impl Store {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(region.as_deref().unwrap_or(DEFAULT_REGION))
-            .with_access_key_id(credential(name, secret, "accessKeyId").await?)
-            .with_secret_access_key(credential(name, secret, "secretAccessKey").await?)
+            .with_access_key_id(secret::required(folder, "accessKeyId")?)
+            .with_secret_access_key(secret::required(folder, "secretAccessKey")?)
             .with_virtual_hosted_style_request(false)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_retry(RetryConfig { retry_timeout: RETRY, ..RetryConfig::default() });
-        if let Some(token) = optional_credential(name, secret, "sessionToken").await? {
+        if let Some(token) = secret::optional(folder, "sessionToken")? {
             builder = builder.with_token(token);
         }
-        let options = match optional_credential(name, secret, "ca.crt").await? {
+        let options = match secret::optional(folder, "ca.crt")? {
             None => options,
             Some(pem) => Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|_| refusal::refuse(Reason::SecretKeyNotFound, name, "its ca.crt is no PEM certificate"))?
+                .map_err(|_| secret::lacks(folder, "ca.crt", "is no PEM certificate"))?
                 .into_iter()
                 .fold(options, ClientOptions::with_root_certificate),
         };
@@ -187,23 +187,5 @@ impl Store {
             }
         }
         problem
-    }
-}
-
-async fn credential(storage: &str, secret: &FsPath, file: &str) -> Result<String, Refusal> {
-    optional_credential(storage, secret, file).await?.ok_or_else(|| {
-        refusal::refuse(Reason::SecretKeyNotFound, storage, &format!("its Secret has no value under the key {file}"))
-    })
-}
-
-/// Returns a value of the Secret; editors and `echo` end files with a line break, which no key of a storage has.
-async fn optional_credential(storage: &str, secret: &FsPath, file: &str) -> Result<Option<String>, Refusal> {
-    match fs::read_to_string(secret.join(file)).await {
-        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let why = format!("the key {file} of its Secret cannot be read: {error}");
-            Err(refusal::refuse(Reason::SecretKeyNotFound, storage, &why))
-        }
     }
 }

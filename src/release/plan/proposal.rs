@@ -49,7 +49,7 @@ pub(super) fn digest_of(release: &ReleaseSeen, spec: &ReleaseSpec) -> String {
         "watch": spec.watch,
         "rollback": spec.rollback,
     });
-    format!("sha256:{}", sha256_hex(&canonical_json(&covered)))
+    format!("sha256:{}", sha256_hex(canonical_json(&covered)))
 }
 
 fn images(spec: &ReleaseSpec) -> Value {
