@@ -1,8 +1,12 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
+pub mod backup;
 pub mod checks;
+pub mod manifest;
 pub mod postgres;
+pub mod proof;
 pub mod redact;
+pub mod scratch;
 pub mod secret;
 pub mod store;
 
