@@ -223,6 +223,7 @@ ssl_key_file = '../server.key'
 password_encryption = scram-sha-256
 fsync = off
 full_page_writes = off
+dynamic_shared_memory_type = mmap
 shared_buffers = 16MB
 min_wal_size = 2MB
 max_wal_size = 64MB

@@ -125,8 +125,9 @@ fn root() -> &'static Path {
         let path = place().join(format!("switchback-tests-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
-        // Reads to the end of a pipe whose other end this process holds; in a group that a terminal's ^C does not reach.
-        let wait = "cat >/dev/null; rm -rf \"$1\" || { sleep 1; rm -rf \"$1\"; }";
+        // Reads to the end of a pipe whose other end this process holds, in a group that a terminal's ^C does not reach;
+        // then lets servers end in their own time.
+        let wait = "cat >/dev/null; sleep 1; rm -rf \"$1\"";
         let mut cleaner = Command::new("sh");
         cleaner.args(["-c", wait, "sh"]).arg(&path).process_group(0);
         cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
