@@ -57,7 +57,8 @@ make_postgres_tools() {
     rm -rf "$root"
     mkdir -p "$root"
     {
-        debootstrap --variant=minbase bookworm "$root" ${mirror:+"$mirror"} &&
+        # What it mounts goes with its mount namespace, even when it is killed.
+        unshare --mount debootstrap --variant=minbase bookworm "$root" ${mirror:+"$mirror"} &&
             install -m 755 "$LAB_SOURCE/../images/postgres-tools/install" "$root/install" &&
             PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C chroot "$root" /install "$major"
     } >"$log" 2>&1 || {
@@ -65,7 +66,7 @@ make_postgres_tools() {
         die "image postgres-tools-$major failed; the whole log: $log"
     }
     # This machine's: a container gets its own.
-    rm -rf "$root/install" "$root"/dev/* "$root/etc/resolv.conf" "$root/etc/hostname"
+    rm -rf "$root/install" "${root:?}"/dev/* "$root/etc/resolv.conf" "$root/etc/hostname"
     "$LAB_SOURCE/image" pack "$tar" --ref "localhost/postgres-tools-$major:$tag" --root "$root" --user 65532:65532 \
         --env "PATH=/usr/lib/postgresql/$major/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     rm -rf "$root"
