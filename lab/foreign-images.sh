@@ -12,6 +12,8 @@ foreign_image() {
     local image=$1 tag=$2 tar
     mkdir -p "$LAB_CACHE/images"
     (
+        # A command substitution, which is how this is called, would go on after an error.
+        set -e
         exec {STDOUT}>&1 >&2
         # Two labs that start together make it once.
         exec {lock}>"$LAB_CACHE/images/$image.lock"
