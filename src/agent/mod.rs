@@ -1,6 +1,9 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
 pub mod checks;
+pub mod mark;
+pub mod migrate;
+pub mod port;
 pub mod postgres;
 pub mod redact;
 pub mod secret;
