@@ -7,6 +7,7 @@ pub mod port;
 pub mod postgres;
 pub mod redact;
 pub mod secret;
+pub mod store;
 
 use crate::{api::Reason, protocol::Refusal};
 
