@@ -11,7 +11,7 @@ use super::Reason;
 /// Longest message, in bytes: what people read on one screen.
 const MESSAGE_BYTES: usize = 1024;
 
-/// Types of conditions of a Release.
+/// Types of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum ConditionType {
     /// The spec's revision serves and is well.
@@ -34,6 +34,14 @@ pub enum ConditionType {
     Switched,
     /// Somebody else writes the selector of a Service.
     TrafficContested,
+    /// A database answers.
+    Reachable,
+    /// A database is the one that was accepted.
+    IdentityCertain,
+    /// A backup is stored and proven as far as was asked.
+    Complete,
+    /// Something depends on an object that is being deleted.
+    InUse,
 }
 
 impl ConditionType {

@@ -4,12 +4,18 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::{Decision, Release};
+use super::{BackupStorage, DatabaseBackup, DatabaseInstance, Decision, Release};
 
 /// Returns all CRDs, in the order in which they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![with_status_default(Release::crd()), Decision::crd()]
+    vec![
+        with_status_default(Release::crd()),
+        Decision::crd(),
+        with_status_default(DatabaseInstance::crd()),
+        with_status_default(BackupStorage::crd()),
+        with_status_default(DatabaseBackup::crd()),
+    ]
 }
 
 /// Returns all CRDs as YAML documents.

@@ -2,6 +2,15 @@
 
 /// Label: UID of the Release an object belongs to. Every watch of ours selects by its existence.
 pub const RELEASE_UID: &str = "switchback.dev/release-uid";
+/// Label: UID of the DatabaseInstance that a Job works on.
+pub const DATABASE_UID: &str = "switchback.dev/database-uid";
+/// Label: UID of the BackupStorage that a Job tries.
+pub const STORAGE_UID: &str = "switchback.dev/storage-uid";
+/// Label: UID of the DatabaseBackup that a Job takes.
+pub const BACKUP_UID: &str = "switchback.dev/backup-uid";
+/// Label: what the agent does in a Job on a database or a storage: `inspect`, `mark`, `backup` or `migrate`. The
+/// watches of these Jobs select by its existence.
+pub const VERB: &str = "switchback.dev/verb";
 /// Label: name of the workload inside the Release.
 pub const WORKLOAD: &str = "switchback.dev/workload";
 /// Label: ten digits of the revision; the one label by which traffic moves.
@@ -19,6 +28,8 @@ pub const CHANGED_BY: &str = "switchback.dev/changed-by";
 pub const ALLOW_DELETE: &str = "switchback.dev/allow-delete";
 /// Finalizer of a Release.
 pub const FINALIZER: &str = "switchback.dev/release";
+/// Finalizer by which a Release holds the DatabaseBackup that its way back rests on.
+pub const IN_USE: &str = "switchback.dev/in-use";
 /// Field manager of every write of the controller.
 pub const FIELD_MANAGER: &str = "switchback";
 /// Value of the revision label in a Service's selector before its first switch: no pod carries it.

@@ -4,6 +4,7 @@
 //! Never here: decisions, clients, clocks. Imports nothing else of the crate.
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 
+mod backup;
 mod checks;
 mod conditions;
 mod crds;
@@ -11,22 +12,35 @@ mod database;
 mod decision;
 mod digest;
 mod duration;
+mod job_settings;
 pub mod labels;
+mod names;
+mod probing;
 mod raw;
 mod reason;
 mod release;
 mod release_status;
+mod storage;
 
+pub use backup::{
+    BackupCopy, BackupManifest, BackupPhase, BackupProof, BackupProofSeconds, DatabaseBackup, DatabaseBackupSpec,
+    DatabaseBackupStatus,
+};
 pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
 pub use conditions::{Condition, ConditionType, clamp, set_condition};
 pub use crds::{crds, crds_yaml};
-pub use database::{Environment, ProofLevel};
+pub use database::{
+    BackupSettings, DatabaseClaim, DatabaseIdentity, DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus,
+    DatabaseMarker, Environment, PostgresSettings, ProofLevel, ProvenBackup, ScratchSettings, SecretKeys, ToolSettings,
+};
 pub use decision::{
     Approval, Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Empty, Gate,
     TargetKind,
 };
 pub use digest::{RevisionId, canonical_json, sha256_hex};
 pub use duration::Duration;
+pub use job_settings::{JobSettings, TaintEffect, Toleration, TolerationOperator};
+pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
 pub use release::{
@@ -37,8 +51,14 @@ pub use release_status::{
     ActiveRevision, CandidateRevision, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome, PlanRecord,
     PlannedStep, PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
 };
+pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 
 /// API group of all kinds.
 pub const GROUP: &str = "switchback.dev";
 /// The one served version.
 pub const VERSION: &str = "v1alpha1";
+
+/// The observed generation of an object that no controller has looked at.
+const fn never_observed() -> i64 {
+    -1
+}

@@ -1,0 +1,10 @@
+//! Patterns of names that several kinds use: none of them lets a path climb, begin at the root or break a line.
+
+/// Name of an object of Kubernetes.
+pub(super) const OBJECT: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// Key of a Secret or a ConfigMap.
+pub(super) const KEY: &str = r"^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+/// Folders below something, or nothing.
+pub(super) const FOLDERS: &str = r"^([-_=a-zA-Z0-9][-._=a-zA-Z0-9]*(/[-_=a-zA-Z0-9][-._=a-zA-Z0-9]*)*)?$";
+/// Image of a container.
+pub(super) const IMAGE: &str = r"^[^\s]+$";
