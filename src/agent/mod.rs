@@ -3,6 +3,9 @@
 pub mod backup;
 pub mod checks;
 pub mod manifest;
+pub mod mark;
+pub mod migrate;
+pub mod port;
 pub mod postgres;
 pub mod proof;
 pub mod redact;

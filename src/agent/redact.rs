@@ -55,6 +55,12 @@ impl Redactor {
         self.values.dedup();
     }
 
+    /// Returns the length of the longest secret in bytes.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.values.first().map_or(0, String::len)
+    }
+
     /// Returns the text without secrets.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
@@ -89,7 +95,7 @@ fn replace_word(text: &str, value: &str) -> String {
 }
 
 /// Returns the text as it stands in a URL.
-fn percent_encoded(text: &str) -> String {
+pub(super) fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -234,11 +234,14 @@ async fn content(session: &Connected) -> Result<Content, Refusal> {
 
 /// Returns when the process is asked to end.
 pub async fn asked_to_end() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut asked) => {
-            asked.recv().await;
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
-        Err(_) => std::future::pending().await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -4,8 +4,10 @@
 //! is used before it has passed here.
 
 pub mod address;
+pub mod backends;
 pub mod failure;
 pub mod identity;
+pub mod ledger;
 pub mod lock;
 pub mod tls;
 
@@ -33,6 +35,10 @@ const SETTINGS: &str = "SELECT pg_catalog.set_config(s.name, v.setting, false) F
      ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('client_connection_check_interval', '2s'), \
      ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), \
      ('tcp_user_timeout', '45000')) v(name, setting) ON v.name OPERATOR(pg_catalog.=) s.name";
+
+/// What the ledger says must survive a crash of the server.
+const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
+     WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'";
 
 /// A session that was prepared and verified.
 pub struct Connected {
@@ -126,10 +132,28 @@ fn config(address: &Address, purpose: &str, probe: &str) -> Config {
     config
 }
 
-/// Sets what a session of ours needs; a caller that has let users' statements run sets it again.
-pub async fn settle(client: &Client) -> Result<(), Refusal> {
-    let all = format!("SET search_path = pg_catalog; SET row_security = off; {SETTINGS}");
+/// Sets what a session of ours needs.
+async fn settle(client: &Client) -> Result<(), Refusal> {
+    let all = format!("SET search_path = pg_catalog; SET row_security = off; {SETTINGS}; {DURABLE}");
     client.batch_execute(&all).await.map_err(|error| failed("preparing the session", &error))
+}
+
+/// Takes a session back from users' statements.
+pub async fn settle_again(client: &Client) -> Result<(), Refusal> {
+    client.batch_execute("DISCARD ALL").await.map_err(|error| failed("preparing the session", &error))?;
+    settle(client).await
+}
+
+/// Gives a session to users' statements: their own `search_path`, nothing of what ran before, no time-out but that for
+/// locks.
+pub async fn settle_for_users(client: &Client, lock_timeout: Duration) -> Result<(), Refusal> {
+    let error = |error| failed("preparing the session", &error);
+    client.batch_execute("DISCARD ALL").await.map_err(error)?;
+    let all = format!(
+        "SET row_security = off; SET standard_conforming_strings = on; {SETTINGS}; {DURABLE}; SET lock_timeout = {}",
+        lock_timeout.as_millis()
+    );
+    client.batch_execute(&all).await.map_err(error)
 }
 
 fn drive<S, T>(connection: tokio_postgres::Connection<S, T>) -> Gone

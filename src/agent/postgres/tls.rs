@@ -47,6 +47,18 @@ impl SslMode {
             _ => None,
         }
     }
+
+    /// Returns libpq's name of the mode.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
 }
 
 /// Where a connection leaves the SHA-256 of the server's key.

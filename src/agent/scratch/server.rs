@@ -144,7 +144,8 @@ impl Server {
     /// The server does not answer.
     pub async fn connect_plain(&self) -> Result<Client, Refusal> {
         let client = self.connect(PLAIN, &self.plain, DATABASE).await?;
-        crate::agent::postgres::settle(&client).await?;
+        let settings = client.batch_execute("SET search_path = pg_catalog; SET row_security = off").await;
+        settings.map_err(|error| refuse(Reason::BackupVerificationFailed, words(&error)))?;
         Ok(client)
     }
 
