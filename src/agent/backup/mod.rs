@@ -158,7 +158,7 @@ impl Work<'_> {
         let attempt = key::Attempt::new(marker, self.started_at, backup_uid, self.parameters.attempt)?;
         let mut stores = Vec::new();
         for storage in &self.parameters.storages {
-            stores.push(Store::open(storage).await?);
+            stores.push(Store::open(storage, self.layout.patience).await?);
         }
         if stores.is_empty() {
             return Err(refuse(Reason::StorageNotFound, "no storage is named"));

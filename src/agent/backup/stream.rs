@@ -5,6 +5,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use async_compression::{Level, tokio::bufread::ZstdEncoder};
@@ -36,18 +37,21 @@ const CHUNKS: usize = 4;
 /// How an archive of `pg_dump` begins.
 const MAGIC: &[u8] = b"PGDMP";
 
-/// How large parts and pieces are.
+/// How large parts and pieces are, and how patient it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
     /// Bytes of a part. Storages allow 10,000 parts of an object, all but the last equal.
     pub part_bytes: u64,
     /// Parts of a piece.
     pub piece_parts: u64,
+    /// How long a request to a storage is repeated before it has failed: a storage that is away for a minute shall not
+    /// cost a backup.
+    pub patience: Duration,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { part_bytes: 16 << 20, piece_parts: 4096 }
+        Self { part_bytes: 16 << 20, piece_parts: 4096, patience: Duration::from_secs(90) }
     }
 }
 
