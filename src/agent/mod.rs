@@ -1,6 +1,9 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
 pub mod checks;
+pub mod inject;
+pub mod inspect;
+pub mod job;
 pub mod mark;
 pub mod migrate;
 pub mod port;
