@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use switchback::{
     agent::{checks, inject, inspect, job, job::Asked, mark, migrate},
-    protocol::{CheckParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, RESULT_BYTES},
+    protocol::{
+        CheckParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, RESULT_BYTES, paths,
+    },
 };
 
 /// Runs inside Jobs of Switchback.
@@ -41,6 +43,9 @@ struct Job {
     /// Where the result is left
     #[arg(long, default_value = "/dev/termination-log")]
     result: PathBuf,
+    /// Folder in memory for what must be a file
+    #[arg(long, default_value = paths::MEMORY)]
+    memory: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -78,7 +83,7 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
         }
         Command::Migrate(job) => {
             let Asked { parameters, redactor } = job::asked::<MigrateParameters>(&job.parameters)?;
-            let came = migrate::run(&parameters, &redactor).await;
+            let came = migrate::run(&parameters, &redactor, &job.memory).await;
             let applied = came.as_ref().is_ok_and(|result| result.problem.is_none());
             job::answer(came, &job.result, &redactor)?;
             Ok(applied)

@@ -12,7 +12,7 @@ mod sql;
 mod stop;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_postgres::Client;
 
@@ -36,7 +36,7 @@ use crate::{
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs a migration. A refusal: nothing has begun in this run.
-pub async fn run(parameters: &MigrateParameters, redactor: &Redactor) -> Result<MigrateResult, Refusal> {
+pub async fn run(parameters: &MigrateParameters, redactor: &Redactor, memory: &Path) -> Result<MigrateResult, Refusal> {
     let mut stop = Stop::listen().map_err(|error| {
         refuse(Reason::MigrationFailed, format!("nothing ran: no signals can be received: {error}"))
     })?;
@@ -48,13 +48,15 @@ pub async fn run(parameters: &MigrateParameters, redactor: &Redactor) -> Result<
         Begun::Ready(ready) => ready,
         Begun::Ended(result) => return Ok(*result),
     };
-    migrate(parameters, *ready, Outside { stop, redactor }).await
+    migrate(parameters, *ready, Outside { stop, redactor, memory }).await
 }
 
 /// What reaches a migration from outside of it.
 struct Outside<'a> {
     stop: Stop,
     redactor: &'a Redactor,
+    /// Folder in memory, for a child that connects by itself.
+    memory: &'a Path,
 }
 
 /// A migration that may start.

@@ -1,6 +1,6 @@
 //! What a migration runs: files of SQL by ourselves, or a command through the port.
 
-use std::{path::Path, pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use tokio_postgres::Client;
 
@@ -21,7 +21,6 @@ use crate::{
     api::Reason,
     protocol::{
         DatabaseFacts, MigrateParameters, MigrationFacts, MigrationState, MigrationTarget, MigrationWork, Refusal,
-        paths,
     },
 };
 
@@ -165,8 +164,7 @@ async fn run_command(
             return End::Came(Some(refuse(Reason::MigrationFailed, text)));
         }
     };
-    let memory = Path::new(paths::MEMORY);
-    let reach = if direct { Reach::Direct(memory) } else { Reach::Port(&port) };
+    let reach = if direct { Reach::Direct(outside.memory) } else { Reach::Port(&port) };
     let mut running = match command::start(argv, at.address, &reach, outside.redactor) {
         Ok(running) => running,
         Err(refusal) => return End::Came(Some(refusal)),

@@ -120,7 +120,8 @@ fn config(address: &Address, purpose: &str, probe: &str) -> Config {
     let mut config = Config::new();
     let name: String = format!("switchback {purpose}").chars().take(LONGEST_NAME).collect();
     config.user(&address.username).dbname(&address.dbname).application_name(&name);
-    config.options(format!("-c switchback.session={probe}"));
+    // A role's own time-out could end the very first statement.
+    config.options(format!("-c switchback.session={probe} -c statement_timeout=0 -c lock_timeout=0"));
     config.ssl_mode(match address.mode {
         SslMode::Disable => Negotiation::Disable,
         SslMode::Prefer => Negotiation::Prefer,
