@@ -154,3 +154,19 @@ fn input_38_killed_again_and_again_it_ends_the_same() {
     assert_eq!(bench.login.sql("SELECT count(*) FROM switchback.ledger_files"), "20");
     assert_eq!(bench.login.sql("SELECT count(*) FROM pg_class WHERE relname ~ '^t[0-9]+$'"), "20");
 }
+
+#[test]
+fn what_earlier_work_left_behind_is_told_and_not_touched() {
+    let (bench, facts) = Bench::marked("leftovers");
+    bench.login.sql(
+        "CREATE TABLE databasechangeloglock (id int, locked boolean, lockedby text); \
+         INSERT INTO databasechangeloglock VALUES (1, true, 'pod-7')",
+    );
+    bench.login.sql("BEGIN; CREATE TABLE half (); PREPARE TRANSACTION 'stuck'");
+    let ran = bench.migrate(&bench.sql(&facts, &[("1.sql", "SELECT 1")]));
+    for note in ["transaction stuck is prepared", "lock public.databasechangeloglock is held by pod-7"] {
+        assert!(ran.output.contains(note), "{}", ran.output);
+    }
+    applied(ran);
+    bench.login.sql("ROLLBACK PREPARED 'stuck'");
+}

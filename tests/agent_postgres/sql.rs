@@ -66,7 +66,7 @@ fn input_07_files_that_changed_after_the_approval_do_not_run() {
 fn input_34_a_history_that_does_not_fit_is_refused_and_says_where() {
     let (bench, facts) = Bench::marked("history");
     applied(bench.migrate(&bench.sql(&facts, &TWO)));
-    let cases: [(&str, Vec<(&str, &str)>, &str); 3] = [
+    let cases = [
         ("changed", vec![TWO[0], ("002_fill.sql", "SELECT 1")], "002_fill.sql was applied as"),
         ("missing", vec![TWO[0]], "002_fill.sql was applied and is missing now"),
         (

@@ -152,9 +152,15 @@ pub async fn settle_for_users(client: &Client, lock_timeout: Duration) -> Result
     client.batch_execute("DISCARD ALL").await.map_err(error)?;
     let all = format!(
         "SET row_security = off; SET standard_conforming_strings = on; {SETTINGS}; {DURABLE}; SET lock_timeout = {}",
-        lock_timeout.as_millis()
+        milliseconds(lock_timeout)
     );
     client.batch_execute(&all).await.map_err(error)
+}
+
+/// Returns a time-out as PostgreSQL takes it.
+#[must_use]
+pub fn milliseconds(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn drive<S, T>(connection: tokio_postgres::Connection<S, T>) -> Gone
