@@ -1,6 +1,10 @@
 //! Reaching a server: what stands in the way is named, what is secret is not.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
 
 use switchback::{
     api::Reason,
@@ -171,4 +175,42 @@ fn inspect_tells_who_a_database_is() {
     assert_eq!(facts.endpoint, format!("localhost:{}", login.port));
     assert_eq!(facts.server_version, login.sql("SHOW server_version").split(' ').next().unwrap());
     assert!(facts.size_bytes > 1_000_000);
+}
+
+/// Answers the first message of the first session with an error; declines TLS.
+fn pooler(code: &'static str, says: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4];
+            stream.read_exact(&mut head).unwrap();
+            let mut body = vec![0; u32::from_be_bytes(head) as usize - 4];
+            stream.read_exact(&mut body).unwrap();
+            assert!(String::from_utf8_lossy(&body).contains("switchback.session="));
+            let fields = format!("SFATAL\0VFATAL\0C{code}\0M{says}\0\0");
+            stream.write_all(b"E").unwrap();
+            stream.write_all(&u32::try_from(fields.len() + 4).unwrap().to_be_bytes()).unwrap();
+            stream.write_all(fields.as_bytes()).unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_pooler_before_the_server_is_refused() {
+    let bench = Bench::new("pooled");
+    for (number, (code, says)) in [
+        ("08P01", "unsupported startup parameter in options: switchback.session"),
+        ("0A000", "Feature not supported: RDS Proxy currently doesn't support command-line options"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let port = pooler(code, says).to_string();
+        let changes = [("port", Some(port.as_str())), ("host", Some("127.0.0.1")), ("sslmode", Some("disable"))];
+        let said = why(&bench, &with(&bench, &number.to_string(), &changes), Reason::PoolerNotSupported);
+        assert!(said.contains(says), "{said}");
+    }
 }

@@ -170,3 +170,19 @@ fn what_earlier_work_left_behind_is_told_and_not_touched() {
     applied(ran);
     bench.login.sql("ROLLBACK PREPARED 'stuck'");
 }
+
+#[test]
+fn i1_who_gets_a_lost_lock_ends_the_former_holders_work_and_is_not_ended_by_it() {
+    let (bench, facts) = Bench::marked("takeover");
+    let parameters = bench.sql(&facts, &SLOW);
+    let first = bench.start(&parameters);
+    bench.wait_for("slowly");
+    let second = bench.start(&parameters);
+    bench.wait_for("pg_try_advisory_lock");
+    let lock = bench.login.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    bench.login.sql(&format!("SELECT pg_terminate_backend({lock})"));
+    failed(first.end::<Answer<MigrateResult>>(), MigrationState::Started, Reason::MigrationUncertain);
+    applied(second.end::<Answer<MigrateResult>>());
+    assert_eq!(bench.ledger(), "Applied|2|");
+    assert_eq!(bench.login.sql("SELECT count(*) FROM runs"), "1");
+}
