@@ -113,15 +113,15 @@ async fn what_a_killed_agent_left_is_removed_by_the_next_attempt() {
     let Stopped { world, s3, storages, mut agent, .. } = Stopped::new(|parameters| parameters).await;
     // Its dump ends with it, or the lock on the tables would stay.
     let dumps = children(agent.child.id());
+    let uploads =
+        |s3: &S3| files(&s3.objects).iter().filter(|file| file.display().to_string().contains("multipart")).count();
+    assert!(soon(|| uploads(&s3) > 0), "{:?}", files(&s3.objects));
     agent.child.kill().unwrap();
     agent.child.wait().unwrap();
     dumps.into_iter().for_each(|pid| signal("KILL", pid));
-    let uploads =
-        |s3: &S3| files(&s3.objects).iter().filter(|file| file.display().to_string().contains("multipart")).count();
     let staged = |world: &World| {
         files(&world.path("volume")).iter().filter(|file| file.display().to_string().contains('#')).count()
     };
-    assert!(uploads(&s3) > 0, "{:?}", files(&s3.objects));
     assert!(staged(&world) > 0, "{:?}", files(&world.path("volume")));
 
     let parameters = BackupParameters { attempt: 2, proof: ProofLevel::Readable, ..world.parameters(&storages) };

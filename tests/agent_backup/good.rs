@@ -176,7 +176,6 @@ async fn tools_of_another_major_version_are_refused() {
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let places = switchback::agent::backup::Places { programs, ..world.places() };
     let parameters = world.parameters(&[world.volume()]);
-    let answer = switchback::agent::backup::run(&parameters, &places, crate::world::SMALL).await;
-    let switchback::protocol::Answer::Refused(refusal) = answer else { panic!("{answer:?}") };
+    let refusal = switchback::agent::backup::run(&parameters, &places, crate::world::SMALL).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::UnsupportedVersion);
 }

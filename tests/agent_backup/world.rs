@@ -106,10 +106,7 @@ impl World {
 
     /// Takes a backup in this process.
     pub async fn backup(&self, parameters: &BackupParameters) -> Result<BackupResult, Refusal> {
-        match backup::run(parameters, &self.places(), SMALL).await {
-            Answer::Done(result) => Ok(result),
-            Answer::Refused(refusal) => Err(refusal),
-        }
+        backup::run(parameters, &self.places(), SMALL).await
     }
 
     /// Starts the agent as a process of its own.
