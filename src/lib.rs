@@ -32,6 +32,7 @@
 //!   API server wrote down.
 
 pub mod agent;
+pub mod agent_job;
 pub mod api;
 pub mod cli;
 pub mod clock;
