@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use switchback::{
-    agent::checks,
-    protocol::{CheckParameters, EXIT_FAILED, RESULT_BYTES},
+    agent::{backup, checks, scratch},
+    api::Duration,
+    protocol::{Answer, BackupParameters, CheckParameters, EXIT_FAILED, RESULT_BYTES, paths},
 };
 
 /// Runs inside Jobs of Switchback.
@@ -27,6 +28,45 @@ enum Command {
         #[arg(long, default_value = "/dev/termination-log")]
         result: PathBuf,
     },
+    /// Takes one backup of a database, stores it, proves it
+    Backup(Backup),
+    /// Restores one archive for the backup beside it, as another user and without secrets
+    Scratch(Scratch),
+}
+
+#[derive(Args)]
+struct Backup {
+    /// What to back up and where to, as JSON
+    #[arg(long)]
+    parameters: String,
+    /// Where the result is left
+    #[arg(long, default_value = "/dev/termination-log")]
+    result: PathBuf,
+    /// Folder of PostgreSQL's programs; by PATH when it is empty
+    #[arg(long, default_value = "")]
+    programs: PathBuf,
+    /// Folder in memory
+    #[arg(long, default_value = paths::MEMORY)]
+    memory: PathBuf,
+    /// Folder with the scratch container's socket
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    scratch: PathBuf,
+}
+
+#[derive(Args)]
+struct Scratch {
+    /// Folder of PostgreSQL's programs; by PATH when it is empty
+    #[arg(long, default_value = "")]
+    programs: PathBuf,
+    /// Folder for the socket, shared with the container that asks
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    sockets: PathBuf,
+    /// Folder for the server's data
+    #[arg(long, default_value = paths::SCRATCH_DATA)]
+    data: PathBuf,
+    /// When it gives up by itself
+    #[arg(long, default_value = "24h")]
+    timeout: Duration,
 }
 
 fn main() -> ExitCode {
@@ -42,10 +82,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether every check passed.
+/// Returns whether it was done, or every check passed.
 fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
-    let Command::Check { parameters, result } = command;
-    let parameters: CheckParameters = serde_json::from_str(&parameters)?;
+    match command {
+        Command::Check { parameters, result } => check(&parameters, result),
+        Command::Backup(arguments) => take_backup(arguments),
+        Command::Scratch(arguments) => serve_scratch(arguments),
+    }
+}
+
+fn check(parameters: &str, result: PathBuf) -> Result<bool, Box<dyn std::error::Error>> {
+    let parameters: CheckParameters = serde_json::from_str(parameters)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let verdicts = runtime.block_on(checks::http::run(&parameters));
     for check in &verdicts.checks {
@@ -54,4 +101,26 @@ fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
     }
     std::fs::write(result, verdicts.to_message(RESULT_BYTES))?;
     Ok(verdicts.all_passed(parameters.checks.len()))
+}
+
+fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {
+    let Backup { parameters, result, programs, memory, scratch } = arguments;
+    let parameters: BackupParameters = serde_json::from_str(&parameters)?;
+    let places = backup::Places { programs, memory, scratch };
+    let answer = two_threads()?.block_on(backup::run(&parameters, &places, backup::Layout::default()));
+    let text = serde_json::to_string(&answer)?;
+    println!("{text}");
+    std::fs::write(result, text)?;
+    Ok(matches!(answer, Answer::Done(_)))
+}
+
+fn serve_scratch(arguments: Scratch) -> Result<bool, Box<dyn std::error::Error>> {
+    let Scratch { programs, sockets, data, timeout } = arguments;
+    let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
+    two_threads()?.block_on(scratch::serve(&scratch)).map_err(|refusal| refusal.message.into())
+}
+
+/// One thread compresses while the other sends.
+fn two_threads() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
