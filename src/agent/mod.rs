@@ -2,6 +2,9 @@
 
 pub mod backup;
 pub mod checks;
+pub mod inject;
+pub mod inspect;
+pub mod job;
 pub mod manifest;
 pub mod mark;
 pub mod migrate;
