@@ -50,8 +50,14 @@ impl Attempt {
     /// Returns the key of a piece of data.
     #[must_use]
     pub fn piece(&self, piece: usize) -> Path {
-        self.folder.clone().join(format!("data-{piece:04}"))
+        self.folder.clone().join(piece_name(piece))
     }
+}
+
+/// Returns the name of a piece of data beside its manifest.
+#[must_use]
+pub fn piece_name(piece: usize) -> String {
+    format!("data-{piece:04}")
 }
 
 /// Reads a backup's UID.
