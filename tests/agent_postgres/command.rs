@@ -137,3 +137,14 @@ fn a_command_that_connects_by_itself_gets_a_file_and_no_secret_in_its_environmen
     assert!(ran.output.contains("600\nt\n"), "{}", ran.output);
     applied(ran);
 }
+
+#[test]
+fn a_driver_that_wants_a_newer_protocol_is_told_of_the_one_there_is() {
+    let (bench, facts) = Bench::marked("protocol");
+    let script = "exec 3<>/dev/tcp/127.0.0.1/$PGPORT; printf '\\0\\0\\0\\x19\\0\\3\\0\\2user\\0x\\0_pq_.y\\0z\\0\\0' >&3; \
+         head -c 29 <&3 | od -An -v -tx1 -w29";
+    let ran = bench.migrate(&bench.command(&facts, &["bash", "-c", script]));
+    let answer = "76 00 00 00 13 00 03 00 00 00 00 00 01 5f 70 71 5f 2e 79 00 52 00 00 00 08 00 00 00 00";
+    assert!(ran.output.contains(answer), "{}", ran.output);
+    applied(ran);
+}
