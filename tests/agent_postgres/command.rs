@@ -121,7 +121,9 @@ fn input_33_success_without_having_been_at_the_database_is_none() {
 #[test]
 fn a_cancel_request_reaches_the_session_it_is_for() {
     let (bench, facts) = Bench::marked("cancel");
-    let script = "timeout -s INT 2 psql -c 'SELECT pg_sleep(50)'; psql -Atc \"SELECT 'after'\"";
+    let script = "psql -c 'SELECT pg_sleep(50) /* cancelled */' & \
+         until psql -Atc \"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%cancelled%'\" \
+         | grep -q 1; do sleep 0.1; done; kill -INT $!; wait $!; psql -Atc \"SELECT 'after'\"";
     let ran = bench.migrate(&shell(&bench, &facts, script));
     assert!(ran.output.contains("canceling statement due to user request"), "{}", ran.output);
     assert!(ran.output.contains("after"), "{}", ran.output);

@@ -13,7 +13,7 @@ use crate::{
 
 const SLOW: [(&str, &str); 2] = [
     ("1.sql", "CREATE TABLE runs (id int)"),
-    ("2.sql", "INSERT INTO runs VALUES (1); SELECT pg_sleep(2) /* slowly */"),
+    ("2.sql", "INSERT INTO runs VALUES (1); SELECT pg_sleep(4) /* slowly */"),
 ];
 
 /// Ends sessions of a database by their application name, as an administrator.
