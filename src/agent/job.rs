@@ -53,7 +53,10 @@ pub fn answer<T: Serialize>(came: Result<T, Refusal>, path: &Path, redactor: &Re
 
 /// Leaves a result.
 pub fn leave(result: &impl Serialize, path: &Path, redactor: &Redactor) -> io::Result<()> {
-    std::fs::write(path, message(result, redactor)?)
+    let text = message(result, redactor)?;
+    // For people who read the log.
+    println!("{text}");
+    std::fs::write(path, text)
 }
 
 /// Returns a result as JSON that fits a termination message: messages are shortened until it does.

@@ -19,6 +19,7 @@ mod probing;
 mod raw;
 mod reason;
 mod release;
+mod release_database;
 mod release_status;
 mod storage;
 
@@ -27,7 +28,7 @@ pub use backup::{
     DatabaseBackupStatus,
 };
 pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
-pub use conditions::{Condition, ConditionType, clamp, set_condition};
+pub use conditions::{Condition, ConditionType, Standing, clamp, condition, set_condition, set_standing};
 pub use crds::{crds, crds_yaml};
 pub use database::{
     BackupSettings, DatabaseClaim, DatabaseIdentity, DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus,
@@ -47,9 +48,11 @@ pub use release::{
     Deadlines, Mode, Release, ReleaseSpec, RollbackSettings, Source, SwitchSettings, WatchSettings, Workload,
     WorkloadService,
 };
+pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
 pub use release_status::{
-    ActiveRevision, CandidateRevision, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome, PlanRecord,
-    PlannedStep, PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
+    ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
+    HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
+    PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

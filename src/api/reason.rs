@@ -139,9 +139,9 @@ pub enum Reason {
     MigrationFailed,
     /// The migration began and its end is not known.
     MigrationUncertain,
-    /// The migration's exit code and the ledger disagree.
+    /// The command ended with success, but never came to the database or left sessions at work there.
     MigrationResultMismatch,
-    /// A file that was applied earlier has another content now, or is missing.
+    /// A file that was applied earlier has another content now, is missing, or stands behind one that was not.
     MigrationHistoryDiverged,
     /// It took longer than it may; child and backends were ended before the lock was given back.
     DeadlineExceeded,
@@ -183,7 +183,13 @@ impl Reason {
     /// attempt failed.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        text.parse().unwrap_or(Self::AttemptFailed)
+        Self::parse_or(text, Self::AttemptFailed)
+    }
+
+    /// Reads a reason that another controller gave; `other` for one that only a newer version knows.
+    #[must_use]
+    pub fn parse_or(text: &str, other: Self) -> Self {
+        text.parse().unwrap_or(other)
     }
 
     /// Returns the reason by which people know how an attempt ended: what a person or the way back did counts

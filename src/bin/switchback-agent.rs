@@ -27,46 +27,19 @@ enum Command {
     /// Copies this program into a folder
     Inject {
         /// The folder
+        #[arg(default_value = paths::PROGRAM_DIR)]
         folder: PathBuf,
     },
     /// Looks at a database, at storages, at a migration
     Inspect(Job),
     /// Makes a database known for ever
     Mark(Job),
-    /// Runs one migration under the database's lock
-    Migrate(Job),
     /// Takes one backup of a database, stores it, proves it
     Backup(Backup),
     /// Restores one archive for the backup beside it, as another user and without secrets
     Scratch(Scratch),
-}
-
-#[derive(Args)]
-struct Backup {
-    #[command(flatten)]
-    job: Job,
-    /// Folder of PostgreSQL's programs; by PATH when it is empty
-    #[arg(long, default_value = "")]
-    programs: PathBuf,
-    /// Folder with the scratch container's socket
-    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
-    scratch: PathBuf,
-}
-
-#[derive(Args)]
-struct Scratch {
-    /// Folder of PostgreSQL's programs; by PATH when it is empty
-    #[arg(long, default_value = "")]
-    programs: PathBuf,
-    /// Folder for the socket, shared with the container that asks
-    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
-    sockets: PathBuf,
-    /// Folder for the server's data
-    #[arg(long, default_value = paths::SCRATCH_DATA)]
-    data: PathBuf,
-    /// When it gives up by itself
-    #[arg(long, default_value = "24h")]
-    timeout: Duration,
+    /// Runs one migration under the database's lock
+    Migrate(Job),
 }
 
 #[derive(Args)]
@@ -82,22 +55,40 @@ struct Job {
     memory: PathBuf,
 }
 
+#[derive(Args)]
+struct Backup {
+    #[command(flatten)]
+    job: Job,
+    /// Folder of PostgreSQL's programs; found by PATH when none is named
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// Folder with the scratch container's socket
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    scratch: PathBuf,
+}
+
+#[derive(Args)]
+struct Scratch {
+    /// Folder of PostgreSQL's programs; found by PATH when none is named
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// Folder for the socket, shared with the container that asks
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    sockets: PathBuf,
+    /// Folder for the server's data
+    #[arg(long, default_value = paths::SCRATCH_DATA)]
+    data: PathBuf,
+    /// When it gives up by itself
+    #[arg(long, default_value = "24h")]
+    timeout: Duration,
+}
+
 fn main() -> ExitCode {
     // A second call is the only way this fails, and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
-    // A backup compresses on one thread while another sends.
-    let mut runtime = match cli.command {
-        Command::Backup(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
-    let done = runtime
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(cli.command)));
-    match done {
+    let command = Cli::parse().command;
+    let came = threads(&command).and_then(|runtime| runtime.block_on(run(command)));
+    match came {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
@@ -105,6 +96,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// One thread is enough but where data passes through: there one compresses while the other sends.
+fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::error::Error>> {
+    let mut builder = match command {
+        Command::Backup(_) | Command::Scratch(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Check(_) | Command::Inject { .. } | Command::Inspect(_) | Command::Mark(_) | Command::Migrate(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
+    };
+    Ok(builder.worker_threads(2).enable_all().build()?)
 }
 
 /// Returns whether what was asked for was done.
@@ -121,22 +123,14 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             let Asked { parameters, redactor } = job::asked::<MarkParameters>(&job.parameters)?;
             Ok(job::answer(mark::run(&parameters).await, &job.result, &redactor)?)
         }
+        Command::Backup(arguments) => take_backup(arguments).await,
+        Command::Scratch(arguments) => serve_scratch(arguments).await,
         Command::Migrate(job) => {
             let Asked { parameters, redactor } = job::asked::<MigrateParameters>(&job.parameters)?;
             let came = migrate::run(&parameters, &redactor, &job.memory).await;
             let applied = came.as_ref().is_ok_and(|result| result.problem.is_none());
             job::answer(came, &job.result, &redactor)?;
             Ok(applied)
-        }
-        Command::Backup(Backup { job, programs, scratch }) => {
-            let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
-            let places = backup::Places { programs, memory: job.memory, scratch };
-            let came = backup::run(&parameters, &places, backup::Layout::default()).await;
-            Ok(job::answer(came, &job.result, &redactor)?)
-        }
-        Command::Scratch(Scratch { programs, sockets, data, timeout }) => {
-            let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
-            scratch::serve(&scratch).await.map_err(|refusal| refusal.message.into())
         }
     }
 }
@@ -150,4 +144,19 @@ async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
     }
     std::fs::write(&job.result, verdicts.to_message(RESULT_BYTES))?;
     Ok(verdicts.all_passed(parameters.checks.len()))
+}
+
+async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {
+    let Backup { job, programs, scratch } = arguments;
+    let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
+    let places = backup::Places { programs: programs.unwrap_or_default(), memory: job.memory, scratch };
+    let came = backup::run(&parameters, &places, backup::Layout::default()).await;
+    Ok(job::answer(came, &job.result, &redactor)?)
+}
+
+async fn serve_scratch(arguments: Scratch) -> Result<bool, Box<dyn std::error::Error>> {
+    let Scratch { programs, sockets, data, timeout } = arguments;
+    let programs = programs.unwrap_or_default();
+    let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
+    scratch::serve(&scratch).await.map_err(|refusal| refusal.message.into())
 }

@@ -1,0 +1,256 @@
+//! Jobs in which the agent works on databases and storages; pure.
+//!
+//! In: what shall be done, with which database and storages, by whose order. Out: the Job as JSON, under Pod Security
+//! `restricted` unless the image is the user's. Never here: choices about when.
+//!
+//! | verb | image | tried again by Kubernetes | ended by Kubernetes |
+//! |---|---|---|---|
+//! | `inspect` | the agent's | up to three times, also after a disruption | after its deadline |
+//! | `mark` | the agent's | never | never: it ends itself |
+//! | `backup` | PostgreSQL's programs | never | some time after it should have ended itself |
+//! | `migrate` | the agent's, or the user's | never | never: it ends itself |
+//!
+//! Those that write (all but `inspect`) are made suspended: whoever makes them writes down their UID and resumes them
+//! then ([`resume_patch`]), so that no attempt is forgotten. No Job goes by itself.
+
+mod pod;
+pub mod probe;
+pub mod seen;
+pub mod targets;
+mod volumes;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub use pod::AGENT_CONTAINER;
+
+use crate::{
+    api::{BackupStorageSpec, GROUP, JobSettings, PodTemplate, PostgresSettings, ScratchSettings, VERSION, labels},
+    protocol::{BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters},
+};
+
+/// How often the Job controller starts another pod of a Job that only looks.
+const RETRIES: u8 = 3;
+/// How long a Job that only looks may take, with pulling its image, in seconds.
+const LOOK_SECONDS: u64 = 300;
+/// How much longer than its work a backup may live: pulling images, starting, reporting, in seconds.
+const START_SECONDS: u64 = 900;
+
+/// What the agent shall do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Look.
+    Inspect(InspectParameters),
+    /// Write the marker of a database.
+    Mark(MarkParameters),
+    /// Take a backup.
+    Backup(BackupParameters),
+    /// Migrate.
+    Migrate(MigrateParameters),
+}
+
+impl Work {
+    /// Returns the agent's command, which is also the value of the label [`labels::VERB`].
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Inspect(_) => "inspect",
+            Self::Mark(_) => "mark",
+            Self::Backup(_) => "backup",
+            Self::Migrate(_) => "migrate",
+        }
+    }
+
+    /// Returns whether it changes something outside the cluster: such a Job is made suspended and runs once.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        match self {
+            Self::Inspect(_) => false,
+            Self::Mark(_) | Self::Backup(_) | Self::Migrate(_) => true,
+        }
+    }
+
+    fn parameters(&self) -> String {
+        fn text(parameters: &impl Serialize) -> String {
+            serde_json::to_string(parameters).unwrap_or_default()
+        }
+        match self {
+            Self::Inspect(parameters) => text(parameters),
+            Self::Mark(parameters) => text(parameters),
+            Self::Backup(parameters) => text(parameters),
+            Self::Migrate(parameters) => text(parameters),
+        }
+    }
+}
+
+/// In which image the agent works.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Image<'a> {
+    /// Its own.
+    Agent,
+    /// One with PostgreSQL's programs.
+    Tools(&'a str),
+    /// That of a container of the user's, with everything that container has but its probes and its command.
+    User {
+        /// The user's pod.
+        pod: &'a PodTemplate,
+        /// Name of the container in it.
+        container: &'a str,
+    },
+}
+
+/// With whose rights the agent works on a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Of the role that owns the application's tables.
+    Owner,
+    /// Of the role that takes backups.
+    Backup,
+    /// Of the role that migrates.
+    Migrate,
+}
+
+/// A scratch server beside the agent, in a container without secrets and with a user of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scratch<'a> {
+    /// Image with PostgreSQL's programs.
+    pub image: &'a str,
+    /// Where its data is.
+    pub settings: &'a ScratchSettings,
+    /// Size of the database that is restored there, in bytes.
+    pub database_bytes: i64,
+}
+
+/// An object that owns a Job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// Its kind, one of ours.
+    pub kind: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+}
+
+impl Owner<'_> {
+    /// Returns the owner reference. `blockOwnerDeletion` stays unset: it would need a right on finalizers.
+    #[must_use]
+    pub fn reference(&self) -> Value {
+        json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": true,
+        })
+    }
+}
+
+/// A Job of the agent.
+#[derive(Debug, Clone)]
+pub struct AgentJob<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Labels of the Job and of its pods; [`labels::VERB`] is added.
+    pub labels: BTreeMap<&'static str, String>,
+    /// Owner references, the one that controls first.
+    pub owners: Vec<Value>,
+    /// What is done.
+    pub work: &'a Work,
+    /// Image of the agent.
+    pub agent_image: &'a str,
+    /// In which image it works.
+    pub image: Image<'a>,
+    /// The database whose Secrets are mounted, and whose role's.
+    pub database: Option<(&'a PostgresSettings, Role)>,
+    /// The storages that are mounted, by name.
+    pub storages: Vec<(&'a str, &'a BackupStorageSpec)>,
+    /// ConfigMap with files of SQL.
+    pub migrations: Option<&'a str>,
+    /// A scratch server.
+    pub scratch: Option<Scratch<'a>>,
+    /// What the namespace's people want for its pods.
+    pub settings: &'a JobSettings,
+}
+
+impl AgentJob<'_> {
+    /// Returns the Job.
+    #[must_use]
+    pub fn manifest(&self) -> Value {
+        let mut spec = self.bounds();
+        if let Some(spec) = spec.as_object_mut() {
+            spec.insert("suspend".into(), self.work.writes().into());
+            // A second pod must not start while the first one still ends.
+            spec.insert("podReplacementPolicy".into(), "Failed".into());
+            spec.insert("template".into(), self.template());
+        }
+        json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": self.all_labels(),
+                "ownerReferences": self.owners,
+            },
+            "spec": spec,
+        })
+    }
+
+    /// Returns the pod template, for a dry run of the pod by itself.
+    #[must_use]
+    pub fn template(&self) -> Value {
+        json!({ "metadata": { "labels": self.all_labels() }, "spec": pod::spec(self) })
+    }
+
+    fn all_labels(&self) -> BTreeMap<&'static str, String> {
+        let mut all = self.labels.clone();
+        all.insert("app.kubernetes.io/managed-by", "switchback".to_owned());
+        all.insert(labels::VERB, self.work.verb().to_owned());
+        all
+    }
+
+    /// Returns how often and how long it may run.
+    fn bounds(&self) -> Value {
+        let disrupted = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+        // With Ignore the Job controller would start a replacement by itself, beside what the first one left.
+        let fail = json!({ "rules": [{ "action": "FailJob", "onPodConditions": disrupted }] });
+        match self.work {
+            Work::Inspect(_) => {
+                let refused = json!({ "containerName": AGENT_CONTAINER, "operator": "In", "values": [EXIT_FAILED] });
+                json!({
+                    "backoffLimit": RETRIES,
+                    "activeDeadlineSeconds": LOOK_SECONDS,
+                    "podFailurePolicy": { "rules": [
+                        { "action": "Ignore", "onPodConditions": disrupted },
+                        { "action": "FailJob", "onExitCodes": refused },
+                    ] },
+                })
+            }
+            Work::Backup(parameters) => json!({
+                "backoffLimit": 0,
+                "activeDeadlineSeconds": parameters.timeout.as_std().as_secs() + START_SECONDS,
+                "podFailurePolicy": fail,
+            }),
+            Work::Mark(_) | Work::Migrate(_) => json!({ "backoffLimit": 0, "podFailurePolicy": fail }),
+        }
+    }
+}
+
+/// Returns the merge patch that lets a suspended Job with this UID begin.
+#[must_use]
+pub fn resume_patch(uid: &str) -> Value {
+    json!({ "metadata": { "uid": uid }, "spec": { "suspend": false } })
+}
+
+/// Returns the image with PostgreSQL's programs for a server: the one that is named, or the operator's for the major
+/// version. `server_version` is as the server says it: `15.18`.
+#[must_use]
+pub fn tools_image(named: Option<&str>, template: &str, server_version: &str) -> String {
+    let major = server_version.split('.').next().unwrap_or_default();
+    named.map_or_else(|| template.replace("{major}", major), str::to_owned)
+}

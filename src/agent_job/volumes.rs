@@ -1,0 +1,196 @@
+//! What is mounted into the pods of the agent's Jobs; pure.
+//!
+//! Secrets are optional for Kubernetes: a pod whose Secret is not there would wait without a word, while the agent says
+//! which key it misses.
+
+use serde_json::{Value, json};
+
+use super::{AgentJob, Image, Role, Scratch};
+use crate::{
+    api::{Place, PostgresSettings, SecretKeys},
+    protocol::paths,
+};
+
+/// The agent's program.
+pub(super) const PROGRAM: &str = "switchback-program";
+/// Files that must not be on a disk.
+const MEMORY: &str = "switchback-memory";
+/// The database's Secret.
+const DATABASE: &str = "switchback-database";
+/// Files of SQL.
+const MIGRATIONS: &str = "switchback-migrations";
+/// The scratch server's data.
+pub(super) const SCRATCH_DATA: &str = "switchback-scratch-data";
+/// The socket of the scratch server.
+pub(super) const SCRATCH_SOCKETS: &str = "switchback-scratch-sockets";
+
+/// Readable by the pod's group.
+const SECRET_MODE: u32 = 0o440;
+/// What a scratch server needs beside the data: write-ahead log, sorting.
+const SCRATCH_MORE_BYTES: i64 = 1 << 30;
+/// From here on scratch data does not belong on the node's own disk.
+const NODE_BYTES: i64 = 5 << 30;
+/// Bytes of one Mi.
+const MI: i64 = 1 << 20;
+
+/// Where the data of a scratch server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Room {
+    /// On the node's own disk, up to a size.
+    Node(String),
+    /// On a volume of its own, of a class or of the cluster's default.
+    Volume(Option<String>, String),
+}
+
+/// Returns where the data of a scratch server is.
+pub(super) fn room(scratch: &Scratch<'_>) -> Room {
+    let needed = scratch.database_bytes.saturating_mul(2).saturating_add(SCRATCH_MORE_BYTES);
+    let asked = scratch.settings.size.as_deref();
+    let bytes = asked.and_then(bytes).unwrap_or(needed);
+    let size = asked.map_or_else(|| format!("{}Mi", needed.saturating_add(MI - 1) / MI), str::to_owned);
+    match &scratch.settings.storage_class_name {
+        Some(class) => Room::Volume(Some(class.clone()), size),
+        None if bytes >= NODE_BYTES => Room::Volume(None, size),
+        None => Room::Node(size),
+    }
+}
+
+fn bytes(size: &str) -> Option<i64> {
+    let (number, unit) = [("Mi", MI), ("Gi", MI << 10), ("Ti", MI << 20)]
+        .into_iter()
+        .find_map(|(name, unit)| Some((size.strip_suffix(name)?, unit)))?;
+    number.parse::<i64>().ok()?.checked_mul(unit)
+}
+
+/// Returns the volumes of a pod.
+pub(super) fn volumes(job: &AgentJob<'_>) -> Vec<Value> {
+    let mut list = vec![json!({ "name": MEMORY, "emptyDir": { "medium": "Memory", "sizeLimit": "16Mi" } })];
+    if job.image != Image::Agent {
+        list.push(json!({ "name": PROGRAM, "emptyDir": { "sizeLimit": "512Mi" } }));
+    }
+    list.extend(job.database.map(|(settings, role)| database(settings, role)));
+    for (number, (_, storage)) in job.storages.iter().enumerate() {
+        let volume = match &storage.place {
+            Place::S3(s3) => json!({
+                "name": storage_volume(number),
+                "secret": {
+                    "secretName": s3.secret,
+                    "defaultMode": SECRET_MODE,
+                    "optional": true,
+                    "items": same_names(&["accessKeyId", "secretAccessKey", "sessionToken", "ca.crt"]),
+                },
+            }),
+            Place::Volume(volume) => {
+                json!({ "name": storage_volume(number), "persistentVolumeClaim": { "claimName": volume.claim } })
+            }
+        };
+        list.push(volume);
+    }
+    list.extend(job.migrations.map(|name| json!({ "name": MIGRATIONS, "configMap": { "name": name } })));
+    if let Some(scratch) = &job.scratch {
+        list.push(json!({ "name": SCRATCH_SOCKETS, "emptyDir": { "sizeLimit": "1Mi" } }));
+        list.push(scratch_data(&room(scratch)));
+    }
+    list
+}
+
+/// Returns the mounts of the agent's container.
+pub(super) fn mounts(job: &AgentJob<'_>) -> Vec<Value> {
+    let read_only = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
+    let writable = |name: &str, path: &str| json!({ "name": name, "mountPath": path });
+    let mut list = vec![writable(MEMORY, paths::MEMORY)];
+    if job.image != Image::Agent {
+        list.push(read_only(PROGRAM, paths::PROGRAM_DIR));
+    }
+    list.extend(job.database.map(|_| read_only(DATABASE, paths::DATABASE_SECRET)));
+    for (number, (name, storage)) in job.storages.iter().enumerate() {
+        let volume = storage_volume(number);
+        list.push(match &storage.place {
+            Place::S3(_) => read_only(&volume, &format!("{}/{name}", paths::STORAGE_SECRETS)),
+            Place::Volume(_) => writable(&volume, &format!("{}/{name}", paths::STORAGE_VOLUMES)),
+        });
+    }
+    list.extend(job.migrations.map(|_| read_only(MIGRATIONS, paths::MIGRATIONS)));
+    list.extend(job.scratch.as_ref().map(|_| writable(SCRATCH_SOCKETS, paths::SCRATCH_SOCKETS)));
+    list
+}
+
+/// Names of storages may be longer than those of volumes.
+fn storage_volume(number: usize) -> String {
+    format!("switchback-storage-{number}")
+}
+
+fn scratch_data(room: &Room) -> Value {
+    match room {
+        Room::Node(size) => json!({ "name": SCRATCH_DATA, "emptyDir": { "sizeLimit": size } }),
+        Room::Volume(class, size) => {
+            let mut spec =
+                json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": size } } });
+            if let (Some(class), Some(spec)) = (class, spec.as_object_mut()) {
+                spec.insert("storageClassName".into(), class.as_str().into());
+            }
+            json!({ "name": SCRATCH_DATA, "ephemeral": { "volumeClaimTemplate": { "spec": spec } } })
+        }
+    }
+}
+
+/// Returns the volume with the files that the agent reads. User name and password come from the role's own Secret, the
+/// rest always from the first one, so that no role works on another server.
+fn database(settings: &PostgresSettings, role: Role) -> Value {
+    let PostgresSettings { secret, keys, ca_secret, backup, migrate } = settings;
+    let SecretKeys { host, port, dbname, username, password, sslmode, ca } = keys;
+    let own = match role {
+        Role::Owner => None,
+        Role::Backup => backup.as_ref(),
+        Role::Migrate => migrate.as_ref(),
+    };
+    let server = [
+        item(host.as_ref(), "host"),
+        item(port.as_ref(), "port"),
+        item(dbname.as_ref(), "dbname"),
+        item(sslmode.as_ref(), "sslmode"),
+    ];
+    let person = [item(username.as_ref(), "username"), item(password.as_ref(), "password")];
+    let sources = [
+        source(secret, &server),
+        source(own.unwrap_or(secret), &person),
+        source(ca_secret.as_ref().unwrap_or(secret), &[item(ca.as_ref(), "ca.crt")]),
+    ];
+    json!({ "name": DATABASE, "projected": { "defaultMode": SECRET_MODE, "sources": sources } })
+}
+
+fn source(secret: &str, items: &[Value]) -> Value {
+    json!({ "secret": { "name": secret, "optional": true, "items": items } })
+}
+
+fn item(key: Option<&String>, file: &str) -> Value {
+    json!({ "key": key.map_or(file, String::as_str), "path": file })
+}
+
+fn same_names(names: &[&str]) -> Vec<Value> {
+    names.iter().map(|name| item(None, name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ScratchSettings;
+
+    #[test]
+    fn scratch_data_is_on_the_node_only_while_it_is_small_and_no_class_is_named() {
+        let table = [
+            (None, None, 10 * MI, Room::Node("1044Mi".into())),
+            (None, None, 2 << 30, Room::Volume(None, "5120Mi".into())),
+            (Some("fast"), None, 0, Room::Volume(Some("fast".into()), "1024Mi".into())),
+            (None, Some("4Gi"), 100 << 30, Room::Node("4Gi".into())),
+            (None, Some("1Ti"), 0, Room::Volume(None, "1Ti".into())),
+            (None, None, i64::MAX, Room::Volume(None, format!("{}Mi", i64::MAX / MI))),
+        ];
+        for (class, size, database_bytes, expected) in table {
+            let settings =
+                ScratchSettings { storage_class_name: class.map(str::to_owned), size: size.map(str::to_owned) };
+            let scratch = Scratch { image: "tools", settings: &settings, database_bytes };
+            assert_eq!(room(&scratch), expected, "{class:?} {size:?} {database_bytes}");
+        }
+    }
+}
