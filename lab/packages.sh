@@ -1,4 +1,4 @@
-# What the lab needs of the machine. Sourced by lab/up.
+# What the lab needs of the machine. Sourced by what needs more than bash.
 # shellcheck shell=bash
 
 # Debian package -> a program of it.
@@ -20,14 +20,21 @@ missing_packages() {
 }
 
 install_packages() {
-    local missing log=$LAB_STATE/apt-get.log
+    local missing
     mapfile -t missing < <(missing_packages | sort)
-    [[ ${#missing[@]} -gt 0 ]] || return 0
-    command -v apt-get >/dev/null || die "needs what Debian calls ${missing[*]}; install them with this system's own tool"
-    say "installing Debian packages: ${missing[*]}"
+    [[ ${#missing[@]} -eq 0 ]] || install_debian "${missing[@]}"
+}
+
+# need_program PROGRAM [PACKAGE]: what only some commands need.
+need_program() { command -v "$1" >/dev/null || install_debian "${2:-$1}"; }
+
+install_debian() {
+    local log=$LAB_STATE/apt-get.log
+    command -v apt-get >/dev/null || die "needs what Debian calls $*; install it with this system's own tool"
+    say "installing Debian packages: $*"
     mkdir -p "$LAB_STATE"
     {
-        apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
+        apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
     } >"$log" 2>&1 || {
         tail -n 10 "$log" | sed 's/^/    /' >&2
         die "apt-get could not install them; the whole log: $log"

@@ -31,6 +31,11 @@
 //!   stands in the status as read (`recorded` in `release/plan.rs`); every action is idempotent by name and guarded by
 //!   UID or resourceVersion (`release/act.rs`).
 //! - **Invariant: status is what was observed.** `release/status.rs` derives it from what was seen and nothing else.
+//! - **Invariant: one migration.** `agent/migrate` holds the database's lock alone, ends what lives of earlier attempts
+//!   before it reads the ledger, and writes an end down only when nothing of it works on; what it cannot prove stays
+//!   `Started`.
+//! - **Invariant: the right database.** Every session of ours passes `agent/postgres/identity.rs` before its first
+//!   statement; `agent/port` binds a migration's own sessions to the server that passed.
 //! - **Invariant: the controller reads no secret.** The chart's Role does not grant it, and `tests/audit` reads what the
 //!   API server wrote down.
 

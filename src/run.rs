@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::{
-    api::{Release, labels},
+    api::{self, Release, labels},
     config::Config,
     databases,
     decision::{self, guard::not_looked_yet},
@@ -117,7 +117,7 @@ async fn client() -> Result<Client, Error> {
 }
 
 /// How many lists must be read before a cache is whole: one per kind.
-const KINDS: usize = 7;
+const KINDS: usize = 10;
 
 /// Counts the lists of one lane that were not read yet. Each lane has its own: a namespace that is gone, or whose
 /// rights are, must not keep the others from going back.
@@ -143,21 +143,37 @@ impl Lists {
 
 /// Names of Releases by their UID: children know the UID only.
 #[derive(Debug, Default, Clone)]
-struct Names(Arc<Mutex<HashMap<Owner, String>>>);
+struct Names(Arc<Mutex<HashMap<Owner, Known>>>);
+
+/// What is known of a Release before it is looked at.
+#[derive(Debug)]
+struct Known {
+    name: String,
+    /// Whether it wants to know of databases.
+    database: bool,
+}
 
 impl Names {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, String>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<ObjectRef<Guarded>> {
-        self.lock().iter().map(|((namespace, _), name)| ObjectRef::new(name).within(namespace)).collect()
+        self.lock().iter().map(|((namespace, _), known)| ObjectRef::new(&known.name).within(namespace)).collect()
+    }
+
+    /// Returns the Releases of a namespace that name a database.
+    fn with_database(&self, namespace: &str) -> Vec<ObjectRef<Guarded>> {
+        let names = self.lock();
+        let beside = names.iter().filter(|((beside, _), known)| beside == namespace && known.database);
+        beside.map(|(_, known)| ObjectRef::new(&known.name).within(namespace)).collect()
     }
 
     fn note(&self, event: &Event<Guarded>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
-                self.lock().insert(owner(object), object.name_any());
+                let database = object.0.as_ref().is_ok_and(|release| release.spec.database.is_some());
+                self.lock().insert(owner(object), Known { name: object.name_any(), database });
             }
             Event::Delete(object) => {
                 self.lock().remove(&owner(object));
@@ -186,10 +202,12 @@ impl Lane {
         let cache = &self.context.cache;
         let by_uid = self.names.clone();
         let uid = move |owner: Owner| {
-            let name = by_uid.lock().get(&owner).cloned()?;
-            Some(ObjectRef::new(&name).within(&owner.0))
+            let name = by_uid.lock().get(&owner).map(|known| known.name.clone());
+            name.map(|name| ObjectRef::new(&name).within(&owner.0)).into_iter().collect()
         };
-        let name = |owner: Owner| Some(ObjectRef::new(&owner.1).within(&owner.0));
+        let name = |owner: Owner| vec![ObjectRef::new(&owner.1).within(&owner.0)];
+        let beside = self.names.clone();
+        let beside = move |owner: Owner| beside.with_database(&owner.0);
         let follow = Follow { lane: self, wake };
         let watches = async {
             tokio::join!(
@@ -199,7 +217,10 @@ impl Lane {
                 follow.kind::<watched::EndpointSlice, _>(&cache.slices, watched::slice, &uid),
                 follow.kind::<watched::Pod, _>(&cache.pods, watched::pod, &uid),
                 follow.kind::<watched::Job, _>(&cache.jobs, watched::job, &uid),
-                follow.kind::<DeserializeGuard<crate::api::Decision>, _>(&cache.decisions, watched::decision, &name),
+                follow.kind::<DeserializeGuard<api::DatabaseBackup>, _>(&cache.backups, watched::backup, &uid),
+                follow.kind::<DeserializeGuard<api::DatabaseInstance>, _>(&cache.instances, watched::instance, &beside),
+                follow.kind::<DeserializeGuard<api::BackupStorage>, _>(&cache.storages, watched::storage, &beside),
+                follow.kind::<DeserializeGuard<api::Decision>, _>(&cache.decisions, watched::decision, &name),
             );
         };
         tokio::select! {
@@ -273,7 +294,7 @@ impl Follow<'_> {
         &self,
         index: &Index<S>,
         read: fn(&K) -> Entry<S>,
-        release: &(dyn Fn(Owner) -> Option<ObjectRef<Guarded>> + Sync),
+        releases: &(dyn Fn(Owner) -> Vec<ObjectRef<Guarded>> + Sync),
     ) where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -285,8 +306,9 @@ impl Follow<'_> {
     {
         let kind = K::kind(&());
         let config = watcher::Config::default().page_size(PAGE);
-        // People write Decisions; everything else is ours and says so.
-        let config = if kind == "Decision" { config } else { config.labels(labels::RELEASE_UID) };
+        // These people write; everything else is ours and says so.
+        let theirs = ["Decision", "DatabaseInstance", "BackupStorage"].contains(&&*kind);
+        let config = if theirs { config } else { config.labels(labels::RELEASE_UID) };
         let mut events = watcher::watcher(self.lane.api::<K>(), config).default_backoff().boxed();
         let mut listed = false;
         while let Some(event) = events.next().await {
@@ -298,7 +320,7 @@ impl Follow<'_> {
                 }
             };
             for owner in index.take(self.lane.number, &event, read) {
-                if let Some(release) = release(owner) {
+                for release in releases(owner) {
                     // A full channel holds a wake-up of this Release already, or the next event brings one.
                     let _ = self.wake.clone().try_send(release);
                 }

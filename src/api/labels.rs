@@ -48,6 +48,8 @@ pub enum Role {
     Preview,
     /// A Job that runs checks.
     Check,
+    /// A Job that works on a database, or a backup.
+    Database,
     /// A `ControllerRevision` that holds an attempt's frozen content.
     Attempt,
     /// The `ControllerRevision` that keeps Services from a foreground deletion.
@@ -63,6 +65,7 @@ impl Role {
             Self::Active => "active",
             Self::Preview => "preview",
             Self::Check => "check",
+            Self::Database => "database",
             Self::Attempt => "attempt",
             Self::Anchor => "anchor",
         }
@@ -71,7 +74,7 @@ impl Role {
     /// Reads the label's value; `None` for a value this version does not know.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
-        [Self::Workload, Self::Active, Self::Preview, Self::Check, Self::Attempt, Self::Anchor]
+        [Self::Workload, Self::Active, Self::Preview, Self::Check, Self::Database, Self::Attempt, Self::Anchor]
             .into_iter()
             .find(|role| role.as_str() == value)
     }

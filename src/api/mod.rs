@@ -19,6 +19,7 @@ mod probing;
 mod raw;
 mod reason;
 mod release;
+mod release_database;
 mod release_status;
 mod storage;
 
@@ -47,9 +48,11 @@ pub use release::{
     Deadlines, Mode, Release, ReleaseSpec, RollbackSettings, Source, SwitchSettings, WatchSettings, Workload,
     WorkloadService,
 };
+pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
 pub use release_status::{
-    ActiveRevision, CandidateRevision, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome, PlanRecord,
-    PlannedStep, PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
+    ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
+    HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
+    PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

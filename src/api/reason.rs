@@ -183,7 +183,13 @@ impl Reason {
     /// attempt failed.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        text.parse().unwrap_or(Self::AttemptFailed)
+        Self::parse_or(text, Self::AttemptFailed)
+    }
+
+    /// Reads a reason that another controller gave; `other` for one that only a newer version knows.
+    #[must_use]
+    pub fn parse_or(text: &str, other: Self) -> Self {
+        text.parse().unwrap_or(other)
     }
 
     /// Returns the reason by which people know how an attempt ended: what a person or the way back did counts

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Check, CheckPhase, Duration, PodTemplate, RevisionId, ServiceTemplate, release_status::ReleaseStatus};
+use super::{
+    Check, CheckPhase, Duration, PodTemplate, ReleaseDatabase, RevisionId, ServiceTemplate,
+    release_status::ReleaseStatus,
+};
 
 /// What should serve, and how it gets there.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +46,10 @@ use super::{Check, CheckPhase, Duration, PodTemplate, RevisionId, ServiceTemplat
     "!has(self.checks) || self.checks.all(c, !has(c.http) || self.workloads.exists(w, w.services.exists(s, s.name == c.http.service)))",
     "an http check names a Service that no workload of this Release has"
 ))]
+#[x_kube(validation = (
+    "!has(self.database) || !has(self.database.migration) || !has(self.database.migration.workload) || self.workloads.exists(w, w.name == self.database.migration.workload)",
+    "the migration names a workload that this Release does not have"
+))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.
     #[schemars(length(min = 1, max = 64))]
@@ -61,6 +68,9 @@ pub struct ReleaseSpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
     pub workloads: Vec<Workload>,
+    /// The database that is backed up, and migrated, before the new version comes up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<ReleaseDatabase>,
     /// What must hold before traffic moves, and while the new version is watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -215,6 +225,14 @@ pub struct RollbackSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deadlines {
+    /// For looking at the database and its storages (default: 5m).
+    #[serde(default = "default_inspect_deadline")]
+    #[schemars(default = "default_inspect_deadline")]
+    pub inspect: Duration,
+    /// For the backup and its proof (default: 6h).
+    #[serde(default = "default_backup_deadline")]
+    #[schemars(default = "default_backup_deadline")]
+    pub backup: Duration,
     /// From the creation of the candidate's Deployments to its full readiness (default: 10m).
     #[serde(default = "default_deadline")]
     #[schemars(default = "default_deadline")]
@@ -256,6 +274,12 @@ const fn default_keep_previous() -> Duration {
 const fn default_deadline() -> Duration {
     Duration::from_secs(600)
 }
+const fn default_inspect_deadline() -> Duration {
+    Duration::from_secs(300)
+}
+const fn default_backup_deadline() -> Duration {
+    Duration::from_secs(6 * 3600)
+}
 const fn default_switch_deadline() -> Duration {
     Duration::from_secs(60)
 }
@@ -285,7 +309,13 @@ impl Default for RollbackSettings {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { deploy: default_deadline(), verify: default_deadline(), switch: default_switch_deadline() }
+        Self {
+            inspect: default_inspect_deadline(),
+            backup: default_backup_deadline(),
+            deploy: default_deadline(),
+            verify: default_deadline(),
+            switch: default_switch_deadline(),
+        }
     }
 }
 
@@ -305,7 +335,12 @@ impl ReleaseSpec {
                 })
             })
             .collect();
-        RevisionId::of(&json!({ "workloads": workloads }))
+        let mut content = json!({ "workloads": workloads });
+        let migration = self.database.as_ref().filter(|database| database.migration.is_some());
+        if let (Some(database), Some(content)) = (migration, content.as_object_mut()) {
+            content.insert("migration".to_owned(), json!({ "database": database.name, "does": database.migration }));
+        }
+        RevisionId::of(&content)
     }
 
     /// Returns the checks of one phase.

@@ -44,11 +44,15 @@ fn effect(record: &Record) -> Result<String, String> {
     let active = record.active.as_ref().map(|active| active.version.as_str());
     match (record.step, active) {
         (Step::Inspect | Step::Approve, _) => Ok("Nothing has happened yet.".to_owned()),
-        (Step::Preflight | Step::Deploy | Step::Verify, Some(active)) => {
+        (Step::Preflight | Step::Backup | Step::Deploy | Step::Verify, Some(active)) => {
             Ok(format!("What was made for it is removed; {active} serves on, untouched."))
         }
-        (Step::Preflight | Step::Deploy | Step::Verify, None) => {
+        (Step::Preflight | Step::Backup | Step::Deploy | Step::Verify, None) => {
             Ok("What was made for it is removed; nothing serves yet.".to_owned())
+        }
+        (Step::Migrate, _) => {
+            Ok("A migration that runs is let end, or its schema would be half changed; then the attempt ends."
+                .to_owned())
         }
         (Step::Switch | Step::Watch, Some(active)) => {
             Ok(format!("Traffic goes back to {active}, then what was made for it is removed."))

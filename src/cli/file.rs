@@ -100,7 +100,7 @@ fn told(release: Release, record: &Record) -> Forecast {
         let version = &candidate.version;
         warnings.push(format!("{version} is on its way; see it with kubectl switchback get {name} -n {namespace}"));
     }
-    Forecast { view: PlanView::forecast(&release, foretell(&seen, record.active.as_ref())), warnings }
+    Forecast { view: PlanView::forecast(&release, foretell(&seen, record.active.as_ref(), None)), warnings }
 }
 
 /// Reads the one Release of a file.

@@ -5,7 +5,11 @@ use serde_json::json;
 
 use super::{manifests::Kind, observe::place_of, observed::ReleaseSeen, plan::Action};
 use crate::{
-    api::{Decision, DecisionStatus, Release, labels::FINALIZER, labels::RELEASE_UID},
+    agent_job,
+    api::{
+        DatabaseBackup, DatabaseClaim, DatabaseInstance, Decision, DecisionStatus, Release, labels::FINALIZER,
+        labels::RELEASE_UID,
+    },
     error::Error,
     kube_io::calls::{self, Place, is_controlled_by},
 };
@@ -24,9 +28,9 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let uid = release.uid.as_str();
             calls::create(client, &place, &manifest.body, |found| {
                 let labelled = found.metadata.labels.as_ref().and_then(|labels| labels.get(RELEASE_UID));
-                // ControllerRevisions have no owner; nobody else writes our label with this UID by accident.
-                is_controlled_by(found, uid)
-                    || (manifest.kind == Kind::ControllerRevision && labelled.is_some_and(|label| label == uid))
+                // These have no owner; nobody else writes our label with this UID by accident.
+                let unowned = matches!(manifest.kind, Kind::ControllerRevision | Kind::DatabaseBackup);
+                is_controlled_by(found, uid) || (unowned && labelled.is_some_and(|label| label == uid))
             })
             .await
         }
@@ -47,6 +51,29 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             }
         }
         Action::Delete { kind, name, uid } => calls::delete(client, &place_of(namespace, *kind, name), uid).await,
+        Action::Resume { job, uid } => {
+            let place = place_of(namespace, Kind::Job, job);
+            let patch = agent_job::resume_patch(uid);
+            calls::merge::<super::watched::Job>(client, &place, &patch, false).await.map(|_| ())
+        }
+        Action::Claim { instance, uid, resource_version } => {
+            let place = Place::new::<DatabaseInstance>(namespace, instance);
+            let claim = DatabaseClaim { release_uid: release.uid.clone(), release: release.name.clone() };
+            let patch = json!({
+                "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": { "claim": claim },
+            });
+            calls::merge::<DatabaseInstance>(client, &place, &patch, true).await.map(|_| ())
+        }
+        Action::LetGo { backup, uid, resource_version, finalizers } => {
+            let place = place_of(namespace, Kind::DatabaseBackup, backup);
+            let patch = json!({
+                "metadata": { "uid": uid, "resourceVersion": resource_version, "finalizers": finalizers },
+            });
+            match calls::merge::<DatabaseBackup>(client, &place, &patch, false).await {
+                Err(error) if error.is_not_found() => Ok(()),
+                other => other.map(|_| ()),
+            }
+        }
         Action::Settle { decision, status } => settle(client, namespace, decision, status).await,
     }
 }

@@ -5,11 +5,15 @@
 
 use std::collections::BTreeMap;
 
+mod database;
 mod jobs;
 mod services;
 
 use serde_json::{Map, Value, json};
 
+pub use database::{
+    LookFor, Migrate, backup, backup_name, look_job, look_name, mark_job, mark_name, migrate_job, migrate_name,
+};
 pub use jobs::{
     AGENT_CONTAINER, agent_job, agent_job_name, check_job, http_checks, job_check_name, job_checks, job_pod,
 };
@@ -40,6 +44,8 @@ pub enum Kind {
     Job,
     /// `apps/v1` ControllerRevision.
     ControllerRevision,
+    /// Our own DatabaseBackup.
+    DatabaseBackup,
     /// `v1` Pod; dry runs only.
     Pod,
 }
@@ -53,6 +59,7 @@ impl Kind {
             Self::Service => "Service",
             Self::Job => "Job",
             Self::ControllerRevision => "ControllerRevision",
+            Self::DatabaseBackup => "DatabaseBackup",
             Self::Pod => "Pod",
         }
     }
@@ -62,6 +69,7 @@ impl Kind {
             Self::Deployment | Self::ControllerRevision => "apps/v1",
             Self::Job => "batch/v1",
             Self::Service | Self::Pod => "v1",
+            Self::DatabaseBackup => "switchback.dev/v1alpha1",
         }
     }
 }

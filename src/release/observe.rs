@@ -6,19 +6,19 @@ use std::{
 };
 
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
-use kube::{Client, ResourceExt};
+use kube::{Client, ResourceExt, core::PartialObjectMeta};
 
 use super::{
     manifests::{Kind, Manifest},
     observed::{
-        Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, Guard, JobSeen, Observed, PodSeen, ReleaseSeen,
-        ServiceSeen, Settings, SliceSeen,
+        Answer, Ask, AttemptSeen, BackupSeen, DecisionSeen, DeploymentSeen, Guard, InstanceSeen, JobSeen, Observed,
+        PodSeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen,
     },
     watched,
 };
 use crate::{
     api::{
-        Decision, Record, Release, ReleaseSpec, Step,
+        DatabaseBackup, Decision, Record, Release, ReleaseSpec, Step,
         labels::{self, FINALIZER, Role},
     },
     clock,
@@ -44,6 +44,12 @@ pub struct Cache {
     pub pods: Index<PodSeen>,
     /// Jobs.
     pub jobs: Index<JobSeen>,
+    /// DatabaseInstances, by their namespace.
+    pub instances: Index<InstanceSeen>,
+    /// BackupStorages, by their namespace.
+    pub storages: Index<StorageSeen>,
+    /// DatabaseBackups of Releases.
+    pub backups: Index<BackupSeen>,
     /// Decisions, by the name of their Release.
     pub decisions: Index<DecisionSeen>,
     /// Frozen contents by the UID of their `ControllerRevision`: they never change, so they are read once.
@@ -63,6 +69,7 @@ pub async fn observe(
     let release = release_seen(release);
     let by_uid = (release.namespace.clone(), release.uid.clone());
     let by_name = (release.namespace.clone(), release.name.clone());
+    let beside = (release.namespace.clone(), String::new());
     let mut seen = Observed {
         now: clock::now(),
         contents: BTreeMap::new(),
@@ -72,6 +79,9 @@ pub async fn observe(
         slices: cache.slices.of(&by_uid),
         pods: cache.pods.of(&by_uid),
         jobs: cache.jobs.of(&by_uid),
+        instances: cache.instances.of(&beside),
+        storages: cache.storages.of(&beside),
+        backups: cache.backups.of(&by_uid),
         decisions: cache.decisions.of(&by_name),
         guard,
         taken,
@@ -182,9 +192,18 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
             let found = calls::read::<watched::Service>(client, &Place::new::<core::Service>(namespace, name)).await?;
             Ok(Answer::Service(found.map(|service| Box::new(watched::service_seen(&service)))))
         }
+        Ask::LiveBackup(name) => {
+            let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;
+            Ok(Answer::Backup(found.map(|backup| Box::new(watched::backup_seen(&backup)))))
+        }
+        Ask::LiveRelease { name, uid } => {
+            let found =
+                calls::read::<PartialObjectMeta<Release>>(client, &Place::new::<Release>(namespace, name)).await?;
+            Ok(Answer::Exists(found.is_some_and(|release| release.uid().as_ref() == Some(uid))))
+        }
         Ask::LiveDecision { name, uid } => {
             let found = calls::read::<Decision>(client, &Place::new::<Decision>(namespace, name)).await?;
-            Ok(Answer::Decision(found.is_some_and(|decision| decision.uid().as_ref() == Some(uid))))
+            Ok(Answer::Exists(found.is_some_and(|decision| decision.uid().as_ref() == Some(uid))))
         }
     }
 }
@@ -203,6 +222,7 @@ pub fn place_of(namespace: &str, kind: Kind, name: &str) -> Place {
         Kind::Service => Place::new::<core::Service>(namespace, name),
         Kind::Job => Place::new::<batch::Job>(namespace, name),
         Kind::ControllerRevision => Place::new::<apps::ControllerRevision>(namespace, name),
+        Kind::DatabaseBackup => Place::new::<DatabaseBackup>(namespace, name),
         Kind::Pod => Place::new::<core::Pod>(namespace, name),
     }
 }

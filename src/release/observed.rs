@@ -2,12 +2,16 @@
 //!
 //! The plan takes nothing else: no client, no clock (`now` is a field), no randomness.
 
+mod database;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use jiff::Timestamp;
+
+pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
 
 use super::manifests::Manifest;
 use crate::api::{Approval, DecisionKind, Record, ReleaseSpec, ReleaseStatus, RevisionId, labels::Role};
@@ -33,6 +37,12 @@ pub struct Observed {
     pub pods: Vec<PodSeen>,
     /// Jobs of the Release.
     pub jobs: Vec<JobSeen>,
+    /// DatabaseInstances of the namespace.
+    pub instances: Vec<InstanceSeen>,
+    /// BackupStorages of the namespace.
+    pub storages: Vec<StorageSeen>,
+    /// DatabaseBackups that attempts of the Release have asked for.
+    pub backups: Vec<BackupSeen>,
     /// Decisions about the Release, by its UID or its name.
     pub decisions: Vec<DecisionSeen>,
     /// Whether the admission policies guard Decisions.
@@ -196,6 +206,8 @@ pub struct JobSeen {
     pub ours: bool,
     /// Digits of its revision.
     pub revision: String,
+    /// Whether it waits to be resumed.
+    pub suspended: bool,
     /// How far it is, from its conditions alone.
     pub state: JobState,
     /// Whether it is being deleted.
@@ -264,6 +276,15 @@ pub enum Ask {
     DryRun(Box<Manifest>),
     /// The Service as it is now, not as it was cached.
     LiveService(String),
+    /// The DatabaseBackup as it is now.
+    LiveBackup(String),
+    /// Whether the Release with this name and UID exists.
+    LiveRelease {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
     /// Whether the Decision with this name and UID still exists.
     LiveDecision {
         /// Its name.
@@ -287,8 +308,10 @@ pub enum Answer {
     },
     /// The live Service; `None` when there is none.
     Service(Option<Box<ServiceSeen>>),
-    /// Whether the Decision exists.
-    Decision(bool),
+    /// The live DatabaseBackup; `None` when there is none.
+    Backup(Option<Box<BackupSeen>>),
+    /// Whether the Decision, or the Release, exists.
+    Exists(bool),
 }
 
 impl Observed {
@@ -308,6 +331,12 @@ impl Observed {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceSeen> {
         self.services.iter().find(|service| service.name == name && service.ours)
+    }
+
+    /// Returns the DatabaseInstance with this name.
+    #[must_use]
+    pub fn instance(&self, name: &str) -> Option<&InstanceSeen> {
+        self.instances.iter().find(|instance| instance.name == name)
     }
 
     /// Returns the Deployment of a workload in a revision.

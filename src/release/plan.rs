@@ -8,7 +8,9 @@
 
 mod abort;
 mod approve;
+mod backup;
 mod clean_up;
+mod database;
 mod decisions;
 mod delete;
 mod deploy;
@@ -16,6 +18,7 @@ mod ending;
 mod health;
 mod idle;
 mod inspect;
+mod migrate;
 mod preflight;
 mod proposal;
 mod retire;
@@ -33,7 +36,7 @@ use serde_json::Value;
 
 use super::{
     manifests::{Kind, Manifest},
-    observed::{Ask, DeploymentSeen, Observed},
+    observed::{Ask, BackupSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
 use crate::api::{DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
 
@@ -115,6 +118,33 @@ pub enum Action {
         /// Its UID.
         uid: String,
     },
+    /// Lets a Job that was made suspended begin.
+    Resume {
+        /// Name of the Job.
+        job: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Claims a DatabaseInstance for the Release.
+    Claim {
+        /// Name of the DatabaseInstance.
+        instance: String,
+        /// Its UID.
+        uid: String,
+        /// The version that was read: of two Releases one is refused.
+        resource_version: String,
+    },
+    /// Lets go of a DatabaseBackup.
+    LetGo {
+        /// Name of the DatabaseBackup.
+        backup: String,
+        /// Its UID.
+        uid: String,
+        /// The version that was read.
+        resource_version: String,
+        /// The finalizers that stay.
+        finalizers: Vec<String>,
+    },
     /// Says what became of a Decision.
     Settle {
         /// Name of the Decision.
@@ -128,6 +158,31 @@ impl Action {
     /// Deletes an object of ours.
     fn delete(kind: Kind, name: &str, uid: &str) -> Self {
         Self::Delete { kind, name: name.to_owned(), uid: uid.to_owned() }
+    }
+
+    /// Lets a Job that was made suspended begin.
+    fn resume(job: &JobSeen) -> Self {
+        Self::Resume { job: job.name.clone(), uid: job.uid.clone() }
+    }
+
+    /// Claims a DatabaseInstance.
+    fn claim(instance: &InstanceSeen) -> Self {
+        Self::Claim {
+            instance: instance.name.clone(),
+            uid: instance.uid.clone(),
+            resource_version: instance.resource_version.clone(),
+        }
+    }
+
+    /// Lets go of a DatabaseBackup.
+    fn let_go(backup: &BackupSeen) -> Self {
+        let ours = crate::api::labels::IN_USE;
+        Self::LetGo {
+            backup: backup.name.clone(),
+            uid: backup.uid.clone(),
+            resource_version: backup.resource_version.clone(),
+            finalizers: backup.finalizers.iter().filter(|name| *name != ours).cloned().collect(),
+        }
     }
 
     /// Sets the number of pods of a Deployment.
@@ -147,11 +202,8 @@ enum Move {
 /// Decides what to do next.
 #[must_use]
 pub fn plan(seen: &Observed) -> Plan {
-    if seen.release.deleting {
-        return delete::plan(seen);
-    }
     let mut record = seen.record().clone();
-    if !seen.release.finalizer {
+    if !seen.release.finalizer && !seen.release.deleting {
         let told = Situation::Working(Reason::Inspecting, "Taking the Release in.".to_owned());
         return Plan { actions: vec![Action::AddFinalizer], ..Plan::stay(record, told) };
     }
@@ -164,11 +216,17 @@ pub fn plan(seen: &Observed) -> Plan {
         }
     }
     for _ in 0..MOVES {
+        // A migration that runs is let end before anything else.
+        if seen.release.deleting && !migrate::is_running(&record) {
+            return delete::plan(seen, record);
+        }
         let next = match record.step {
             Step::Idle => idle::plan(seen, record),
             Step::Inspect => inspect::plan(seen, record),
             Step::Approve => approve::plan(seen, record),
             Step::Preflight => preflight::plan(seen, record),
+            Step::Backup => backup::plan(seen, record),
+            Step::Migrate => migrate::plan(seen, record),
             Step::Deploy => deploy::plan(seen, record),
             Step::Verify => verify::plan(seen, record),
             Step::Switch => switch::plan(seen, record),

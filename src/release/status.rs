@@ -9,7 +9,8 @@ use super::{
     plan::{Plan, Situation},
 };
 use crate::api::{
-    Condition, ConditionType, Mode, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp, set_condition,
+    Condition, ConditionType, MigrationProgress, Mode, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp,
+    set_condition,
 };
 
 /// Something to tell once.
@@ -122,8 +123,21 @@ impl Said<'_> {
             }
             _ => format!("{cause}."),
         };
+        let schema = record.migration.as_ref().filter(|migration| migration.revision == failure.revision);
+        let schema = match schema.map(|migration| migration.state) {
+            Some(MigrationProgress::Applied) => {
+                " The schema stays migrated, which the earlier version is declared to work on."
+            }
+            Some(
+                MigrationProgress::Started
+                | MigrationProgress::Failed
+                | MigrationProgress::Uncertain
+                | MigrationProgress::NotStarted,
+            )
+            | None => "",
+        };
         format!(
-            "{ended} {serves} The spec still says {version}: it is not tried again by itself. \
+            "{ended} {serves}{schema} The spec still says {version}: it is not tried again by itself. \
              Push a fix or revert the spec. Next: kubectl switchback get {name}"
         )
     }
@@ -213,6 +227,8 @@ const fn reason_of(step: Step) -> Reason {
         Step::Inspect => Reason::Inspecting,
         Step::Approve => Reason::WaitingForApproval,
         Step::Preflight => Reason::Preflight,
+        Step::Backup => Reason::BackingUp,
+        Step::Migrate => Reason::Migrating,
         Step::Deploy => Reason::Deploying,
         Step::Verify => Reason::Verifying,
         Step::Switch => Reason::Switching,

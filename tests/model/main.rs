@@ -8,6 +8,8 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod database;
+mod database_rules;
 mod random;
 mod rules;
 mod table;

@@ -4,7 +4,10 @@
 use proptest::prelude::*;
 use switchback::api::Step;
 
-use crate::world::{JobEnd, World};
+use crate::{
+    database::MigrationEnd,
+    world::{JobEnd, World},
+};
 
 #[derive(Clone, Debug)]
 enum Happening {
@@ -21,6 +24,8 @@ enum Happening {
     Ready(u8, usize),
     Jobs(u8),
     Contest,
+    /// How backups and migrations end.
+    Database(u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -36,6 +41,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (1u8..4, 0usize..4).prop_map(|(version, ready)| Happening::Ready(version, ready)),
         1 => (0u8..4).prop_map(Happening::Jobs),
         1 => Just(Happening::Contest),
+        1 => (0u8..5).prop_map(Happening::Database),
     ]
 }
 
@@ -68,6 +74,12 @@ fn happen(world: &mut World, happening: &Happening) {
             let end = [JobEnd::Passes, JobEnd::Fails, JobEnd::LeavesNothing, JobEnd::Hangs][usize::from(*end)];
             world.job_end = ["verify", "smoke", "watch"].into_iter().map(|kind| (kind, end)).collect();
         }
+        Happening::Database(end) => {
+            let database = &mut world.database;
+            database.backup_fails = *end == 1;
+            let ends = [MigrationEnd::Applied, MigrationEnd::Applied, MigrationEnd::Fails, MigrationEnd::PodLost];
+            database.migration = *ends.get(usize::from(*end)).unwrap_or(&MigrationEnd::Hangs);
+        }
         Happening::Contest => {
             if let Some(service) = world.services.get_mut("shop") {
                 service.selector.insert("app".into(), "else".into());
@@ -82,12 +94,16 @@ proptest! {
     /// Whatever happened, a fair world with approvals ends with the wanted version serving, or the failed one
     /// refused and the last good one serving; and then nothing is written any more.
     #[test]
-    fn every_history_ends_well_and_quiet(history in prop::collection::vec(happening(), 1..80)) {
-        let mut world = World::serving();
+    fn every_history_ends_well_and_quiet(
+        database in any::<bool>(),
+        history in prop::collection::vec(happening(), 1..80),
+    ) {
+        let mut world = if database { World::serving_with_database() } else { World::serving() };
         for happening in &history {
             happen(&mut world, happening);
         }
         world.job_end.clear();
+        world.database.be_well();
         world.decisions.retain(|decision| decision.settled);
         for _ in 0..4 {
             world.run_to_rest();
@@ -97,7 +113,7 @@ proptest! {
         }
         prop_assert_eq!(world.step(), Step::Idle);
         let active = world.active().unwrap_or_default().to_owned();
-        let digits = World::digits(&active);
+        let digits = world.digits_of(&active);
         prop_assert_eq!(world.selected(), Some(digits.as_str()));
         let wanted = world.spec.version.clone();
         let refused = world.record().failure.is_some();
@@ -116,8 +132,11 @@ proptest! {
 
     /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
     #[test]
-    fn killed_anywhere_it_ends_the_same(kills in prop::collection::vec(0usize..3, 1..40)) {
-        let mut world = World::serving();
+    fn killed_anywhere_it_ends_the_same(
+        database in any::<bool>(),
+        kills in prop::collection::vec(0usize..3, 1..40),
+    ) {
+        let mut world = if database { World::serving_with_database() } else { World::serving() };
         world.ask_for("2.0.0");
         let mut approved = false;
         for kill in kills {
@@ -138,5 +157,9 @@ proptest! {
         let running: Vec<_> = world.deployments.values().filter(|deployment| deployment.replicas > 0).collect();
         prop_assert_eq!((running.len(), world.services.len(), world.jobs.len()), (1, 1, 0));
         prop_assert_eq!(world.record().history.len(), 2);
+        // I1, and nothing made twice: a migration ran once, from one backup.
+        let ran = world.database.ran.values().all(|times| *times == 1);
+        prop_assert!(ran, "{:?}", world.database.ran);
+        prop_assert_eq!(world.database.backups.len(), if database { 2 } else { 0 });
     }
 }

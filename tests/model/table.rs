@@ -7,6 +7,7 @@ use switchback::{
     release::{observed::Guard, plan::Plan, plan::Situation},
 };
 
+use crate::database::MigrationEnd;
 use crate::world::{JobEnd, World, spec, versions, words};
 
 /// One observation: its name, and what it does to the world.
@@ -61,6 +62,46 @@ fn rows(step: Step) -> Vec<Seen> {
             }),
         ],
         Step::Preflight | Step::Inspect => vec![],
+        Step::Backup => vec![
+            ("the backup is complete", |world| world.end_backups()),
+            ("the backup fails", |world| {
+                world.database.backup_fails = true;
+                world.end_backups();
+            }),
+            ("the backup is not complete in time", |world| world.wait(6 * 3600 + 1)),
+        ],
+        Step::Migrate => vec![
+            ("the Job stands there, suspended", |world| {
+                world.look(usize::MAX);
+            }),
+            ("the Job is recorded", |world| {
+                world.look(usize::MAX);
+                world.look(usize::MAX);
+            }),
+            ("the backup is deleted before the Job is resumed", |world| {
+                world.look(usize::MAX);
+                world.database.backups.clear();
+            }),
+            ("the Job runs and the spec says 3.0.0", |world| {
+                run_migration(world, MigrationEnd::Hangs);
+                world.ask_for("3.0.0");
+            }),
+            ("the Job runs and anna aborts", |world| {
+                run_migration(world, MigrationEnd::Hangs);
+                world.abort();
+            }),
+            ("the Job runs and the Release is deleted", |world| {
+                run_migration(world, MigrationEnd::Hangs);
+                world.deleting = true;
+            }),
+            ("the Job says applied", |world| run_migration(world, MigrationEnd::Applied)),
+            ("the Job says failed", |world| run_migration(world, MigrationEnd::Fails)),
+            ("the Job's pod is lost", |world| run_migration(world, MigrationEnd::PodLost)),
+            ("somebody deleted the running Job", |world| {
+                run_migration(world, MigrationEnd::Hangs);
+                world.jobs.clear();
+            }),
+        ],
         Step::Deploy => vec![
             ("all pods are ready", |world| world.settle()),
             ("no pod gets ready in time", |world| {
@@ -139,6 +180,15 @@ fn fail(world: &mut World, job: &'static str, end: JobEnd) {
     world.settle();
 }
 
+/// Lets the Job of the migration be made, recorded and resumed, and end.
+fn run_migration(world: &mut World, end: MigrationEnd) {
+    for _ in 0..4 {
+        world.look(usize::MAX);
+    }
+    world.database.migration = end;
+    world.end_database_jobs();
+}
+
 fn told(situation: &Situation) -> String {
     let (kind, message) = match situation {
         Situation::Working(reason, message) => (format!("working, {}", reason.as_str()), message.as_str()),
@@ -169,6 +219,8 @@ fn the_plan_of_every_step_by_what_is_observed() {
         Step::Idle,
         Step::Approve,
         Step::Preflight,
+        Step::Backup,
+        Step::Migrate,
         Step::Deploy,
         Step::Verify,
         Step::Switch,
@@ -197,7 +249,7 @@ fn the_plan_of_every_step_by_what_is_observed() {
                 world.run_to(Step::Retire);
                 world
             }
-            Step::Deploy | Step::Watch => {
+            Step::Backup | Step::Deploy | Step::Watch => {
                 let mut world = World::at(step);
                 world.look(usize::MAX);
                 world.end_jobs();

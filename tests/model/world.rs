@@ -23,6 +23,8 @@ use switchback::{
     },
 };
 
+use crate::database::Database;
+
 pub const UID: &str = "uid-shop";
 
 /// How a Job ends in this world.
@@ -59,11 +61,13 @@ pub struct World {
     /// Revisions (digits) whose pods never get ready, or lose readiness.
     pub unready: Vec<String>,
     pub job_end: BTreeMap<&'static str, JobEnd>,
+    /// The database of the Release, and what it has been through.
+    pub database: Database,
     /// Every write, in order, in words.
     pub writes: Vec<String>,
     /// Whether traffic was ever seen on a ready revision: from then on it must never be on nothing.
     pub served: bool,
-    serial: u64,
+    pub serial: u64,
     /// When the last look asked to look again.
     recheck: Option<Timestamp>,
 }
@@ -109,6 +113,7 @@ impl World {
             refusal: None,
             unready: Vec::new(),
             job_end: BTreeMap::new(),
+            database: Database::default(),
             writes: Vec::new(),
             served: false,
             serial: 0,
@@ -127,9 +132,11 @@ impl World {
         world
     }
 
-    /// A world in which 1.0.0 serves and an attempt for 2.0.0 stands at a step.
+    /// A world in which 1.0.0 serves and an attempt for 2.0.0 stands at a step; one with a database where the step
+    /// needs one.
     pub fn at(step: Step) -> Self {
-        let mut world = Self::serving();
+        let database = matches!(step, Step::Backup | Step::Migrate);
+        let mut world = if database { Self::serving_with_database() } else { Self::serving() };
         world.ask_for("2.0.0");
         if step > Step::Approve {
             world.run_to(Step::Approve);
@@ -153,7 +160,7 @@ impl World {
     }
 
     pub fn ask_for(&mut self, version: &str) {
-        self.change(spec(version));
+        self.change(if self.database.instances.is_empty() { spec(version) } else { crate::database::spec(version) });
     }
 
     pub fn change(&mut self, spec: ReleaseSpec) {
@@ -194,6 +201,14 @@ impl World {
         spec(version).revision().digits().to_owned()
     }
 
+    /// Digits of the revision of a version in this world.
+    pub fn digits_of(&self, version: &str) -> String {
+        if self.database.instances.is_empty() {
+            return Self::digits(version);
+        }
+        crate::database::spec(version).revision().digits().to_owned()
+    }
+
     pub fn selected(&self) -> Option<&str> {
         self.services.get("shop")?.selected()
     }
@@ -221,6 +236,9 @@ impl World {
             slices: self.slices.clone(),
             pods: self.pods.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
+            instances: self.database.instances.clone(),
+            storages: self.database.storages.clone(),
+            backups: self.database.backups.values().cloned().collect(),
             decisions: self.decisions.clone(),
             guard: self.guard.clone(),
             taken: None,
@@ -241,9 +259,9 @@ impl World {
                 _ => Answer::Accepted,
             },
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
-            Ask::LiveDecision { uid, .. } => {
-                Answer::Decision(self.decisions.iter().any(|decision| decision.uid == *uid))
-            }
+            Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
+            Ask::LiveRelease { uid, .. } => Answer::Exists(uid == UID || self.database.others.contains(uid)),
+            Ask::LiveDecision { uid, .. } => Answer::Exists(self.decisions.iter().any(|decision| decision.uid == *uid)),
         }
     }
 
@@ -290,6 +308,8 @@ impl World {
         }
         if remember && left > 0 {
             left -= 1;
+            // No write takes no time at all.
+            self.now = self.now.checked_add(SignedDuration::from_millis(1)).unwrap();
             self.status = next;
             wrote = true;
         } else if remember {
@@ -330,6 +350,13 @@ impl World {
             }
             Action::Point { service, patch, .. } => self.point(service, patch),
             Action::Delete { kind, name, uid } => self.delete(*kind, name, uid),
+            Action::Resume { job, uid } => {
+                for seen in self.jobs.values_mut().filter(|seen| seen.name == *job && seen.uid == *uid) {
+                    seen.suspended = false;
+                }
+            }
+            Action::Claim { instance, uid, .. } => self.claim(instance, uid),
+            Action::LetGo { backup, uid, finalizers, .. } => self.let_go(backup, uid, finalizers),
             Action::Settle { decision, status } => {
                 self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
                 for seen in self.decisions.iter_mut().filter(|seen| seen.name == *decision) {
@@ -391,10 +418,12 @@ impl World {
                     uid,
                     ours: true,
                     revision: label(labels::REVISION),
+                    suspended: manifest.body["spec"]["suspend"] == true,
                     state: JobState::Running,
                     deleting: false,
                 });
             }
+            Kind::DatabaseBackup => self.create_backup(manifest, uid),
             Kind::Pod => panic!("pods are created in dry runs only"),
         }
     }
@@ -423,6 +452,7 @@ impl World {
             Kind::Service => self.services.retain(|key, seen| key != name || seen.uid != uid),
             Kind::Job => self.jobs.retain(|key, seen| key != name || seen.uid != uid),
             Kind::ControllerRevision => self.contents.retain(|key, (seen, _)| key != name || seen.uid != uid),
+            Kind::DatabaseBackup => self.delete_backup(name, uid),
             Kind::Pod => panic!("pods are never deleted by us"),
         }
     }
@@ -440,14 +470,19 @@ impl World {
             deployment.available = if well { deployment.replicas } else { 0 };
             deployment.observed = true;
         }
+        let of_jobs = self.pods.values().filter(|pod| pod.job.as_ref().is_some_and(|job| self.jobs.contains_key(job)));
+        pods.extend(of_jobs.map(|pod| (pod.name.clone(), pod.clone())));
         self.pods = pods;
+        self.end_backups();
         self.end_jobs();
+        self.end_database_jobs();
         self.follow();
     }
 
     pub fn end_jobs(&mut self) {
         for job in self.jobs.values_mut() {
-            let kind = ["watch", "smoke", "verify"].into_iter().find(|kind| job.name.contains(kind)).unwrap();
+            let kinds = ["watch", "smoke", "verify"];
+            let Some(kind) = kinds.into_iter().find(|kind| job.name.contains(kind)) else { continue };
             let checks = match kind {
                 "watch" => vec!["alive"],
                 "verify" => vec!["home"],
@@ -509,7 +544,7 @@ impl World {
 
     /// Lets pods of a version lose or regain readiness; endpoints follow.
     pub fn set_ready(&mut self, version: &str, ready: usize) {
-        let digits = Self::digits(version);
+        let digits = self.digits_of(version);
         for (number, pod) in
             self.pods.values_mut().filter(|pod| pod.revision == digits && pod.job.is_none()).enumerate()
         {
@@ -582,7 +617,7 @@ impl World {
     }
 }
 
-fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen {
+pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen {
     PodSeen {
         name,
         revision: revision.to_owned(),
@@ -613,6 +648,9 @@ pub fn words(action: &Action) -> String {
             format!("point {service} at {digits}{fence}")
         }
         Action::Delete { kind, name, .. } => format!("delete {} {name}", kind.as_str()),
+        Action::Resume { job, .. } => format!("resume {job}"),
+        Action::Claim { instance, .. } => format!("claim {instance}"),
+        Action::LetGo { backup, .. } => format!("let go of {backup}"),
         Action::Settle { decision, status } => format!("settle {decision}: {} {}", status.state, status.reason),
     };
     versions(&line)
@@ -620,7 +658,9 @@ pub fn words(action: &Action) -> String {
 
 /// Replaces the digits of revisions by their versions.
 pub fn versions(text: &str) -> String {
-    ["1.0.0", "2.0.0", "3.0.0"]
-        .iter()
-        .fold(text.to_owned(), |text, version| text.replace(&World::digits(version), &format!("<{version}>")))
+    let known = |text: String, version: &str| {
+        let with = crate::database::spec(version).revision();
+        text.replace(&World::digits(version), &format!("<{version}>")).replace(with.digits(), &format!("<{version}>"))
+    };
+    ["1.0.0", "2.0.0", "3.0.0"].into_iter().fold(text.to_owned(), known)
 }

@@ -1,7 +1,8 @@
-//! What tests against a real API server share: the cluster made ready once, people, namespaces, waiting.
+//! What tests against a real API server share: the cluster made ready once, people, namespaces, waiting. And real
+//! database and storage servers as plain processes: [`postgres`], [`s3`].
 //!
-//! `KUBECONFIG` names the cluster and an administrator of it: `lab/in cargo test --test api`.
-#![allow(dead_code, reason = "each test target uses its own part")]
+//! `KUBECONFIG` names the cluster and an administrator of it: `lab/in cargo test --test api`. The servers need none.
+#![allow(dead_code, unused_imports, reason = "each test target uses its own part")]
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
@@ -23,6 +24,9 @@ use tokio::sync::OnceCell;
 
 mod namespace;
 pub mod objects;
+pub mod postgres;
+pub mod process;
+pub mod s3;
 
 pub use namespace::{Namespace, in_namespace};
 

@@ -163,7 +163,7 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
         }
         Step::Approve => ["plan", "approve", "reject"].map(|verb| summary.command(verb)).to_vec(),
         Step::Switch | Step::Watch if record.active.is_none() => vec![watch],
-        Step::Preflight | Step::Deploy | Step::Verify | Step::Switch | Step::Watch => {
+        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch | Step::Watch => {
             vec![watch, summary.command("abort")]
         }
         Step::Inspect | Step::Retire | Step::SwitchBack | Step::CleanUp => vec![watch],

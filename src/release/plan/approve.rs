@@ -4,7 +4,7 @@ use super::{
     super::observed::{Ask, DecisionSeen, Guard, Observed},
     Move, Plan, Situation, decisions,
     ending::{self, Why},
-    enter, proposal, still_wanted,
+    enter, inspect, preflight, proposal, still_wanted,
 };
 use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
 
@@ -13,11 +13,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         record.candidate = None;
         return enter(record, Step::Idle, seen.now, None);
     }
-    let digest = proposal::digest(seen);
+    let digest = proposal::digest(seen, &record);
     if record.plan.as_ref().is_none_or(|plan| plan.digest != digest) {
         // What would run is no longer what was shown: it is inspected and shown anew, and approvals of the
         // old digest do not count for it.
-        return enter(record, Step::Inspect, seen.now, None);
+        return inspect::begin(seen, record);
     }
     if let Guard::Missing(why) = &seen.guard {
         let message = format!(
@@ -41,9 +41,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
         Ok(Word::Yes(decision)) => {
             decisions::use_up(&mut record, decision, seen.now);
-            enter(record, Step::Preflight, seen.now, None)
+            preflight::begin(seen, record)
         }
-        Ok(Word::None) if starts_by_itself(seen, &record) => enter(record, Step::Preflight, seen.now, None),
+        Ok(Word::None) if starts_by_itself(seen, &record) => preflight::begin(seen, record),
         Ok(Word::None) => {
             let told = waiting(seen, &record);
             Plan::stay(record, told).into()

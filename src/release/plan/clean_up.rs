@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         manifests::Kind,
-        observed::{Answer, Ask, Observed},
+        observed::{Answer, Ask, BackupState, Observed},
     },
     Action, Move, Plan, Situation, active_content,
     ending::{self, Why},
@@ -81,7 +81,18 @@ fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
         .iter()
         .filter(|job| job.ours)
         .map(|job| (Action::delete(Kind::Job, &job.name, &job.uid), job.deleting));
-    deployments.chain(services).chain(jobs).collect()
+    deployments.chain(services).chain(jobs).chain(backups(seen)).collect()
+}
+
+/// A backup that is whole is let go and stays; one that is not was wanted for this attempt alone.
+fn backups(seen: &Observed) -> impl Iterator<Item = (Action, bool)> {
+    seen.backups.iter().filter_map(|backup| match backup.state {
+        _ if backup.is_held() => Some((Action::let_go(backup), false)),
+        BackupState::Working(_) => {
+            Some((Action::delete(Kind::DatabaseBackup, &backup.name, &backup.uid), backup.deleting))
+        }
+        BackupState::Complete(_) | BackupState::Failed { .. } => None,
+    })
 }
 
 fn why(record: &Record) -> Why {

@@ -42,7 +42,7 @@ pub(super) fn find<'a>(
         // Using a Decision cannot be taken back: a cached one may have been deleted meanwhile.
         let ask = Ask::LiveDecision { name: decision.name.clone(), uid: decision.uid.clone() };
         match seen.answer(&ask) {
-            Some(Answer::Decision(true)) => return Ok(Some(decision)),
+            Some(Answer::Exists(true)) => return Ok(Some(decision)),
             Some(_) => {}
             None => return Err(ask),
         }
@@ -150,7 +150,13 @@ fn approve(record: &Record, digest: &str, created: Timestamp) -> Standing {
 /// Returns whether stopping can still change anything.
 const fn abortable(record: &Record) -> bool {
     match record.step {
-        Step::Inspect | Step::Approve | Step::Preflight | Step::Deploy | Step::Verify => true,
+        Step::Inspect
+        | Step::Approve
+        | Step::Preflight
+        | Step::Backup
+        | Step::Migrate
+        | Step::Deploy
+        | Step::Verify => true,
         // Without an earlier version there is nothing to go back to, and traffic never points at nothing.
         Step::Switch | Step::Watch => record.active.is_some(),
         Step::Idle | Step::Retire | Step::SwitchBack | Step::CleanUp => false,

@@ -36,6 +36,8 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
         Step::Inspect | Step::Approve => return come_to_rest(record, now, why),
         Step::Idle
         | Step::Preflight
+        | Step::Backup
+        | Step::Migrate
         | Step::Deploy
         | Step::Verify
         | Step::Retire

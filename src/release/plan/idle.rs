@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{manifests::Kind, observed::Observed},
-    Action, Move, Plan, Situation, enter,
+    Action, Move, Plan, Situation,
     health::{self, Readiness},
+    inspect,
 };
 use crate::api::{CandidateRevision, Reason, Record, Step, labels::Role};
 
@@ -40,7 +41,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         since: MicroTime(seen.now),
     });
     record.plan = None;
-    enter(record, Step::Inspect, seen.now, None)
+    inspect::begin(seen, record)
 }
 
 fn situation(seen: &Observed, record: &Record) -> Situation {
@@ -95,7 +96,11 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
     let old = seen.deployments.iter().filter(|seen| seen.ours && !seen.deleting && !kept.contains(&&*seen.revision));
     let deployments: Vec<Action> = old.map(|seen| Action::delete(Kind::Deployment, &seen.name, &seen.uid)).collect();
     let contents = forgotten(seen, record, &kept);
-    plan.actions.extend(deployments.into_iter().chain(contents));
+    // What an attempt that ended before it made anything has looked with, and what it held.
+    let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting);
+    let jobs = jobs.map(|job| Action::delete(Kind::Job, &job.name, &job.uid));
+    let held = seen.backups.iter().filter(|backup| backup.is_held()).map(Action::let_go);
+    plan.actions.extend(deployments.into_iter().chain(contents).chain(jobs).chain(held));
 }
 
 /// Lists the contents of attempts that history has forgotten and that own nothing any more.

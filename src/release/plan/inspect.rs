@@ -7,8 +7,9 @@ use super::{
         observed::{Answer, Ask, Observed},
     },
     Move, Plan, Situation,
+    database::{self, Look},
     ending::{self, Why},
-    enter, proposal, still_wanted,
+    enter, overdue, proposal, still_wanted,
 };
 use crate::api::{CheckPhase, Outcome, Reason, Record, ReleaseSpec, Step};
 
@@ -28,6 +29,29 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         record.candidate = None;
         return enter(record, Step::Idle, seen.now, None);
     }
+    if overdue(seen, &record) {
+        let message = format!(
+            "It was not known within {} whether the database can be used: {}",
+            seen.release.spec.deadlines.inspect,
+            last_told(seen)
+        );
+        return ending::turn_back(
+            record,
+            seen.now,
+            Why { reason: Reason::DatabaseNotReady, message, outcome: Outcome::Failed },
+        );
+    }
+    match look(seen, &record) {
+        None => record.database = None,
+        Some(Look::Seen(looked)) => record.database = Some(*looked),
+        Some(Look::Working(actions, asks, message)) => {
+            let told = Situation::Working(Reason::Inspecting, message);
+            return Plan { actions, asks, ..Plan::stay(record, told) }.into();
+        }
+        Some(Look::Refused(reason, message)) => {
+            return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed });
+        }
+    }
     match inspect(seen, &record) {
         Inspection::Asking(asks) => {
             let told = Situation::Working(Reason::Inspecting, "Asking the API server for each object.".to_owned());
@@ -41,6 +65,24 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             enter(record, Step::Approve, seen.now, None)
         }
     }
+}
+
+/// Begins to inspect. Only looking at a database takes time that somebody else decides.
+pub(super) fn begin(seen: &Observed, record: Record) -> Move {
+    let limit = seen.release.spec.database.as_ref().map(|_| seen.release.spec.deadlines.inspect);
+    enter(record, Step::Inspect, seen.now, limit)
+}
+
+/// Looks at the database that the spec names; `None` when it names none.
+pub(super) fn look(seen: &Observed, record: &Record) -> Option<Look> {
+    let spec = &seen.release.spec;
+    spec.database.as_ref().map(|database| database::look(seen, record, spec, database))
+}
+
+/// Returns what was last told of the step.
+fn last_told(seen: &Observed) -> String {
+    let ready = seen.release.status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.map_or_else(String::new, |ready| ready.message.clone())
 }
 
 /// Asks for a dry run of every object, or concludes from the answers.
@@ -114,7 +156,7 @@ fn refusal(manifest: &Manifest, code: u16, message: &str) -> (Reason, String) {
     };
     let what = match manifest.kind {
         Kind::Pod => "a pod of",
-        Kind::Deployment | Kind::Service | Kind::Job | Kind::ControllerRevision => kind,
+        Kind::Deployment | Kind::Service | Kind::Job | Kind::ControllerRevision | Kind::DatabaseBackup => kind,
     };
     (reason, format!("The API server refuses {what} {name}: {message}. Nothing was changed; correct the spec."))
 }

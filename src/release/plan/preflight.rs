@@ -4,12 +4,13 @@
 use super::{
     super::{manifests, observed::Observed},
     Action, Move, Plan, Situation, abort, candidate_content,
+    database::{self, Look},
     ending::{self, Why},
     enter,
     inspect::{self, Inspection},
-    proposal, still_wanted,
+    overdue, proposal, recorded, still_wanted,
 };
-use crate::api::{Outcome, Reason, Record, Step, labels};
+use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, labels};
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     let Some(candidate) = record.candidate.clone() else { return enter(record, Step::Idle, seen.now, None) };
@@ -27,7 +28,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     // Somebody who can write ControllerRevisions must not make A's approval run B.
     let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
     if content.revision() != candidate.revision
-        || approved != Some(proposal::digest_of(&seen.release, content).as_str())
+        || approved != Some(proposal::digest_of((&seen.release, record.database.as_ref()), content).as_str())
     {
         return ending::content_lost(seen, record);
     }
@@ -40,25 +41,46 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         .map(|manifest| Action::Create(Box::new(manifest)))
         .collect();
     let all_there = content.services().all(|(_, service)| seen.service(&service.name).is_some());
-    if all_there {
-        return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
+    if !all_there {
+        return Plan { actions: missing, ..Plan::stay(record, working()) }.into();
     }
-    Plan { actions: missing, ..Plan::stay(record, working()) }.into()
+    let content = content.clone();
+    take_database(seen, record, &content)
+}
+
+/// Begins the step.
+pub(super) fn begin(seen: &Observed, record: Record) -> Move {
+    let limit = seen.release.spec.database.as_ref().map(|_| seen.release.spec.deadlines.inspect);
+    enter(record, Step::Preflight, seen.now, limit)
 }
 
 /// Freezes what was approved; from here on the spec is not read again for this attempt.
 fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
     let approved = record.plan.as_ref().map(|plan| plan.digest.clone());
-    if !still_wanted(seen, &record) || approved != Some(proposal::digest(seen)) {
-        // Back to the beginning; the approval was for something else and is used up.
-        record.plan = None;
-        return enter(record, Step::Inspect, seen.now, None);
+    if !still_wanted(seen, &record) || approved != Some(proposal::digest(seen, &record)) {
+        return anew(seen, record);
+    }
+    match inspect::look(seen, &record) {
+        None => {}
+        Some(Look::Seen(looked)) => {
+            let before = record.database.replace(*looked);
+            if approved != Some(proposal::digest(seen, &record)) {
+                record.database = before;
+                return anew(seen, record);
+            }
+        }
+        Some(Look::Working(actions, asks, message)) => {
+            if overdue(seen, &record) {
+                return rest(seen, record, (Reason::DatabaseNotReady, message));
+            }
+            let told = Situation::Working(Reason::Preflight, message);
+            return Plan { actions, asks, ..Plan::stay(record, told) }.into();
+        }
+        Some(Look::Refused(reason, message)) => return rest(seen, record, (reason, message)),
     }
     match inspect::inspect(seen, &record) {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, working()) }.into(),
-        Inspection::Refused(reason, message) => {
-            ending::come_to_rest(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
-        }
+        Inspection::Refused(reason, message) => rest(seen, record, (reason, message)),
         Inspection::Fine => {
             let anchor = seen.anchor().is_none().then(|| manifests::anchor(&seen.release));
             let content = manifests::attempt(&seen.release, attempt, &seen.release.spec);
@@ -66,6 +88,56 @@ fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
                 anchor.into_iter().chain([content]).map(|manifest| Action::Create(Box::new(manifest))).collect();
             Plan { actions, ..Plan::stay(record, working()) }.into()
         }
+    }
+}
+
+/// Back to the beginning; the approval was for something else and is used up.
+fn anew(seen: &Observed, mut record: Record) -> Move {
+    record.plan = None;
+    inspect::begin(seen, record)
+}
+
+/// Ends the attempt before anything was made.
+fn rest(seen: &Observed, record: Record, (reason, message): (Reason, String)) -> Move {
+    ending::come_to_rest(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
+}
+
+/// Claims the database and has it marked when it was never marked; then the backup can begin.
+fn take_database(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
+    let Some((_, looked)) = database::of(content, &record) else {
+        return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
+    };
+    let failed = |record, reason, message| {
+        ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
+    };
+    let name = &looked.name;
+    let Some(instance) = seen.instance(name).filter(|instance| instance.uid == looked.uid) else {
+        let message = format!("DatabaseInstance {name} is gone or is another one now.");
+        return failed(record, Reason::DatabaseNotFound, message);
+    };
+    match database::claimed_by_another(seen, instance) {
+        Some(Look::Refused(reason, message)) => return failed(record, reason, message),
+        Some(Look::Working(_, asks, _)) => return Plan { asks, ..Plan::stay(record, working()) }.into(),
+        Some(Look::Seen(_)) | None => {}
+    }
+    if instance.claim().is_none_or(|claim| claim.release_uid != seen.release.uid) {
+        let actions = if recorded(seen, &record) { vec![Action::claim(instance)] } else { vec![] };
+        return Plan { actions, ..Plan::stay(record, working()) }.into();
+    }
+    if instance.is_marked() {
+        return enter(record, Step::Backup, seen.now, Some(content.deadlines.backup));
+    }
+    if overdue(seen, &record) {
+        let message = format!("DatabaseInstance {name} was not marked in time: {}", instance.problem());
+        return failed(record, Reason::NotMarked, message);
+    }
+    match database::mark(seen, &record, (content, instance)) {
+        Look::Refused(reason, message) => failed(record, reason, message),
+        Look::Working(actions, asks, message) => {
+            let told = Situation::Working(Reason::Preflight, message);
+            Plan { actions, asks, ..Plan::stay(record, told) }.into()
+        }
+        Look::Seen(_) => Plan::stay(record, working()).into(),
     }
 }
 

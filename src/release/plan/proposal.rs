@@ -1,11 +1,13 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
+mod database;
+
 use serde_json::{Value, json};
 
 use super::super::observed::{Observed, ReleaseSeen};
 use crate::api::{
-    ActiveRevision, CheckPhase, Mode, PlanRecord, PlannedStep, PodTemplate, Record, ReleaseSpec, Scope, Step,
-    WayBackPoint, canonical_json, sha256_hex,
+    ActiveRevision, CheckPhase, DatabaseRecord, Mode, PlanRecord, PlannedStep, PodTemplate, Record, ReleaseSpec, Scope,
+    Step, WayBackPoint, canonical_json, sha256_hex,
 };
 
 /// Version of what the digest is taken over; a change of the form voids open approvals visibly.
@@ -13,33 +15,34 @@ const FORM: u8 = 1;
 
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
-    PlanRecord { digest: digest(seen), ..forecast(&seen.release, record.active.as_ref()) }
+    let plan = forecast(&seen.release, record.active.as_ref(), record.database.as_ref());
+    PlanRecord { digest: digest(seen, record), ..plan }
 }
 
 /// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what
 /// an approval is about.
 #[must_use]
-pub fn forecast(release: &ReleaseSeen, active: Option<&ActiveRevision>) -> PlanRecord {
+pub fn forecast(release: &ReleaseSeen, active: Option<&ActiveRevision>, looked: Option<&DatabaseRecord>) -> PlanRecord {
     let spec = &release.spec;
     PlanRecord {
         digest: String::new(),
         revision: release.wanted.clone(),
-        steps: steps(spec, active),
-        way_back: way_back(active),
-        risks: risks(spec),
+        steps: steps((spec, looked), active),
+        way_back: way_back((spec, looked), active),
+        risks: risks((spec, looked)),
         unmet: unmet(release),
     }
 }
 
 /// Returns the digest over everything that an approval covers: what runs, and what decides whether it stays.
 /// Version text, notes and sizes are not part of it.
-pub(super) fn digest(seen: &Observed) -> String {
-    digest_of(&seen.release, &seen.release.spec)
+pub(super) fn digest(seen: &Observed, record: &Record) -> String {
+    digest_of((&seen.release, record.database.as_ref()), &seen.release.spec)
 }
 
 /// Returns the digest that an approval of a content would have to name.
-pub(super) fn digest_of(release: &ReleaseSeen, spec: &ReleaseSpec) -> String {
-    let covered = json!({
+pub(super) fn digest_of((release, looked): (&ReleaseSeen, Option<&DatabaseRecord>), spec: &ReleaseSpec) -> String {
+    let mut covered = json!({
         "form": FORM,
         "release": release.uid,
         "revision": spec.revision(),
@@ -49,16 +52,32 @@ pub(super) fn digest_of(release: &ReleaseSeen, spec: &ReleaseSpec) -> String {
         "watch": spec.watch,
         "rollback": spec.rollback,
     });
-    format!("sha256:{}", sha256_hex(&canonical_json(&covered)))
+    if let (Some(database), Some(covered)) = (&spec.database, covered.as_object_mut()) {
+        let looked = looked.map(|looked| {
+            json!({
+                "uid": looked.uid, "who": looked.fingerprint, "environment": looked.environment,
+                "storages": looked.storages, "pending": looked.pending,
+            })
+        });
+        covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
+    }
+    format!("sha256:{}", sha256_hex(canonical_json(&covered)))
 }
 
 fn images(spec: &ReleaseSpec) -> Value {
     spec.workloads.iter().flat_map(|workload| workload.template.images().map(|(_, image)| image)).collect()
 }
 
-fn steps(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> Vec<PlannedStep> {
-    let planned = |step, does: String| PlannedStep { step, does };
-    let mut steps = vec![planned(Step::Preflight, preflight(spec))];
+/// A content, and what was seen of the database that it names.
+type Content<'a> = (&'a ReleaseSpec, Option<&'a DatabaseRecord>);
+
+fn planned(step: Step, does: String) -> PlannedStep {
+    PlannedStep { step, does }
+}
+
+fn steps((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec<PlannedStep> {
+    let mut steps = vec![planned(Step::Preflight, preflight((spec, looked)))];
+    steps.extend(database::steps(spec, looked));
     steps.push(planned(Step::Deploy, deploy(spec, active)));
     steps.extend(verify(spec).map(|does| planned(Step::Verify, does)));
     steps.push(planned(Step::Switch, switch(spec, active)));
@@ -73,12 +92,12 @@ fn steps(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> Vec<PlannedStep
     steps
 }
 
-fn preflight(spec: &ReleaseSpec) -> String {
+fn preflight((spec, looked): Content<'_>) -> String {
     let names: Vec<&str> = spec.services().map(|(_, service)| service.name.as_str()).collect();
     format!(
-        "Inspects again and makes missing Services ({}), which select nothing yet. No database belongs to this \
-         Release: nothing is backed up, migrated or rehearsed.",
-        names.join(", ")
+        "Inspects again and makes missing Services ({}), which select nothing yet. {}",
+        names.join(", "),
+        database::preflight(spec, looked)
     )
 }
 
@@ -128,9 +147,10 @@ fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
     }
 }
 
-fn way_back(active: Option<&ActiveRevision>) -> Vec<WayBackPoint> {
+fn way_back((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec<WayBackPoint> {
     let point = |after, scope, loses: &str| WayBackPoint { after, scope, loses: loses.to_owned() };
-    let mut points = vec![point(Step::Verify, Scope::Full, "nothing: no traffic has moved")];
+    let mut points: Vec<WayBackPoint> = database::way_back(spec, looked).into_iter().collect();
+    points.push(point(Step::Verify, Scope::Full, "nothing: no traffic has moved"));
     if active.is_some() {
         let lost = "nothing of ours; what the new version wrote elsewhere stays";
         points.push(point(Step::Switch, Scope::Full, lost));
@@ -147,7 +167,7 @@ fn way_back(active: Option<&ActiveRevision>) -> Vec<WayBackPoint> {
 }
 
 /// Lists what could go wrong and can be read from the spec.
-fn risks(spec: &ReleaseSpec) -> Vec<String> {
+fn risks((spec, looked): Content<'_>) -> Vec<String> {
     let mut risks: Vec<String> = spec
         .workloads
         .iter()
@@ -162,6 +182,7 @@ fn risks(spec: &ReleaseSpec) -> Vec<String> {
             found
         })
         .collect();
+    risks.extend(database::risks(spec, looked));
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }

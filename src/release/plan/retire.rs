@@ -76,5 +76,6 @@ fn removals(seen: &Observed, record: &Record) -> Vec<Action> {
         .iter()
         .filter(|job| job.ours && !job.deleting)
         .map(|job| Action::delete(Kind::Job, &job.name, &job.uid));
-    services.chain(jobs).collect()
+    let held = seen.backups.iter().filter(|backup| backup.is_held()).map(Action::let_go);
+    services.chain(jobs).chain(held).collect()
 }

@@ -1,7 +1,7 @@
 //! From request to answer. In: the request and the moment. Out: a complete answer with a length, always.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,10 +9,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::behaviour::{self, Moment, Route};
+use super::database::{Failure, Shop};
 use super::settings::Serve;
 use crate::{clock, lines};
 
@@ -23,6 +24,7 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-version");
 /// The running application: its settings and the few facts that its answers depend on.
 pub struct App {
     settings: Serve,
+    shop: Option<Arc<Shop>>,
     started: Instant,
     first_ordinary_request: OnceLock<Instant>,
     draining: AtomicBool,
@@ -30,9 +32,10 @@ pub struct App {
 
 impl App {
     /// Starts counting time.
-    pub fn new(settings: Serve) -> Self {
+    pub fn new(settings: Serve, shop: Option<Arc<Shop>>) -> Self {
         Self {
             settings,
+            shop,
             started: clock::now(),
             first_ordinary_request: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -55,15 +58,24 @@ impl App {
         }
         let route = behaviour::route(&self.settings, path, request.uri().query());
         clock::sleep(self.length(route)).await;
+        let asked = match (&self.shop, route) {
+            (Some(shop), Route::Root) => Some(shop.newest().await),
+            (Some(shop), Route::Order) => Some(shop.order().await),
+            _ => None,
+        };
         // After the wait: an answer that is ready only now must already ask to close when draining began meanwhile.
-        self.respond(route, &self.moment())
+        let moment = self.moment();
+        let (status, body) = asked.map_or_else(|| self.plain(route, &moment), |order| self.page(order));
+        self.complete(status, &body, &moment)
     }
 
     fn length(&self, route: Route) -> Duration {
         match route {
             Route::Root => Duration::from_millis(self.settings.slow_ms),
             Route::Slow(length) => length,
-            Route::Ready | Route::Healthz | Route::Smoke | Route::Failing | Route::Unknown => Duration::ZERO,
+            Route::Order | Route::Ready | Route::Healthz | Route::Smoke | Route::Failing | Route::Unknown => {
+                Duration::ZERO
+            }
         }
     }
 
@@ -72,12 +84,14 @@ impl App {
             up: clock::since(self.started),
             serving: self.first_ordinary_request.get().map(|first| clock::since(*first)),
             draining: self.draining.load(Ordering::Acquire),
+            database: self.shop.as_ref().and_then(|shop| shop.why_unready()),
             unready_file_exists: self.settings.unready_file.as_ref().is_some_and(|file| file.exists()),
         }
     }
 
-    fn respond(&self, route: Route, moment: &Moment) -> Response<Full<Bytes>> {
-        let (status, body) = match route {
+    /// An answer that needs no database.
+    fn plain(&self, route: Route, moment: &Moment) -> (StatusCode, Value) {
+        match route {
             Route::Root | Route::Slow(_) => (StatusCode::OK, self.identity()),
             Route::Ready => match behaviour::why_unready(&self.settings, moment) {
                 None => (StatusCode::OK, json!({"ready": true})),
@@ -89,8 +103,22 @@ impl App {
             }
             Route::Smoke => (StatusCode::OK, json!({"smoke": "passed"})),
             Route::Failing => (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "FAIL_PATH names this path"})),
-            Route::Unknown => (StatusCode::NOT_FOUND, json!({"error": "no such path"})),
-        };
+            Route::Order | Route::Unknown => (StatusCode::NOT_FOUND, json!({"error": "no such path"})),
+        }
+    }
+
+    /// An answer with what the database said.
+    fn page(&self, order: Result<Value, Failure>) -> (StatusCode, Value) {
+        match order {
+            Ok(order) => {
+                (StatusCode::OK, json!({"version": self.settings.version, "pod": self.settings.pod, "order": order}))
+            }
+            Err(Failure::Schema(error)) => (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": error})),
+            Err(Failure::Unavailable(error)) => (StatusCode::SERVICE_UNAVAILABLE, json!({"error": error})),
+        }
+    }
+
+    fn complete(&self, status: StatusCode, body: &Value, moment: &Moment) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -104,7 +132,7 @@ impl App {
         response
     }
 
-    fn identity(&self) -> serde_json::Value {
+    fn identity(&self) -> Value {
         json!({"version": self.settings.version, "pod": self.settings.pod})
     }
 }

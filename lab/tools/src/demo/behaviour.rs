@@ -13,6 +13,8 @@ pub struct Moment {
     pub serving: Option<Duration>,
     /// Whether SIGTERM has come.
     pub draining: bool,
+    /// Why the database is of no use, if it is not.
+    pub database: Option<&'static str>,
     /// Whether the file that makes unready exists.
     pub unready_file_exists: bool,
 }
@@ -22,6 +24,8 @@ pub struct Moment {
 pub enum Route {
     /// `/`
     Root,
+    /// `/order`
+    Order,
     /// `/ready`
     Ready,
     /// `/healthz`
@@ -46,6 +50,7 @@ pub fn route(settings: &Serve, path: &str, query: Option<&str>) -> Route {
     }
     match path {
         "/" => Route::Root,
+        "/order" => Route::Order,
         "/ready" => Route::Ready,
         "/healthz" => Route::Healthz,
         "/smoke" => Route::Smoke,
@@ -74,7 +79,7 @@ pub fn why_unready(settings: &Serve, moment: &Moment) -> Option<&'static str> {
         (moment.unready_file_exists, "UNREADY_FILE exists"),
         (has_served(moment, settings.unready_when_serving), "UNREADY_WHEN_SERVING has passed"),
     ];
-    reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
+    reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason)).or(moment.database)
 }
 
 /// Tells whether `/smoke` fails.
@@ -106,12 +111,14 @@ mod tests {
         let up = |number| Moment { up: second(number), ..Moment::default() };
         let serving = |number| Moment { serving: Some(second(number)), ..up(100) };
         let draining = Moment { draining: true, ..up(9) };
+        let database = Moment { database: Some("no answer yet"), ..up(9) };
         let file = Moment { unready_file_exists: true, ..up(9) };
         let rows: &[(&[&str], Moment, bool)] = &[
             (&[], up(0), true),
             (&[], serving(1000), true),
             (&[], draining, false),
             (&[], file, false),
+            (&[], database, false),
             (&["--ready-after=3"], up(2), false),
             (&["--ready-after=3"], up(3), true),
             (&["--unready-after=3"], up(2), true),

@@ -2,10 +2,12 @@
 //!
 //! In: command line and environment ([`settings`]). Out: answers, and an exit code. What it answers when is decided
 //! by pure functions in [`behaviour`]; [`answer`] turns that into HTTP; [`server`] accepts, drains and ends without
-//! losing a request; [`job`] is the same image in the role of a check Job.
+//! losing a request; [`job`] is the same image in the role of a check Job; [`database`] is the PostgreSQL behind it, if
+//! it is given one, with migrations.
 
 mod answer;
 mod behaviour;
+mod database;
 mod job;
 mod server;
 mod settings;
@@ -20,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{clock, lines};
 use answer::App;
+use database::Shop;
 pub use settings::{Program, Serve, Task};
 
 /// Connections that may wait to be accepted. tokio's 128 are full after a stall of about a second under the lab's load,
@@ -32,6 +35,7 @@ pub async fn run(program: Program) -> ExitCode {
         None => serve(program.serve).await,
         Some(Task::Probe(probe)) => job::probe(&probe).await,
         Some(Task::PauseExit(pause)) => job::pause_exit(&pause).await,
+        Some(Task::Migrate(migrate)) => database::migrate(&migrate).await,
     }
 }
 
@@ -45,6 +49,13 @@ async fn serve(settings: Serve) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed("listen for signals", &error),
     };
+    let shop = match Shop::open(&settings.database) {
+        Ok(shop) => shop.map(Arc::new),
+        Err(error) => {
+            lines::err(format_args!("demo-app: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let listener = match listen(settings.port) {
         Ok(listener) => listener,
         Err(error) => return failed(&format!("listen on port {}", settings.port), &error),
@@ -55,7 +66,10 @@ async fn serve(settings: Serve) -> ExitCode {
     }
     let exit_after = settings.exit_after;
     let limits = server::Limits { drain: settings.drain, in_flight: server::IN_FLIGHT_LIMIT };
-    let app = Arc::new(App::new(settings));
+    let app = Arc::new(App::new(settings, shop.clone()));
+    if let Some(shop) = shop {
+        tokio::spawn(async move { shop.keep_looking().await });
+    }
     tokio::select! {
         ended = server::serve(listener, app, stop, limits) => ended.report(),
         () = wait_or_never(exit_after) => {

@@ -26,6 +26,8 @@ pub enum Task {
     Probe(Probe),
     /// Waits, then exits with a code of choice.
     PauseExit(PauseExit),
+    /// Brings the database's schema to what this version needs, or says what is due.
+    Migrate(Migrate),
 }
 
 /// A check of one URL.
@@ -47,6 +49,57 @@ pub struct PauseExit {
     /// Seconds to wait before.
     #[arg(long, default_value = "0", value_parser = seconds)]
     pub after: Duration,
+}
+
+/// Where the database is, and what this version needs of it.
+#[derive(Debug, Args)]
+pub struct Database {
+    /// postgres://… without TLS: a server on this machine. Goes before the folder.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Folder with the files of a Secret: host, port, dbname, username, password, sslmode, ca.crt.
+    #[arg(long, env = "DATABASE_SECRET_DIR")]
+    pub database_secret_dir: Option<PathBuf>,
+    /// The schema that this version reads: 1 orders, 2 with delivery slots, 3 without addresses.
+    #[arg(long, env = "SCHEMA", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub schema: u8,
+}
+
+/// The application's own migrations.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// What to do.
+    #[command(subcommand)]
+    pub direction: Direction,
+    /// Where.
+    #[command(flatten)]
+    pub database: Database,
+}
+
+/// What to do with migrations.
+#[derive(Debug, Subcommand)]
+pub enum Direction {
+    /// Runs what is due, up to the schema that this version reads.
+    Up(Mishaps),
+    /// Exits 0 when nothing is due, 1 when something is, 2 when that cannot be found out.
+    Pending,
+}
+
+/// How a migration goes wrong, on purpose.
+#[derive(Debug, Args)]
+pub struct Mishaps {
+    /// The migration that fails at its last statement.
+    #[arg(long, env = "MIGRATE_FAIL_IN")]
+    pub fail_in: Option<u8>,
+    /// The migration that hangs in the server at its last statement, holding its locks.
+    #[arg(long, env = "MIGRATE_HANG_IN")]
+    pub hang_in: Option<u8>,
+    /// Seconds for which it hangs.
+    #[arg(long, env = "MIGRATE_HANG_FOR", default_value = "86400", value_parser = seconds)]
+    pub hang_for: Duration,
+    /// The exit code after everything was committed.
+    #[arg(long, env = "MIGRATE_EXIT_AFTER_COMMIT", default_value_t = 0)]
+    pub exit_after_commit: u8,
 }
 
 /// How the server behaves. Lengths of time are in seconds and may have a fraction.
@@ -91,6 +144,9 @@ pub struct Serve {
     /// How long new connections and requests are still answered after SIGTERM.
     #[arg(long = "drain-seconds", env = "DRAIN_SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
+    /// The database behind `/` and `/order`, if there is one.
+    #[command(flatten)]
+    pub database: Database,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,4 +1,4 @@
-//! Both programs on loopback: real processes, real sockets. One test program, so that it is linked once.
+//! Both programs on loopback: real processes, real sockets, a real database. One test program, so that it is linked once.
 //!
 //! Every wait is for a condition and has a limit; the limits are far above what is needed, and no test measures time.
 #![allow(
@@ -11,7 +11,14 @@
 
 mod behaviours;
 mod counting;
+mod databases;
 mod draining;
+#[path = "../../../../tests/support/postgres.rs"]
+#[allow(dead_code, reason = "the other package's tests use the rest")]
+mod postgres;
+#[path = "../../../../tests/support/process.rs"]
+#[allow(dead_code, reason = "the other package's tests use the rest")]
+mod process;
 mod programs;
 mod retrying;
 mod servers;

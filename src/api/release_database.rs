@@ -1,0 +1,154 @@
+//! The database of a Release: what is backed up before, and what changes its schema.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Duration, PodTemplate, ProofLevel};
+
+/// The database of a Release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseDatabase {
+    /// Name of a DatabaseInstance in this namespace.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The backup that is taken before anything changes.
+    #[serde(default, skip_serializing_if = "ReleaseBackup::is_default")]
+    pub backup: ReleaseBackup,
+    /// What changes the schema, before the new version comes up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
+}
+
+/// The backup that a release takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReleaseBackup {
+    /// Names of BackupStorages; all must hold it (default: those of the DatabaseInstance).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    pub storage: Vec<String>,
+    /// How far it is proven before the release goes on (default: Restored when there is a migration, else Stored).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofLevel>,
+}
+
+impl ReleaseBackup {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What changes the schema.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "[has(self.workload), has(self.pod), has(self.sql)].filter(x, x).size() == 1",
+    "name exactly one of workload, pod and sql"
+))]
+#[x_kube(validation = (
+    "has(self.sql) != has(self.command)",
+    "command is required with workload and pod, and means nothing with sql: an image's own entry point is never run"
+))]
+#[x_kube(validation = ("!has(self.sql) || !has(self.direct) || !self.direct", "direct means nothing with sql"))]
+pub struct Migration {
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub source: MigrationSource,
+    /// The command that runs it: program and arguments, no shell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    pub command: Vec<String>,
+    /// What the old version makes of the result.
+    pub change: Change,
+    /// Whether it may run again after an end that is not known (default: true with sql, whose files are recorded one
+    /// by one; false otherwise). Say true for tools that keep a history of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotent: Option<bool>,
+    /// How long it may take (default: 15m).
+    #[serde(default = "default_timeout", skip_serializing_if = "is_default_timeout")]
+    #[schemars(default = "default_timeout")]
+    pub timeout: Duration,
+    /// How long one of its statements may wait for a lock (default: 2s).
+    #[serde(default = "default_lock_timeout", skip_serializing_if = "is_default_lock_timeout")]
+    #[schemars(default = "default_lock_timeout")]
+    pub lock_timeout: Duration,
+    /// Whether the command connects by itself instead of through the agent's port (default: false). What the port
+    /// gives is lost then: the verified server, the lock time-out, the certain end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub direct: bool,
+}
+
+/// Where a migration comes from; exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MigrationSource {
+    /// Image and environment of the first container of this workload.
+    Workload(#[schemars(length(min = 1, max = 40))] String),
+    /// A pod of its own; its first container runs the command.
+    Pod(PodTemplate),
+    /// Files of SQL.
+    Sql(SqlFiles),
+}
+
+/// Files of SQL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlFiles {
+    /// Name of a ConfigMap in this namespace whose keys are the files, applied in the order of their names. An approval
+    /// covers their content.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub config_map: String,
+}
+
+/// What the old version makes of a migrated schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Change {
+    /// It works on the result, so traffic can go back at any time.
+    Expand,
+}
+
+const fn default_timeout() -> Duration {
+    Duration::from_secs(15 * 60)
+}
+const fn default_lock_timeout() -> Duration {
+    Duration::from_secs(2)
+}
+fn is_default_timeout(timeout: &Duration) -> bool {
+    *timeout == default_timeout()
+}
+fn is_default_lock_timeout(timeout: &Duration) -> bool {
+    *timeout == default_lock_timeout()
+}
+
+impl ReleaseDatabase {
+    /// Returns how far the backup must be proven.
+    #[must_use]
+    pub fn proof(&self) -> ProofLevel {
+        let default = if self.migration.is_some() { ProofLevel::Restored } else { ProofLevel::Stored };
+        self.backup.proof.unwrap_or(default)
+    }
+}
+
+impl Migration {
+    /// Returns whether it may run again after an end that is not known.
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotent.unwrap_or(matches!(self.source, MigrationSource::Sql(_)))
+    }
+
+    /// Returns what runs, in words.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let command = self.command.join(" ");
+        match &self.source {
+            MigrationSource::Workload(workload) => format!("`{command}` with the image of workload {workload}"),
+            MigrationSource::Pod(template) => {
+                let image = template.images().last().map_or("", |(_, image)| image);
+                format!("`{command}` with {image}")
+            }
+            MigrationSource::Sql(files) => format!("the SQL of ConfigMap {}", files.config_map),
+        }
+    }
+}

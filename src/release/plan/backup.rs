@@ -1,0 +1,62 @@
+//! Backup: a DatabaseBackup is asked for and waited for; nothing is migrated before it is proven; pure.
+
+use super::{
+    super::{
+        manifests,
+        observed::{BackupState, Observed},
+    },
+    Action, Move, Plan, Situation, abort, candidate_content, database,
+    ending::{self, Why},
+    enter, overdue, recorded, still_wanted,
+};
+use crate::api::{Outcome, Reason, Record, Step};
+
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    if !still_wanted(seen, &record) {
+        return ending::superseded(seen, record);
+    }
+    if let Some(turned) = abort::check(seen, &record) {
+        return turned;
+    }
+    let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    let Some((database, looked)) = database::of(&content, &record) else {
+        return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
+    };
+    let name = manifests::backup_name(&seen.release, &record);
+    let told = |what: String| Situation::Working(Reason::BackingUp, what);
+    let failed = |record, reason, message| {
+        ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
+    };
+    let Some(backup) = seen.backups.iter().find(|backup| backup.name == name) else {
+        let manifest = manifests::backup(&seen.release, (&name, database, looked), database::proof(database, looked));
+        let actions = if recorded(seen, &record) { vec![Action::Create(Box::new(manifest))] } else { vec![] };
+        let situation = told(format!("Asking for DatabaseBackup {name}."));
+        return Plan { actions, ..Plan::stay(record, situation) }.into();
+    };
+    match &backup.state {
+        BackupState::Complete(done) if done.proof >= database::proof(database, looked) => {
+            let due = looked.pending.is_some();
+            record.backup = Some((**done).clone());
+            if due {
+                record.migration = None;
+                return enter(record, Step::Migrate, seen.now, None);
+            }
+            enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy))
+        }
+        BackupState::Complete(done) => {
+            let message = format!("DatabaseBackup {name} says {:?}, less than was asked for.", done.proof);
+            failed(record, Reason::BackupFailed, message)
+        }
+        BackupState::Failed { reason, message } => {
+            let message = format!("DatabaseBackup {name}: {message} Nothing was migrated.");
+            failed(record, Reason::parse_or(reason, Reason::BackupFailed), message)
+        }
+        BackupState::Working(what) if overdue(seen, &record) => {
+            let limit = content.deadlines.backup;
+            let message =
+                format!("DatabaseBackup {name} was not complete within {limit}: {what} Nothing was migrated.");
+            failed(record, Reason::BackupFailed, message)
+        }
+        BackupState::Working(what) => Plan::stay(record, told(format!("DatabaseBackup {name}: {what}"))).into(),
+    }
+}

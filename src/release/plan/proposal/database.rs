@@ -1,0 +1,141 @@
+//! What the plan says of the database, in words; pure.
+
+use super::planned;
+use crate::api::{
+    DatabaseRecord, Environment, Migration, PendingMigration, PlannedStep, ProofLevel, ReleaseDatabase, ReleaseSpec,
+    Scope, Step, WayBackPoint,
+};
+
+/// What is asked for, and what was seen of it; a forecast has seen nothing.
+type Asked<'a> = (&'a ReleaseDatabase, Option<&'a DatabaseRecord>);
+
+/// Says what Preflight does about the database.
+pub(super) fn preflight(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> String {
+    let Some(database) = &spec.database else {
+        return "No database belongs to this Release: nothing is backed up, migrated or rehearsed.".to_owned();
+    };
+    let unmarked = looked.is_some_and(|looked| looked.fingerprint.ends_with("/none"));
+    let mark = if unmarked { " and marks it as ours, which it never was" } else { "" };
+    format!("Claims database {}{mark}.", database.name)
+}
+
+/// Returns the steps that the database needs.
+pub(super) fn steps(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<PlannedStep> {
+    let Some(database) = &spec.database else { return vec![] };
+    let asked = (database, looked);
+    let mut steps = vec![planned(Step::Backup, backup(asked))];
+    steps.extend(due(asked).map(|migration| planned(Step::Migrate, migrate(migration, looked))));
+    steps
+}
+
+/// Returns the migration when something of it is due, or may be.
+fn due<'a>((database, looked): Asked<'a>) -> Option<&'a Migration> {
+    database.migration.as_ref().filter(|_| looked.is_none_or(|looked| looked.pending.is_some()))
+}
+
+fn backup((database, looked): Asked<'_>) -> String {
+    let (what, to) = match looked {
+        Some(looked) => (
+            format!(
+                "PostgreSQL {}, {} at {}, {}, declared {}",
+                looked.server_version,
+                looked.name,
+                looked.endpoint,
+                size(looked.size_bytes),
+                environment(looked.environment)
+            ),
+            looked.storages.join(" and "),
+        ),
+        None if database.backup.storage.is_empty() => {
+            (database.name.clone(), "the storages of the database".to_owned())
+        }
+        None => (database.name.clone(), database.backup.storage.join(" and ")),
+    };
+    let level = looked.map_or_else(|| database.proof(), |looked| super::super::database::proof(database, looked));
+    let proof = match level {
+        ProofLevel::Stored => "reads sizes and checksums back",
+        ProofLevel::Readable => "reads all of it back",
+        ProofLevel::Restored => "restores it into a scratch server and compares every table",
+    };
+    format!("Backs up {what}, to {to}, and {proof}. Without that nothing goes on.")
+}
+
+fn migrate(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
+    let pending = looked.and_then(|looked| looked.pending.as_ref()).map(files).unwrap_or_default();
+    format!(
+        "Runs {}{pending} under the database's lock, within {}; a statement waits at most {} for a lock. \
+         Neither rehearsed nor linted. The version that serves is declared to work on the result.",
+        migration.in_words(),
+        migration.timeout,
+        migration.lock_timeout
+    )
+}
+
+fn files(pending: &PendingMigration) -> String {
+    let Some(count) = pending.files else { return String::new() };
+    let more = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(pending.names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let noun = if count == 1 { "file" } else { "files" };
+    format!(" ({count} {noun} due: {}{more})", pending.names.join(", "))
+}
+
+/// Says what going back after the migration restores.
+pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<WayBackPoint> {
+    let database = spec.database.as_ref()?;
+    due((database, looked)).map(|_| WayBackPoint {
+        after: Step::Migrate,
+        scope: Scope::Full,
+        loses:
+            "nothing: no traffic has moved; the schema stays migrated, which the earlier version is declared to work on"
+                .to_owned(),
+    })
+}
+
+/// Lists what could go wrong with the database.
+pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<String> {
+    let Some(database) = &spec.database else { return vec![] };
+    let Some(migration) = due((database, looked)) else { return vec![] };
+    let mut risks = Vec::new();
+    if migration.direct {
+        risks.push(
+            "The migration connects by itself (direct): that it reaches the verified server, waits no longer for locks \
+             than said, and has ended for certain is not known."
+                .to_owned(),
+        );
+    }
+    if !migration.is_idempotent() {
+        risks.push(
+            "The migration is not declared idempotent: when its end is not known, the release stops and a person has \
+             to look."
+                .to_owned(),
+        );
+    }
+    if database.proof() < ProofLevel::Restored {
+        risks.push("The backup is not restored before the migration: whether it can be is not known.".to_owned());
+    }
+    risks
+}
+
+/// Returns a size in the unit that people read.
+fn size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 10_000 && unit + 1 < UNITS.len() {
+        value /= 1000;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS.get(unit).unwrap_or(&"B"))
+}
+
+fn environment(environment: Environment) -> &'static str {
+    environment.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_are_in_the_unit_that_people_read() {
+        let sizes = [0, 7_300_000, 41_000_000_000, i64::MAX].map(super::size);
+        assert_eq!(sizes, ["0 B", "7300 kB", "41 GB", "9223372 TB"]);
+    }
+}

@@ -1,0 +1,83 @@
+//! What watches read of databases, storages and backups.
+
+use std::sync::Arc;
+
+use kube::{ResourceExt, core::DeserializeGuard};
+
+use super::{Entry, entry};
+use crate::{
+    api::{BackupRecord, BackupStorage, ConditionType, DatabaseBackup, DatabaseInstance, ProofLevel},
+    release::observed::{BackupSeen, BackupState, InstanceSeen, StorageSeen},
+};
+
+/// Reads a DatabaseInstance; all of a namespace are kept together.
+#[must_use]
+pub fn instance(object: &DeserializeGuard<DatabaseInstance>) -> Entry<InstanceSeen> {
+    let object = object.0.as_ref().ok()?;
+    let seen = InstanceSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+        spec: Arc::new(object.spec.clone()),
+        status: Arc::new(object.status.clone().unwrap_or_default()),
+    };
+    Some(((object.namespace()?, String::new()), object.name_any(), seen))
+}
+
+/// Reads a BackupStorage; all of a namespace are kept together.
+#[must_use]
+pub fn storage(object: &DeserializeGuard<BackupStorage>) -> Entry<StorageSeen> {
+    let object = object.0.as_ref().ok()?;
+    let seen = StorageSeen { name: object.name_any(), spec: Arc::new(object.spec.clone()) };
+    Some(((object.namespace()?, String::new()), object.name_any(), seen))
+}
+
+/// Reads a DatabaseBackup of a Release.
+#[must_use]
+pub fn backup(object: &DeserializeGuard<DatabaseBackup>) -> Entry<BackupSeen> {
+    let object = object.0.as_ref().ok()?;
+    entry(object, backup_seen(object))
+}
+
+/// Reads a DatabaseBackup, wherever it belongs.
+#[must_use]
+pub fn backup_seen(object: &DatabaseBackup) -> BackupSeen {
+    BackupSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+        finalizers: object.finalizers().to_vec(),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        state: state(object),
+    }
+}
+
+/// Returns how far a backup is, by what its controller has seen of it.
+fn state(object: &DatabaseBackup) -> BackupState {
+    let status = object.status.clone().unwrap_or_default();
+    let condition = |type_: ConditionType| {
+        status.conditions.iter().find(|condition| condition.type_ == type_.as_str() && condition.status == "True")
+    };
+    if let Some(stalled) = condition(ConditionType::Stalled) {
+        return BackupState::Failed { reason: stalled.reason.clone(), message: stalled.message.clone() };
+    }
+    let whole = condition(ConditionType::Complete).and_then(|_| {
+        Some(BackupRecord {
+            name: object.name_any(),
+            uid: object.uid()?,
+            manifest: status.copies.first()?.manifest.key.clone(),
+            proof: status.proof.as_ref().map_or(ProofLevel::Stored, |proof| proof.level),
+            taken_at: status.taken_at.clone()?,
+        })
+    });
+    whole.map_or_else(
+        || {
+            let told = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+            BackupState::Working(
+                told.map_or_else(|| "it was not looked at yet.".to_owned(), |told| told.message.clone()),
+            )
+        },
+        |record| BackupState::Complete(Box::new(record)),
+    )
+}

@@ -1,0 +1,329 @@
+//! The world's database: a DatabaseInstance, a storage, the controller of backups, and the agent with its ledger.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::{Value, json};
+use switchback::{
+    api::{BackupRecord, DatabaseClaim, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
+    protocol::{
+        Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState, Refusal,
+        StorageFacts,
+    },
+    release::{
+        manifests::Manifest,
+        observed::{BackupSeen, BackupState, InstanceSeen, JobSeen, JobState, StorageSeen},
+    },
+};
+
+use crate::world::{UID, World, pod};
+
+/// How a migration ends in this world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MigrationEnd {
+    #[default]
+    Applied,
+    Fails,
+    /// The pod is lost after the ledger said Started.
+    PodLost,
+    Hangs,
+}
+
+/// The database of the Release, and what it has been through.
+#[derive(Clone, Debug, Default)]
+pub struct Database {
+    pub instances: Vec<InstanceSeen>,
+    pub storages: Vec<StorageSeen>,
+    pub backups: BTreeMap<String, BackupSeen>,
+    /// UIDs of other Releases that exist.
+    pub others: Vec<String>,
+    /// What looking at it is answered.
+    pub refusal: Option<Refusal>,
+    /// Files that are due; 0: none.
+    pub pending: u32,
+    pub checksum: String,
+    pub backup_fails: bool,
+    pub backup_hangs: bool,
+    pub migration: MigrationEnd,
+    /// The ledger: state by revision.
+    pub ledger: BTreeMap<String, MigrationState>,
+    /// How often a migration's statements ran, by revision.
+    pub ran: BTreeMap<String, u32>,
+}
+
+pub fn spec(version: &str) -> ReleaseSpec {
+    let mut spec = crate::world::spec(version);
+    let database = json!({
+        "name": "shop",
+        "migration": { "sql": { "configMap": format!("shop-{version}") }, "change": "Expand" },
+    });
+    spec.database = serde_json::from_value(database).unwrap();
+    spec
+}
+
+fn identity(marked: bool) -> Value {
+    let marker = json!({ "uuid": "7d0c1d2a-6c1f-4f7e-9a57-0d3c3a1f0001", "environment": "Production", "epoch": 1 });
+    json!({
+        "systemIdentifier": "7400000000000000001", "oid": 16384, "name": "shop", "endpoint": "db:5432",
+        "serverVersion": "15.18", "sizeBytes": 41_000_000_000_i64, "marker": if marked { marker } else { Value::Null },
+    })
+}
+
+fn instance(marked: bool, claim: Option<DatabaseClaim>) -> InstanceSeen {
+    let ready = json!([{
+        "type": "Ready", "status": "True", "reason": "Reachable", "message": "It answers.",
+        "lastTransitionTime": "2026-11-21T11:00:00Z", "observedGeneration": 1,
+    }]);
+    let status = json!({ "observedGeneration": 1, "conditions": ready, "identity": identity(marked), "claim": claim });
+    let spec = json!({
+        "environment": "Production", "postgres": { "secret": "shop-db" }, "backups": { "storage": ["offsite"] },
+    });
+    InstanceSeen {
+        name: "shop".into(),
+        uid: "uid-database".into(),
+        generation: 1,
+        resource_version: "1".into(),
+        spec: Arc::new(serde_json::from_value(spec).unwrap()),
+        status: Arc::new(serde_json::from_value(status).unwrap()),
+    }
+}
+
+impl World {
+    /// A world with a database that was never marked.
+    pub fn with_database() -> Self {
+        let mut world = Self::new();
+        let storage = json!({ "s3": { "bucket": "backups", "secret": "backup-store" } });
+        world.database = Database {
+            instances: vec![instance(false, None)],
+            storages: vec![StorageSeen {
+                name: "offsite".into(),
+                spec: Arc::new(serde_json::from_value(storage).unwrap()),
+            }],
+            pending: 1,
+            checksum: "aa".into(),
+            ..Database::default()
+        };
+        world.spec = spec("1.0.0");
+        world
+    }
+
+    /// A world in which 1.0.0 serves on its migrated database.
+    pub fn serving_with_database() -> Self {
+        let mut world = Self::with_database();
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("1.0.0"), "{:?}", world.status.conditions);
+        world.writes.clear();
+        world
+    }
+
+    fn instance_mut(&mut self) -> Option<&mut InstanceSeen> {
+        self.database.instances.first_mut()
+    }
+
+    pub fn set_instance(&mut self, change: impl FnOnce(&mut switchback::api::DatabaseInstanceStatus)) {
+        let Some(instance) = self.instance_mut() else { return };
+        change(Arc::make_mut(&mut instance.status));
+        instance.resource_version = (instance.resource_version.parse::<u64>().unwrap() + 1).to_string();
+    }
+
+    pub fn claim(&mut self, name: &str, uid: &str) {
+        assert_eq!((name, uid), ("shop", "uid-database"));
+        let claim = DatabaseClaim { release_uid: UID.into(), release: "shop".into() };
+        self.set_instance(|status| status.claim = Some(claim));
+    }
+
+    pub fn let_go(&mut self, name: &str, uid: &str, finalizers: &[String]) {
+        for backup in self.database.backups.values_mut().filter(|seen| seen.name == name && seen.uid == uid) {
+            backup.finalizers = finalizers.to_vec();
+        }
+        self.database.backups.retain(|_, backup| !backup.deleting || !backup.finalizers.is_empty());
+    }
+
+    pub fn create_backup(&mut self, manifest: &Manifest, uid: String) {
+        let name = manifest.name.clone();
+        self.database.backups.entry(name.clone()).or_insert(BackupSeen {
+            name,
+            uid,
+            resource_version: "1".into(),
+            finalizers: vec![labels::IN_USE.into()],
+            deleting: false,
+            state: BackupState::Working("it runs.".into()),
+        });
+    }
+
+    /// I3: what is complete is never deleted.
+    pub fn delete_backup(&mut self, name: &str, uid: &str) {
+        let Some(backup) = self.database.backups.get_mut(name).filter(|backup| backup.uid == uid) else { return };
+        assert!(!matches!(backup.state, BackupState::Complete(_)), "I3: {name} is complete; {:#?}", self.writes);
+        if backup.finalizers.is_empty() {
+            self.database.backups.remove(name);
+        } else {
+            backup.deleting = true;
+        }
+    }
+
+    /// The controller of backups does its work.
+    pub fn end_backups(&mut self) {
+        let (fails, hangs, now) = (self.database.backup_fails, self.database.backup_hangs, self.now);
+        for backup in self.database.backups.values_mut() {
+            if hangs || !matches!(backup.state, BackupState::Working(_)) {
+                continue;
+            }
+            backup.state = if fails {
+                BackupState::Failed { reason: "NoSpace".into(), message: "Storage offsite is full.".into() }
+            } else {
+                BackupState::Complete(Box::new(BackupRecord {
+                    name: backup.name.clone(),
+                    uid: backup.uid.clone(),
+                    manifest: format!("7d0c1d2a/{}/manifest.json", backup.name),
+                    proof: ProofLevel::Restored,
+                    taken_at: MicroTime(now),
+                }))
+            };
+        }
+    }
+
+    /// The agent does its work in Jobs that are not suspended.
+    pub fn end_database_jobs(&mut self) {
+        let names = ["-inspect-", "-preflight-", "-mark", "-migrate-"];
+        let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
+        let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
+        for job in jobs.into_iter().filter(|job| names.iter().any(|name| job.name.contains(name))) {
+            let said = if job.name.contains("-migrate-") {
+                self.migrate(&job)
+            } else if job.name.contains("-mark") {
+                self.mark()
+            } else {
+                Some(self.look_at_database(&job))
+            };
+            self.end(&job, said);
+        }
+    }
+
+    fn end(&mut self, job: &JobSeen, said: Option<Said>) {
+        let Some(said) = said else { return };
+        let seen = self.jobs.get_mut(&job.name).unwrap();
+        seen.state = JobState::Complete;
+        if !said.well {
+            seen.state = JobState::Failed { reason: "PodFailurePolicy".into(), message: "exit code 1".into() };
+        }
+        let name = format!("{}-pod", job.name);
+        let mut pod = pod(name.clone(), &job.revision, "", false);
+        pod.job = Some(job.name.clone());
+        pod.message = said.message.map(|message| message.to_string());
+        self.pods.insert(name, pod);
+    }
+
+    fn facts(&self) -> DatabaseFacts {
+        let marker = self.database.instances[0].status.identity.as_ref().and_then(|known| known.marker.clone());
+        DatabaseFacts {
+            identity: Identity {
+                system_identifier: "7400000000000000001".into(),
+                oid: 16384,
+                name: "shop".into(),
+                marker: marker.map(|marker| Marker {
+                    uuid: marker.uuid.parse().unwrap(),
+                    environment: marker.environment,
+                    epoch: marker.epoch,
+                }),
+            },
+            endpoint: "db:5432".into(),
+            certificate: None,
+            server_version: "15.18".into(),
+            size_bytes: 41_000_000_000,
+        }
+    }
+
+    fn look_at_database(&self, job: &JobSeen) -> Said {
+        let database = match &self.database.refusal {
+            Some(refusal) => Answer::Refused(refusal.clone()),
+            None => Answer::Done(self.facts()),
+        };
+        let well = self.database.refusal.is_none();
+        let state = self.database.ledger.get(&job.revision).copied().unwrap_or(MigrationState::NotStarted);
+        let pending = if state == MigrationState::Applied { 0 } else { self.database.pending };
+        let facts = MigrationFacts {
+            state,
+            checksum: self.database.checksum.clone(),
+            files: 2,
+            pending,
+            pending_names: (0..pending).map(|number| format!("{number}.sql")).collect(),
+        };
+        let result = InspectResult {
+            database: Some(database),
+            storages: vec![StorageFacts { name: "offsite".into(), problem: None }],
+            migration: well.then_some(Answer::Done(facts)),
+        };
+        Said { well, message: Some(json!(result)) }
+    }
+
+    fn mark(&mut self) -> Option<Said> {
+        self.set_instance(|status| {
+            status.identity = serde_json::from_value(identity(true)).unwrap();
+        });
+        Some(Said { well: true, message: Some(json!(Answer::Done(self.facts()))) })
+    }
+
+    /// The agent migrates, with its ledger. I1 and I2 are checked here, where the first statement would run.
+    fn migrate(&mut self, job: &JobSeen) -> Option<Said> {
+        let revision = job.revision.clone();
+        let result = |state, problem: Option<Refusal>| {
+            let result = MigrateResult { state, problem, database: None, began_at: None, files: 1, seconds: 0.1 };
+            Some(Said { well: state == MigrationState::Applied, message: Some(json!(Answer::Done(result))) })
+        };
+        if self.database.migration == MigrationEnd::Hangs {
+            return None;
+        }
+        if self.database.ledger.get(&revision) == Some(&MigrationState::Applied) {
+            return result(MigrationState::Applied, None);
+        }
+        self.may_migrate();
+        *self.database.ran.entry(revision.clone()).or_default() += 1;
+        let (state, problem) = match self.database.migration {
+            MigrationEnd::PodLost => {
+                self.database.ledger.insert(revision, MigrationState::Started);
+                return Some(Said { well: false, message: None });
+            }
+            MigrationEnd::Fails => {
+                let message = "2.sql line 3: ALTER TABLE cart: relation \"cart\" does not exist.".to_owned();
+                (MigrationState::Failed, Some(Refusal { reason: Reason::MigrationFailed, message }))
+            }
+            MigrationEnd::Applied | MigrationEnd::Hangs => (MigrationState::Applied, None),
+        };
+        self.database.ledger.insert(revision, state);
+        result(state, problem)
+    }
+
+    /// I2: a migration begins only when a backup is whole and proven, and is held for this Release; I6: and approved.
+    fn may_migrate(&self) {
+        let record = self.record();
+        let backup = record.backup.as_ref().expect("I2: a backup is named");
+        let live = self.database.backups.get(&backup.name).expect("I2: the backup is there");
+        assert!(live.uid == backup.uid && live.is_held(), "I2: {live:?}");
+        let BackupState::Complete(done) = &live.state else { panic!("I2: {live:?}") };
+        assert_eq!(done.proof, ProofLevel::Restored, "I2");
+        let claim = self.database.instances[0].status.claim.as_ref().expect("rule 10: the database is claimed");
+        assert_eq!(claim.release_uid, UID);
+        assert!(!record.decisions.is_empty(), "I6: somebody approved");
+    }
+
+    pub fn ended(&self) -> Option<Outcome> {
+        self.record().history.last().map(|entry| entry.outcome)
+    }
+}
+
+impl Database {
+    /// Nothing goes wrong any more.
+    pub fn be_well(&mut self) {
+        self.backup_fails = false;
+        self.migration = MigrationEnd::Applied;
+    }
+}
+
+/// What a Job says.
+struct Said {
+    well: bool,
+    message: Option<Value>,
+}

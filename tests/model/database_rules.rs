@@ -1,0 +1,236 @@
+//! What a database adds: backup first, one migration, the step is let end, the claim, the digest.
+
+use switchback::{
+    api::{DatabaseClaim, MigrationProgress, Outcome, Reason, Step},
+    protocol::{MigrationState, Refusal},
+};
+
+use crate::{
+    database::{MigrationEnd, spec},
+    world::World,
+};
+
+/// A world whose migration of 2.0.0 runs.
+fn migrating() -> World {
+    let mut world = World::at(Step::Migrate);
+    world.database.migration = MigrationEnd::Hangs;
+    for _ in 0..4 {
+        world.turn();
+    }
+    assert!(world.jobs.values().any(|job| job.name.contains("-migrate-1") && !job.suspended));
+    world
+}
+
+fn ran(world: &World) -> u32 {
+    world.database.ran.get(spec("2.0.0").revision().digits()).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_release_backs_up_then_migrates_then_brings_the_new_version_up() {
+    let mut world = World::serving_with_database();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    let plan = world.record().plan.clone().unwrap();
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.step.as_str()).collect();
+    assert_eq!(
+        steps,
+        ["Preflight", "Backup", "Migrate", "Deploy", "Verify", "Verify", "Switch", "Watch", "Retire"][..1]
+            .iter()
+            .chain(&["Backup", "Migrate", "Deploy", "Verify", "Switch", "Watch", "Retire"])
+            .copied()
+            .collect::<Vec<_>>()
+    );
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    assert_eq!(ran(&world), 1, "I1");
+    let migration = world.record().migration.as_ref().unwrap();
+    assert_eq!(migration.state, MigrationProgress::Applied);
+    // Every backup stays, and nothing holds it any more.
+    assert!(world.database.backups.len() == 2 && world.database.backups.values().all(|backup| !backup.is_held()));
+    assert!(world.jobs.is_empty());
+}
+
+#[test]
+fn a_database_is_claimed_and_marked_once_and_only_after_the_approval() {
+    let mut world = World::with_database();
+    world.run_to(Step::Approve);
+    let touched = |world: &World| world.writes.iter().any(|write| write.contains("claim") || write.contains("-mark"));
+    assert!(!touched(&world), "{:#?}", world.writes);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"), "{:?}", world.status.conditions);
+    world.writes.clear();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert!(!touched(&world), "{:#?}", world.writes);
+}
+
+#[test]
+fn no_migration_without_a_proven_backup() {
+    let mut world = World::serving_with_database();
+    world.database.backup_fails = true;
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.ended(), ran(&world)), (Some(Outcome::Failed), 0));
+    assert_eq!(world.condition("Stalled"), Some(("True", "NoSpace")));
+    assert!(world.message("Stalled").contains("Nothing was migrated"), "{}", world.message("Stalled"));
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn no_migration_when_the_backup_goes_between_its_proof_and_the_start() {
+    let mut world = World::at(Step::Migrate);
+    world.look(usize::MAX);
+    world.database.backups.clear();
+    world.run_to_rest();
+    assert_eq!((world.ended(), ran(&world)), (Some(Outcome::Failed), 0));
+}
+
+#[test]
+fn rule_06_and_11_a_migration_that_runs_is_let_end() {
+    type Happen = fn(&mut World);
+    let happenings: [(&str, Happen); 3] = [
+        ("a new spec", |world| world.ask_for("3.0.0")),
+        ("an abort", |world| {
+            world.abort();
+        }),
+        ("a deletion", |world| world.deleting = true),
+    ];
+    for (name, happen) in happenings {
+        let mut world = migrating();
+        happen(&mut world);
+        for _ in 0..3 {
+            world.look(usize::MAX);
+        }
+        assert_eq!(world.step(), Step::Migrate, "{name}");
+        assert!(world.jobs.values().any(|job| job.name.contains("-migrate-1")), "{name}: the Job is left alone");
+        world.database.migration = MigrationEnd::Applied;
+        world.end_database_jobs();
+        for _ in 0..60 {
+            world.turn();
+        }
+        assert_eq!(ran(&world), 1, "{name}");
+        assert!(world.gone || world.step() != Step::Migrate, "{name}: {:?}", world.status.conditions);
+        let on = world.selected().map(str::to_owned);
+        let blue = spec("1.0.0").revision();
+        assert!(world.gone || on.as_deref() == Some(blue.digits()), "{name}: blue serves: {:#?}", world.writes);
+    }
+}
+
+#[test]
+fn a_failed_migration_leaves_the_serving_version_untouched_and_names_the_statement() {
+    let mut world = World::at(Step::Migrate);
+    world.database.migration = MigrationEnd::Fails;
+    world.run_to_rest();
+    assert_eq!(world.ended(), Some(Outcome::Failed));
+    assert_eq!(world.condition("Stalled"), Some(("True", "MigrationFailed")));
+    assert!(world.message("Stalled").contains("2.sql line 3"), "{}", world.message("Stalled"));
+    let blue = spec("1.0.0");
+    assert!(!world.writes.iter().any(|write| write.contains(blue.revision().digits())), "{:#?}", world.writes);
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn rule_13_a_lost_pod_is_followed_by_a_job_that_asks_the_ledger() {
+    let mut world = World::at(Step::Migrate);
+    world.database.migration = MigrationEnd::PodLost;
+    while !world.jobs.values().any(|job| job.name.contains("-migrate-2")) {
+        world.turn();
+    }
+    world.database.migration = MigrationEnd::Applied;
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    // One that is lost again and again is not tried for ever.
+    let mut world = World::at(Step::Migrate);
+    world.database.migration = MigrationEnd::PodLost;
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "MigrationUncertain")));
+    assert!(ran(&world) <= 3);
+}
+
+#[test]
+fn rule_10_a_database_that_another_release_has_is_not_touched() {
+    let mut world = World::with_database();
+    let claim = DatabaseClaim { release_uid: "uid-other".into(), release: "other".into() };
+    world.set_instance(|status| status.claim = Some(claim));
+    world.database.others.push("uid-other".into());
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "DatabaseClaimed")));
+    assert!(world.message("Stalled").contains("Release other"), "{}", world.message("Stalled"));
+    // A claim of one that is gone is taken.
+    let mut world = World::with_database();
+    let claim = DatabaseClaim { release_uid: "uid-gone".into(), release: "gone".into() };
+    world.set_instance(|status| status.claim = Some(claim));
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn forgery_sql_that_changed_after_the_approval_does_not_run() {
+    let mut world = World::serving_with_database();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.database.checksum = "bb".into();
+    world.turn();
+    for _ in 0..20 {
+        world.turn();
+    }
+    assert_eq!(world.step(), Step::Approve, "{:?}", world.status.conditions);
+    assert_eq!(world.condition("Ready"), Some(("Unknown", "ApprovalStale")));
+    assert!(!world.writes.iter().any(|write| write.contains("DatabaseBackup") || write.contains("migrate")));
+}
+
+#[test]
+fn a_database_that_is_not_who_it_was_stops_the_release_before_anything_happens() {
+    let mut world = World::serving_with_database();
+    let message = "recorded 7400/16384/shop, found 7500/16384/shop".to_owned();
+    world.database.refusal = Some(Refusal { reason: Reason::IdentityUncertain, message });
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "IdentityUncertain")));
+    assert!(world.message("Stalled").contains("found 7500"), "{}", world.message("Stalled"));
+    assert!(world.jobs.is_empty(), "what looked is removed");
+}
+
+#[test]
+fn where_nothing_is_due_nothing_is_migrated() {
+    let mut world = World::serving_with_database();
+    world.database.pending = 0;
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    assert!(!world.record().plan.as_ref().unwrap().steps.iter().any(|step| step.step == Step::Migrate));
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.active(), ran(&world)), (Some("2.0.0"), 0));
+}
+
+#[test]
+fn an_uncertain_migration_is_not_run_again_by_itself() {
+    let mut world = World::serving_with_database();
+    let mut wanted = spec("2.0.0");
+    let migration = wanted.database.as_mut().unwrap().migration.as_mut().unwrap();
+    migration.idempotent = Some(false);
+    let digits = wanted.revision().digits().to_owned();
+    world.database.ledger.insert(digits, MigrationState::Started);
+    world.change(wanted);
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "MigrationUncertain")));
+}
+
+#[test]
+fn deleting_a_release_keeps_its_backups_and_lets_them_go() {
+    let mut world = World::at(Step::Migrate);
+    world.deleting = true;
+    world.run_to_rest();
+    assert!(world.gone);
+    assert!(world.database.backups.len() == 2 && world.database.backups.values().all(|backup| !backup.is_held()));
+    assert_eq!(ran(&world), 0);
+}
