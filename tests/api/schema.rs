@@ -70,7 +70,7 @@ const PATTERNS: [(&str, &[&str], &[&str]); 14] = [
     (
         BUCKET,
         &["backups", "my.bucket-1"],
-        &["..", "a..b", "/backups", "a/b", "backups.", "-backups", "back ups", "backups\n"],
+        &["...", "a..b", "/backups", "a/b", "backups.", "-backups", "back ups", "backups\n"],
     ),
     (
         ENDPOINT,
