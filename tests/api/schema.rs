@@ -249,7 +249,12 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             Demand::Rule(_) => continue,
         };
         let with = |text: &str| {
-            let mut body = changed(body.clone(), &[(&place, text.into())]);
+            let mut body = body.clone();
+            // A storage is one or the other.
+            if place.starts_with("/spec/volume/") {
+                body["spec"] = json!({ "volume": { "claim": "disk" } });
+            }
+            let mut body = changed(body, &[(&place, text.into())]);
             if place.ends_with("/services/0/name") {
                 body["spec"]["checks"][0]["http"]["service"] = text.into();
             }
