@@ -150,11 +150,7 @@ async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Erro
     let Backup { job, programs, scratch } = arguments;
     let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
     let places = backup::Places { programs: programs.unwrap_or_default(), memory: job.memory.clone(), scratch };
-    let answer = backup::run(&parameters, &places, backup::Layout::default()).await;
-    let came = match answer {
-        switchback::protocol::Answer::Done(result) => Ok(result),
-        switchback::protocol::Answer::Refused(refusal) => Err(refusal),
-    };
+    let came = backup::run(&parameters, &places, backup::Layout::default()).await;
     Ok(job::answer(came, &job.result, &redactor)?)
 }
 

@@ -52,8 +52,7 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         let proven = all.iter().find(|found| found.metadata.uid.as_ref() == Some(&backup.uid)).unwrap();
         let status = proven.status.clone().unwrap();
         let proven_at = status.proof.as_ref().unwrap().at.0;
-        let began =
-            psql(&scene, &format!("SELECT extract(epoch FROM began) FROM switchback.ledger WHERE {row}")).await;
+        let began = psql(&scene, &format!("SELECT extract(epoch FROM began) FROM switchback.ledger WHERE {row}")).await;
         assert!(began.parse::<f64>().unwrap() > proven_at.as_millisecond() as f64 / 1000.0, "I2: {began} {proven_at}");
         assert_eq!(status.proof.as_ref().unwrap().level, ProofLevel::Restored);
         assert_eq!(status.rows, Some(500));
