@@ -268,6 +268,12 @@ pub fn slice(object: &EndpointSlice) -> Entry<SliceSeen> {
 /// Reads a pod.
 #[must_use]
 pub fn pod(object: &Pod) -> Entry<PodSeen> {
+    entry(object, pod_seen(object))
+}
+
+/// Reads a pod, whoever it belongs to.
+#[must_use]
+pub fn pod_seen(object: &Pod) -> PodSeen {
     let status = &object.status;
     let ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
@@ -283,20 +289,17 @@ pub fn pod(object: &Pod) -> Entry<PodSeen> {
         .iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
         .map(|condition| format!("{}: {}", condition.reason, condition.message));
-    entry(
-        object,
-        PodSeen {
-            name: object.name_any(),
-            revision: label(object, REVISION),
-            workload: label(object, WORKLOAD),
-            job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
-            ready,
-            deleting: object.metadata.deletion_timestamp.is_some(),
-            problem: unschedulable.or_else(|| containers().find_map(problem)),
-            message,
-            created: object.creation_timestamp().map(|time| time.0),
-        },
-    )
+    PodSeen {
+        name: object.name_any(),
+        revision: label(object, REVISION),
+        workload: label(object, WORKLOAD),
+        job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
+        ready,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        problem: unschedulable.or_else(|| containers().find_map(problem)),
+        message,
+        created: object.creation_timestamp().map(|time| time.0),
+    }
 }
 
 /// Says why a container does not run; `None` while it starts or runs.
@@ -327,6 +330,12 @@ fn problem(container: &ContainerStatus) -> Option<String> {
 /// Reads a Job, by its conditions alone: its counters go up and down.
 #[must_use]
 pub fn job(object: &Job) -> Entry<JobSeen> {
+    entry(object, job_seen(object))
+}
+
+/// Reads a Job, whoever it belongs to.
+#[must_use]
+pub fn job_seen(object: &Job) -> JobSeen {
     let is = |type_: &str| {
         object.status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
     };
@@ -335,18 +344,15 @@ pub fn job(object: &Job) -> Entry<JobSeen> {
         (None, Some(failed)) => JobState::Failed { reason: failed.reason.clone(), message: failed.message.clone() },
         (None, None) => JobState::Running,
     };
-    entry(
-        object,
-        JobSeen {
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            ours: ours(object),
-            revision: label(object, REVISION),
-            suspended: object.spec.suspend,
-            state,
-            deleting: object.metadata.deletion_timestamp.is_some(),
-        },
-    )
+    JobSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        ours: ours(object),
+        revision: label(object, REVISION),
+        suspended: object.spec.suspend,
+        state,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
 }
 
 /// Reads a `ControllerRevision`.
