@@ -18,6 +18,14 @@ pub struct Config {
     /// Image of the agent, which runs in Jobs beside the Releases
     #[arg(long, env = "SWITCHBACK_AGENT_IMAGE", value_name = "IMAGE")]
     pub agent_image: String,
+    /// Image with PostgreSQL's own programs, for backups; {major} stands for the server's major version
+    #[arg(
+        long,
+        env = "SWITCHBACK_TOOLS_IMAGE",
+        value_name = "IMAGE",
+        default_value = "localhost/postgres-tools-{major}:dev"
+    )]
+    pub tools_image: String,
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "SWITCHBACK_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,

@@ -7,6 +7,9 @@
 //! | [`api`] | the kinds as types: what people write and read; imports nothing else |
 //! | [`release`] | the controller of Releases: `observe` looks, `plan` decides (pure), `status` puts it into words (pure), `act` does it |
 //! | [`release::plan`] | one pure function per step; `tests/model` has its table |
+//! | [`database`], [`storage`], [`backup`] | the controllers of DatabaseInstances, BackupStorages and DatabaseBackups: one pure plan each |
+//! | [`databases`] | what these three share: caches, watches, one reconcile |
+//! | [`agent_job`] | the Jobs in which the agent works on databases and storages, for these and for Releases (pure) |
 //! | [`decision`] | whether the admission policies guard Decisions |
 //! | [`kube_io`] | how the API server is spoken to: deadlines, patches, caches, events; knows no kind of ours |
 //! | [`protocol`] | what controller and agent say to each other |
@@ -28,15 +31,23 @@
 //!   stands in the status as read (`recorded` in `release/plan.rs`); every action is idempotent by name and guarded by
 //!   UID or resourceVersion (`release/act.rs`).
 //! - **Invariant: status is what was observed.** `release/status.rs` derives it from what was seen and nothing else.
+//! - **Invariant: one migration.** `agent/migrate` holds the database's lock alone, ends what lives of earlier attempts
+//!   before it reads the ledger, and writes an end down only when nothing of it works on; what it cannot prove stays
+//!   `Started`.
+//! - **Invariant: the right database.** Every session of ours passes `agent/postgres/identity.rs` before its first
+//!   statement; `agent/port` binds a migration's own sessions to the server that passed.
 //! - **Invariant: the controller reads no secret.** The chart's Role does not grant it, and `tests/audit` reads what the
 //!   API server wrote down.
 
 pub mod agent;
 pub mod agent_job;
 pub mod api;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod database;
+pub mod databases;
 pub mod decision;
 pub mod error;
 pub mod http;
@@ -45,3 +56,4 @@ pub mod metrics;
 pub mod protocol;
 pub mod release;
 pub mod run;
+pub mod storage;

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::{
     api::{self, Release, labels},
     config::Config,
+    databases,
     decision::{self, guard::not_looked_yet},
     error::Error,
     kube_io::{
@@ -65,12 +66,14 @@ pub async fn run(config: Config) -> Result<(), Error> {
         if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
     let (lists, receivers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| Lists::new()).unzip();
     let filled = scopes.iter().cloned().zip(receivers).collect();
+    let settings = Settings { agent_image: config.agent_image.clone(), tools_image: config.tools_image.clone() };
+    let (databases, database_lanes) = databases::lanes(&client, &scopes, &settings);
     let context = Arc::new(Context {
         client: client.clone(),
         cache: Cache::default(),
         filled,
         guard,
-        settings: Settings { agent_image: config.agent_image.clone() },
+        settings: settings.clone(),
         backoff: Backoff::default(),
         announcer: Announcer::new(client.clone()),
         metrics: Metrics::default(),
@@ -85,8 +88,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
             Lane { number, scope, context, names, lists }
         })
         .collect();
-    let server = crate::http::serve(config.listen, Arc::clone(&context));
-    let controllers = futures::future::join_all(lanes.iter().map(Lane::run));
+    let server = crate::http::serve(config.listen, Arc::clone(&context), databases);
+    let controllers = async {
+        let databases = futures::future::join_all(database_lanes.into_iter().map(databases::Lane::run));
+        tokio::join!(futures::future::join_all(lanes.iter().map(Lane::run)), databases)
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?config.namespaces, "started");
     let guarding = async {
         tokio::join!(keep_guard, async {

@@ -1,3 +1,25 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
+pub mod backup;
 pub mod checks;
+pub mod inject;
+pub mod inspect;
+pub mod job;
+pub mod manifest;
+pub mod mark;
+pub mod migrate;
+pub mod port;
+pub mod postgres;
+pub mod proof;
+pub mod redact;
+pub mod scratch;
+pub mod secret;
+pub mod store;
+
+use crate::{api::Reason, protocol::Refusal};
+
+/// Returns a refusal.
+#[must_use]
+pub fn refuse(reason: Reason, message: impl Into<String>) -> Refusal {
+    Refusal { reason, message: message.into() }
+}

@@ -14,6 +14,8 @@
 //! then ([`resume_patch`]), so that no attempt is forgotten. No Job goes by itself.
 
 mod pod;
+pub mod probe;
+pub mod seen;
 pub mod targets;
 mod volumes;
 

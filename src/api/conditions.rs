@@ -107,6 +107,41 @@ pub fn set_condition(
     }
 }
 
+/// Where an object stands, as kstatus knows it: exactly one of three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Something moves by itself.
+    Moving(Reason, String),
+    /// It is as it should be.
+    Well(Reason, String),
+    /// Nothing moves until somebody changes something.
+    Stuck(Reason, String),
+}
+
+/// Writes where an object stands into Ready, Reconciling and Stalled. The latter two are there only while they hold.
+pub fn set_standing(conditions: &mut Vec<Condition>, standing: &Standing, at: (i64, Timestamp)) {
+    let (ready, holds, reason, message) = match standing {
+        Standing::Moving(reason, message) => (None, Some(ConditionType::Reconciling), *reason, message),
+        Standing::Well(reason, message) => (Some(true), None, *reason, message),
+        Standing::Stuck(reason, message) => (Some(false), Some(ConditionType::Stalled), *reason, message),
+    };
+    set_condition(conditions, (ConditionType::Ready, ready, reason), message, at);
+    if let Some(type_) = holds {
+        set_condition(conditions, (type_, Some(true), reason), message, at);
+    }
+    for type_ in [ConditionType::Reconciling, ConditionType::Stalled] {
+        if holds != Some(type_) {
+            conditions.retain(|condition| condition.type_ != type_.as_str());
+        }
+    }
+}
+
+/// Returns a condition of a list.
+#[must_use]
+pub fn condition(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_.as_str())
+}
+
 /// Cuts a message at the last whole character within the limit, which is that of an event's note as well: the API
 /// server refuses longer ones.
 #[must_use]

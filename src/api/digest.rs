@@ -22,7 +22,7 @@ impl RevisionId {
     /// Returns the revision of a content, which must already be reduced to what belongs to a revision.
     #[must_use]
     pub fn of(content: &Value) -> Self {
-        let full = sha256_hex(&canonical_json(content));
+        let full = sha256_hex(canonical_json(content));
         Self(format!("{FORM}{}", full.get(..DIGITS).unwrap_or(&full)))
     }
 
@@ -53,10 +53,10 @@ impl JsonSchema for RevisionId {
     }
 }
 
-/// Returns the SHA-256 of a text in hex.
+/// Returns the SHA-256 of a text or of bytes in hex.
 #[must_use]
-pub fn sha256_hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+pub fn sha256_hex(content: impl AsRef<[u8]>) -> String {
+    Sha256::digest(content.as_ref()).iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex

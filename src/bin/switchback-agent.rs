@@ -2,10 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use switchback::{
-    agent::checks,
-    protocol::{CheckParameters, EXIT_FAILED, RESULT_BYTES},
+    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, scratch},
+    api::Duration,
+    protocol::{
+        BackupParameters, CheckParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters,
+        RESULT_BYTES, paths,
+    },
 };
 
 /// Runs inside Jobs of Switchback.
@@ -19,20 +23,72 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs checks and leaves their verdicts as the container's termination message
-    Check {
-        /// What to check, as JSON
-        #[arg(long)]
-        parameters: String,
-        /// Where the result is left
-        #[arg(long, default_value = "/dev/termination-log")]
-        result: PathBuf,
+    Check(Job),
+    /// Copies this program into a folder
+    Inject {
+        /// The folder
+        #[arg(default_value = paths::PROGRAM_DIR)]
+        folder: PathBuf,
     },
+    /// Looks at a database, at storages, at a migration
+    Inspect(Job),
+    /// Makes a database known for ever
+    Mark(Job),
+    /// Takes one backup of a database, stores it, proves it
+    Backup(Backup),
+    /// Restores one archive for the backup beside it, as another user and without secrets
+    Scratch(Scratch),
+    /// Runs one migration under the database's lock
+    Migrate(Job),
+}
+
+#[derive(Args)]
+struct Job {
+    /// What to do, as JSON
+    #[arg(long)]
+    parameters: String,
+    /// Where the result is left
+    #[arg(long, default_value = "/dev/termination-log")]
+    result: PathBuf,
+}
+
+#[derive(Args)]
+struct Backup {
+    #[command(flatten)]
+    job: Job,
+    /// Folder of PostgreSQL's programs; by PATH when it is empty
+    #[arg(long, default_value = "")]
+    programs: PathBuf,
+    /// Folder in memory
+    #[arg(long, default_value = paths::MEMORY)]
+    memory: PathBuf,
+    /// Folder with the scratch container's socket
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    scratch: PathBuf,
+}
+
+#[derive(Args)]
+struct Scratch {
+    /// Folder of PostgreSQL's programs; by PATH when it is empty
+    #[arg(long, default_value = "")]
+    programs: PathBuf,
+    /// Folder for the socket, shared with the container that asks
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    sockets: PathBuf,
+    /// Folder for the server's data
+    #[arg(long, default_value = paths::SCRATCH_DATA)]
+    data: PathBuf,
+    /// When it gives up by itself
+    #[arg(long, default_value = "24h")]
+    timeout: Duration,
 }
 
 fn main() -> ExitCode {
     // A second call is the only way this fails, and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(Cli::parse().command) {
+    let command = Cli::parse().command;
+    let came = threads(&command).and_then(|runtime| runtime.block_on(run(command)));
+    match came {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
@@ -42,16 +98,68 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether every check passed.
-fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
-    let Command::Check { parameters, result } = command;
-    let parameters: CheckParameters = serde_json::from_str(&parameters)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let verdicts = runtime.block_on(checks::http::run(&parameters));
+/// One thread is enough but where data passes through: there one compresses while the other sends.
+fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::error::Error>> {
+    let mut builder = match command {
+        Command::Backup(_) | Command::Scratch(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Check(_) | Command::Inject { .. } | Command::Inspect(_) | Command::Mark(_) | Command::Migrate(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
+    };
+    Ok(builder.worker_threads(2).enable_all().build()?)
+}
+
+/// Returns whether what was asked for was done.
+async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
+    match command {
+        Command::Check(job) => check(&job).await,
+        Command::Inject { folder } => Ok(inject::run(&folder).map(|()| true)?),
+        Command::Inspect(job) => {
+            let Asked { parameters, redactor } = job::asked::<InspectParameters>(&job.parameters)?;
+            job::leave(&inspect::run(&parameters).await, &job.result, &redactor)?;
+            Ok(true)
+        }
+        Command::Mark(job) => {
+            let Asked { parameters, redactor } = job::asked::<MarkParameters>(&job.parameters)?;
+            Ok(job::answer(mark::run(&parameters).await, &job.result, &redactor)?)
+        }
+        Command::Backup(arguments) => take_backup(arguments).await,
+        Command::Scratch(arguments) => serve_scratch(arguments).await,
+        Command::Migrate(job) => {
+            let Asked { parameters, redactor } = job::asked::<MigrateParameters>(&job.parameters)?;
+            let came = migrate::run(&parameters, &redactor).await;
+            let applied = came.as_ref().is_ok_and(|result| result.problem.is_none());
+            job::answer(came, &job.result, &redactor)?;
+            Ok(applied)
+        }
+    }
+}
+
+async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
+    let parameters: CheckParameters = serde_json::from_str(&job.parameters)?;
+    let verdicts = checks::http::run(&parameters).await;
     for check in &verdicts.checks {
         let said = if check.passed { "passed" } else { "FAILED" };
         println!("{said} {}: {} ({} requests, {} failures)", check.name, check.detail, check.requests, check.failures);
     }
-    std::fs::write(result, verdicts.to_message(RESULT_BYTES))?;
+    std::fs::write(&job.result, verdicts.to_message(RESULT_BYTES))?;
     Ok(verdicts.all_passed(parameters.checks.len()))
+}
+
+async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {
+    let Backup { job, programs, memory, scratch } = arguments;
+    let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
+    let places = backup::Places { programs, memory, scratch };
+    let answer = backup::run(&parameters, &places, backup::Layout::default()).await;
+    let came = match answer {
+        switchback::protocol::Answer::Done(result) => Ok(result),
+        switchback::protocol::Answer::Refused(refusal) => Err(refusal),
+    };
+    Ok(job::answer(came, &job.result, &redactor)?)
+}
+
+async fn serve_scratch(arguments: Scratch) -> Result<bool, Box<dyn std::error::Error>> {
+    let Scratch { programs, sockets, data, timeout } = arguments;
+    let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
+    scratch::serve(&scratch).await.map_err(|refusal| refusal.message.into())
 }

@@ -153,7 +153,7 @@ pub struct MigrationTarget {
     pub sql: Option<PathBuf>,
 }
 
-/// What `inspect` saw. Each part by itself may have been refused.
+/// What `inspect` saw; it is always done. Each part by itself may have been refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InspectResult {
@@ -344,7 +344,7 @@ pub enum MigrationWork {
     },
 }
 
-/// What came of `migrate`.
+/// What came of `migrate`. Result: `Answer<MigrateResult>`; refused: nothing has begun in this run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MigrateResult {

@@ -60,6 +60,8 @@ pub struct Observed {
 pub struct Settings {
     /// Image of the agent, for Jobs.
     pub agent_image: String,
+    /// Image with PostgreSQL's own programs; `{major}` stands for the server's major version.
+    pub tools_image: String,
 }
 
 /// The Release itself.

@@ -271,7 +271,7 @@ impl World {
         let revision = job.revision.clone();
         let result = |state, problem: Option<Refusal>| {
             let result = MigrateResult { state, problem, database: None, began_at: None, files: 1, seconds: 0.1 };
-            Some(Said { well: state == MigrationState::Applied, message: Some(json!(result)) })
+            Some(Said { well: state == MigrationState::Applied, message: Some(json!(Answer::Done(result))) })
         };
         if self.database.migration == MigrationEnd::Hangs {
             return None;

@@ -243,7 +243,7 @@ impl World {
             guard: self.guard.clone(),
             taken: None,
             answers: vec![],
-            settings: Settings { agent_image: "agent:1".into() },
+            settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
         }
     }
 

@@ -11,6 +11,8 @@
 )]
 
 mod account;
+mod database_scene;
+mod databases;
 mod harness;
 mod quiet;
 mod releases;

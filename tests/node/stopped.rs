@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Kills the controller each time the status shows a step that was not seen before, and shortly after it.
-async fn kill_at_every_step(scene: &Scene<'_>) -> usize {
+pub async fn kill_at_every_step(scene: &Scene<'_>) -> usize {
     let mut kills = 0;
     let mut steps: Vec<Step> = vec![];
     loop {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::{
     super::{
         manifests,
-        observed::{Answer, Ask, BackupState, JobSeen, Observed},
+        observed::{self, Ask, BackupState, JobSeen, Observed},
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     database::{self, LOST_JOBS, Said},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{MigrationProgress, MigrationRecord, Outcome, Reason, Record, Step},
-    protocol::{MigrateResult, MigrationState},
+    protocol::{Answer, MigrateResult, MigrationState},
 };
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
@@ -76,7 +76,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
             return Plan { asks: vec![ask], ..Plan::stay(record, told("Looking at the backup once more.".into())) }
                 .into();
         }
-        Some(Answer::Backup(Some(live))) if live.uid == backup.uid && is_whole(&live.state, &backup) => {}
+        Some(observed::Answer::Backup(Some(live))) if live.uid == backup.uid && is_whole(&live.state, &backup) => {}
         Some(_) => {
             let message =
                 format!("DatabaseBackup {} is gone or not complete any more. Nothing was migrated.", backup.name);
@@ -102,16 +102,14 @@ fn is_whole(state: &BackupState, backup: &crate::api::BackupRecord) -> bool {
 
 /// Waits for the Job and reads what it says.
 fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
-    let result: MigrateResult = match database::result(seen, job) {
+    let answer: Answer<MigrateResult> = match database::result(seen, job) {
         Said::Nothing => return Plan::stay(record, told(format!("Job {} migrates.", job.name))).into(),
         Said::Lost(message) => return again(seen, record, message),
-        Said::This(result) => *result,
+        Said::This(answer) => *answer,
     };
-    let state = match result.state {
-        MigrationState::Applied => MigrationProgress::Applied,
-        MigrationState::Failed => MigrationProgress::Failed,
-        MigrationState::Started => MigrationProgress::Uncertain,
-        MigrationState::NotStarted => MigrationProgress::NotStarted,
+    let (state, problem) = match answer {
+        Answer::Refused(refusal) => (MigrationProgress::NotStarted, Some(refusal)),
+        Answer::Done(result) => (progress(result.state), result.problem),
     };
     if let Some(migration) = &mut record.migration {
         migration.state = state;
@@ -121,11 +119,20 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         let limit = candidate_content(seen, &record).map(|content| content.deadlines.deploy);
         return enter(record, Step::Deploy, seen.now, limit);
     }
-    let (reason, message) = result.problem.map_or_else(
+    let (reason, message) = problem.map_or_else(
         || (Reason::MigrationFailed, "It ended without success and said no more.".to_owned()),
         |problem| (problem.reason, problem.message),
     );
     failed(seen, record, (reason, format!("{message} {}", stands(state))))
+}
+
+const fn progress(state: MigrationState) -> MigrationProgress {
+    match state {
+        MigrationState::Applied => MigrationProgress::Applied,
+        MigrationState::Failed => MigrationProgress::Failed,
+        MigrationState::Started => MigrationProgress::Uncertain,
+        MigrationState::NotStarted => MigrationProgress::NotStarted,
+    }
 }
 
 /// Says what stays of a migration that was not applied.

@@ -61,7 +61,7 @@ pub(super) fn digest_of((release, looked): (&ReleaseSeen, Option<&DatabaseRecord
         });
         covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
     }
-    format!("sha256:{}", sha256_hex(&canonical_json(&covered)))
+    format!("sha256:{}", sha256_hex(canonical_json(&covered)))
 }
 
 fn images(spec: &ReleaseSpec) -> Value {

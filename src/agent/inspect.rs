@@ -1,0 +1,26 @@
+//! `inspect`: looks at a database, at storages, at a migration. Each part answers for itself.
+
+use super::{migrate, postgres::connect, store};
+use crate::protocol::{Answer, InspectParameters, InspectResult, StorageFacts};
+
+/// Looks; writes nothing but a probe object in each storage.
+pub async fn run(parameters: &InspectParameters) -> InspectResult {
+    let mut result = InspectResult { database: None, storages: Vec::new(), migration: None };
+    if let Some(target) = &parameters.database {
+        match connect(target, "inspect").await {
+            Ok(session) => {
+                if let Some(migration) = &parameters.migration {
+                    let facts = migrate::inspect(&session.client, migration).await;
+                    result.migration = Some(facts.map_or_else(Answer::Refused, Answer::Done));
+                }
+                result.database = Some(Answer::Done(session.facts));
+            }
+            Err(refusal) => result.database = Some(Answer::Refused(refusal)),
+        }
+    }
+    for storage in &parameters.storages {
+        let problem = store::probe(storage).await;
+        result.storages.push(StorageFacts { name: storage.name.clone(), problem });
+    }
+    result
+}

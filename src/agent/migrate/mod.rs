@@ -1,0 +1,205 @@
+//! `migrate`: one migration under the database's lock, against the ledger.
+//!
+//! In order: the database is who it must be; the lock is ours alone; no backend of an earlier attempt lives; the ledger
+//! allows it; `Started` is committed; the work runs until it ends or is cut; its backends are gone; the end is
+//! committed. Whatever cannot be proven stays `Started`: uncertain.
+
+mod command;
+pub mod files;
+mod output;
+pub mod split;
+mod sql;
+mod stop;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_postgres::Client;
+
+pub use self::work::inspect;
+use self::{
+    stop::{Cut, Stop},
+    work::{Attempt, End, Prepared},
+};
+use super::{
+    postgres::{Connected, backends, connect, identity, ledger, ledger::Key, lock, lock::Lock},
+    redact::Redactor,
+    refuse,
+};
+use crate::{
+    api::Reason,
+    clock,
+    protocol::{MigrateParameters, MigrateResult, MigrationState, Refusal},
+};
+
+/// How long the lock is asked for: longer waits are the controller's, who sees what it waits for.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// Runs a migration. A refusal: nothing has begun in this run.
+pub async fn run(parameters: &MigrateParameters, redactor: &Redactor) -> Result<MigrateResult, Refusal> {
+    let mut stop = Stop::listen().map_err(|error| {
+        refuse(Reason::MigrationFailed, format!("nothing ran: no signals can be received: {error}"))
+    })?;
+    let began = tokio::select! {
+        ready = begin(parameters) => ready,
+        told = stop.told() => Err(told),
+    };
+    let ready = match began? {
+        Begun::Ready(ready) => ready,
+        Begun::Ended(result) => return Ok(*result),
+    };
+    migrate(parameters, *ready, Outside { stop, redactor }).await
+}
+
+/// What reaches a migration from outside of it.
+struct Outside<'a> {
+    stop: Stop,
+    redactor: &'a Redactor,
+}
+
+/// A migration that may start.
+struct Ready {
+    control: Connected,
+    lock: Lock,
+    key: Key,
+    prepared: Prepared,
+}
+
+enum Begun {
+    Ready(Box<Ready>),
+    /// The ledger has the answer already.
+    Ended(Box<MigrateResult>),
+}
+
+async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
+    let (database, uid) = (&parameters.database, &parameters.release_uid);
+    let control = connect(database, &format!("control {uid}")).await?;
+    identity::marked(database, &control.facts.identity)?;
+    let session = connect(database, &format!("lock {uid}")).await?;
+    let lock = lock::try_exclusive(session, parameters.timeout.as_std().min(LOCK_WAIT)).await?;
+    // What lives now is of an attempt whose agent is gone; the ledger is read when it can write no more.
+    let ended = backends::end_all(&control.client).await?;
+    if ended > 0 {
+        println!("ended {ended} backends of an earlier attempt");
+    }
+    for left in backends::leftovers(&control.client).await? {
+        println!("note: {left}");
+    }
+    let key = Key { release_uid: uid.clone(), revision: parameters.revision.clone() };
+    let entry = ledger::read(&control.client, &key).await?;
+    let answer = |state, problem| {
+        let result = MigrateResult { state, problem, database: Some(control.facts.clone()), ..nothing() };
+        Ok(Begun::Ended(Box::new(result)))
+    };
+    match entry.map(|entry| entry.state) {
+        Some(MigrationState::Applied) => return answer(MigrationState::Applied, None),
+        Some(MigrationState::Started) if !parameters.idempotent => {
+            let text = "an earlier attempt began and its end is not known; it is not declared idempotent";
+            return answer(MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)));
+        }
+        Some(MigrationState::Started | MigrationState::Failed | MigrationState::NotStarted) | None => {}
+    }
+    let prepared = work::prepare(parameters, &control.client).await?;
+    Ok(Begun::Ready(Box::new(Ready { control, lock, key, prepared })))
+}
+
+fn nothing() -> MigrateResult {
+    MigrateResult {
+        state: MigrationState::NotStarted,
+        problem: None,
+        database: None,
+        began_at: None,
+        files: 0,
+        seconds: 0.0,
+    }
+}
+
+async fn migrate(
+    parameters: &MigrateParameters,
+    ready: Ready,
+    mut outside: Outside<'_>,
+) -> Result<MigrateResult, Refusal> {
+    let Ready { control, lock, key, prepared } = ready;
+    let Connected { mut client, mut facts, address, .. } = control;
+    let (attempt, marker) = ledger::start(&mut client, &key, &parameters.backup_uid).await?;
+    facts.identity.marker = Some(marker);
+    let (began_at, watch) = (clock::now(), clock::Stopwatch::start());
+    let files_before = ledger::files(&client).await.map(|files| files.len()).unwrap_or_default();
+    let client = Arc::new(client);
+    let at = Attempt {
+        parameters,
+        key: &key,
+        number: attempt,
+        client: &client,
+        facts: &facts,
+        address: &address,
+        redactor: outside.redactor,
+    };
+    let end = work::run(&at, prepared, &lock, &mut outside).await;
+    let (state, problem) = conclude(&at, &lock, end).await;
+    let files_after = ledger::files(&client).await.map(|files| files.len()).unwrap_or(files_before);
+    Ok(MigrateResult {
+        state,
+        problem,
+        database: Some(facts.clone()),
+        began_at: Some(began_at),
+        files: u32::try_from(files_after.saturating_sub(files_before)).unwrap_or(u32::MAX),
+        seconds: watch.elapsed().as_secs_f64(),
+    })
+}
+
+/// Proves that nothing of the attempt works on, and only then writes down how it ended.
+async fn conclude(at: &Attempt<'_>, lock: &Lock, end: End) -> (MigrationState, Option<Refusal>) {
+    let problem = match end {
+        End::Came(problem) => problem,
+        End::Cut(Cut::Deadline(problem)) => Some(problem),
+        End::Cut(Cut::LockLost(why)) => return lost(at, &why).await,
+    };
+    // The ledger is text that leaves, too.
+    let problem = problem.map(|problem| at.redactor.refusal(problem));
+    let uncertain = |why: Refusal| {
+        let before = problem.as_ref().map_or_else(String::new, |problem| format!("{}; ", problem.message));
+        let text = format!("{before}its end could not be written down: {}", why.message);
+        (MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)))
+    };
+    match finish(at, at.client, lock, problem.as_ref()).await {
+        Ok(()) => return ended(problem),
+        Err(why) if !at.client.is_closed() => return uncertain(why),
+        Err(_) => {}
+    }
+    // The session was lost, not the database.
+    match connect(&at.parameters.database, &format!("control {}", at.key.release_uid)).await {
+        Ok(again) => match finish(at, &again.client, lock, problem.as_ref()).await {
+            Ok(()) => ended(problem),
+            Err(why) => uncertain(why),
+        },
+        Err(why) => uncertain(why),
+    }
+}
+
+fn ended(problem: Option<Refusal>) -> (MigrationState, Option<Refusal>) {
+    (if problem.is_some() { MigrationState::Failed } else { MigrationState::Applied }, problem)
+}
+
+async fn finish(at: &Attempt<'_>, client: &Client, lock: &Lock, problem: Option<&Refusal>) -> Result<(), Refusal> {
+    backends::end_all(client).await?;
+    if !lock.is_held() {
+        return Err(refuse(Reason::MigrationUncertain, "the database's lock was lost"));
+    }
+    let problem = problem.map(|problem| format!("{}: {}", problem.reason.as_str(), problem.message));
+    ledger::end(client, at.key, at.number, problem.as_deref()).await
+}
+
+/// The lock is lost: nothing is written down any more, but what still works is ended.
+async fn lost(at: &Attempt<'_>, why: &str) -> (MigrationState, Option<Refusal>) {
+    let again = connect(&at.parameters.database, &format!("control {}", at.key.release_uid)).await;
+    let ended = match again {
+        // Whoever holds the lock now ends them too.
+        Ok(again) => backends::end_all(&again.client).await.map(|_| ()),
+        Err(refusal) => Err(refusal),
+    };
+    let rest =
+        ended.map_or_else(|refusal| format!("; {}", refusal.message), |()| "; nothing of it works on".to_owned());
+    let text = format!("the database's lock was lost while the migration ran ({why}){rest}");
+    (MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)))
+}

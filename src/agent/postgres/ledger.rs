@@ -1,0 +1,195 @@
+//! What is kept in a database about itself and its migrations: the schema `switchback`.
+//!
+//! `identity` has the marker, `ledger` one row per release and revision, `ledger_files` one row per file of SQL that was
+//! ever applied (of the database, not of a revision: no file runs twice), `ledger_sessions` the backends of migrations,
+//! by which one is found whatever its driver calls itself. An entry `Started` without an end is uncertain.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, GenericClient, error::SqlState};
+use uuid::Uuid;
+
+use super::{failure::failed, identity};
+use crate::{
+    agent::refuse,
+    api::{Environment, Reason},
+    protocol::{Marker, MigrationState, Refusal},
+};
+
+/// Makes what is missing. Others may read who the database is, so that a backup's role can.
+const SCHEMA: &str = "
+CREATE SCHEMA IF NOT EXISTS switchback;
+CREATE TABLE IF NOT EXISTS switchback.identity (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    uuid uuid NOT NULL,
+    environment text NOT NULL,
+    epoch bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS switchback.ledger (
+    release_uid text NOT NULL,
+    revision text NOT NULL,
+    state text NOT NULL CHECK (state IN ('Started', 'Applied', 'Failed')),
+    backup_uid text NOT NULL,
+    attempt integer NOT NULL,
+    began timestamptz NOT NULL,
+    ended timestamptz,
+    error text,
+    PRIMARY KEY (release_uid, revision)
+);
+CREATE TABLE IF NOT EXISTS switchback.ledger_files (
+    name text PRIMARY KEY,
+    sha256 text NOT NULL,
+    release_uid text NOT NULL,
+    revision text NOT NULL,
+    applied timestamptz NOT NULL
+);
+CREATE TABLE IF NOT EXISTS switchback.ledger_sessions (
+    pid integer NOT NULL,
+    began timestamptz NOT NULL,
+    release_uid text NOT NULL,
+    PRIMARY KEY (pid, began)
+);
+GRANT USAGE ON SCHEMA switchback TO PUBLIC;
+GRANT SELECT ON switchback.identity TO PUBLIC;
+";
+/// Keeps two who make the schema at once apart, for a moment: `SWBK` and the number of this lock.
+const ALONE: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1398227531, 2)";
+/// Whatever in the schema somebody else could have laid there for this role to step on.
+const FOREIGN: &str = "SELECT 'schema switchback belongs to ' || pg_catalog.pg_get_userbyid(n.nspowner)
+    FROM pg_catalog.pg_namespace n WHERE n.nspname = 'switchback' AND NOT (n.nspowner = ANY (TRUSTED))
+UNION ALL SELECT 'switchback.' || c.relname || ' belongs to ' || pg_catalog.pg_get_userbyid(c.relowner)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'switchback' AND NOT (c.relowner = ANY (TRUSTED))
+UNION ALL SELECT 'switchback.' || c.relname || ' is no plain table'
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'switchback' AND c.relname IN ('identity', 'ledger', 'ledger_files', 'ledger_sessions')
+    AND (c.relkind <> 'r' OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)";
+const TRUSTED: &str = "SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper OR r.rolname = current_user \
+    OR r.oid = (SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";
+const FIRST: &str = "INSERT INTO switchback.identity (uuid, environment, epoch) VALUES ($1::text::uuid, $2, 0) \
+    ON CONFLICT (one) DO NOTHING";
+const RAISE: &str = "UPDATE switchback.identity SET epoch = epoch + 1 RETURNING uuid::text, environment, epoch";
+const READ: &str = "SELECT state, attempt, coalesce(error, '') FROM switchback.ledger \
+    WHERE release_uid = $1 AND revision = $2";
+const START: &str = "INSERT INTO switchback.ledger AS l (release_uid, revision, state, backup_uid, attempt, began) \
+    VALUES ($1, $2, 'Started', $3, 1, clock_timestamp()) ON CONFLICT (release_uid, revision) DO UPDATE \
+    SET state = 'Started', backup_uid = excluded.backup_uid, attempt = l.attempt + 1, began = excluded.began, \
+    ended = NULL, error = NULL RETURNING attempt";
+const END: &str = "UPDATE switchback.ledger SET state = $4, error = $5, ended = clock_timestamp() \
+    WHERE release_uid = $1 AND revision = $2 AND attempt = $3 AND state = 'Started'";
+const FILES: &str = "SELECT name, sha256 FROM switchback.ledger_files";
+/// Records a file: name, SHA-256, release, revision. Runs in a transaction in which users' statements ran, so every
+/// name is in full.
+pub const FILE: &str = "INSERT INTO switchback.ledger_files (name, sha256, release_uid, revision, applied) \
+    VALUES ($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text, \
+    pg_catalog.clock_timestamp())";
+const SESSION: &str = "INSERT INTO switchback.ledger_sessions (pid, began, release_uid) \
+    SELECT pid, backend_start, $2 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND datname = current_database() \
+    AND backend_start IS NOT NULL AND application_name = $3";
+
+/// Which migration.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// UID of the Release.
+    pub release_uid: String,
+    /// Its revision.
+    pub revision: String,
+}
+
+/// What the ledger says of a migration.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// How far it came.
+    pub state: MigrationState,
+    /// Number of the last attempt.
+    pub attempt: i32,
+    /// Why it failed.
+    pub error: String,
+}
+
+/// Makes schema and tables, writes the marker when there is none, raises the epoch; all or nothing.
+pub async fn mark(client: &mut Client, environment: Environment) -> Result<Marker, Refusal> {
+    let doing = "marking the database";
+    let error = |error| failed(doing, &error);
+    let transaction = client.transaction().await.map_err(error)?;
+    transaction.batch_execute(ALONE).await.map_err(error)?;
+    transaction.batch_execute(SCHEMA).await.map_err(error)?;
+    refuse_foreign(&transaction).await?;
+    let uuid = Uuid::new_v4().to_string();
+    let environment: &str = environment.into();
+    transaction.execute(FIRST, &[&uuid, &environment]).await.map_err(error)?;
+    let marker = identity::marker(&transaction.query_one(RAISE, &[]).await.map_err(error)?)?;
+    transaction.commit().await.map_err(error)?;
+    Ok(marker)
+}
+
+/// Refuses a schema of that name that somebody else owns or has put code into: our role would run it.
+async fn refuse_foreign(client: &impl GenericClient) -> Result<(), Refusal> {
+    let rows = client.query(&FOREIGN.replace("TRUSTED", TRUSTED), &[]).await;
+    let rows = rows.map_err(|error| failed("looking at the schema switchback", &error))?;
+    let found: Vec<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(refuse(Reason::IdentityUncertain, format!("the schema switchback is not ours: {}", found.join("; "))))
+}
+
+/// Reads the entry of one migration; none before the first and where there is no ledger yet.
+pub async fn read(client: &Client, key: &Key) -> Result<Option<Entry>, Refusal> {
+    let doing = "reading the ledger";
+    let rows = match client.query(READ, &[&key.release_uid, &key.revision]).await {
+        Err(error) if is_absent(&error) => return Ok(None),
+        other => other.map_err(|error| failed(doing, &error))?,
+    };
+    let Some(row) = rows.first() else { return Ok(None) };
+    let error = |error| failed(doing, &error);
+    let state: String = row.try_get(0).map_err(error)?;
+    let state = serde_json::from_value(state.as_str().into()).map_err(|_| {
+        refuse(Reason::MigrationUncertain, format!("the ledger says {state:?}, which nobody here knows"))
+    })?;
+    Ok(Some(Entry { state, attempt: row.try_get(1).map_err(error)?, error: row.try_get(2).map_err(error)? }))
+}
+
+/// Commits `Started` and the next epoch at once; returns the attempt's number and the marker.
+pub async fn start(client: &mut Client, key: &Key, backup_uid: &str) -> Result<(i32, Marker), Refusal> {
+    let error = |error| failed("writing to the ledger", &error);
+    let transaction = client.transaction().await.map_err(error)?;
+    refuse_foreign(&transaction).await?;
+    let marker = identity::marker(&transaction.query_one(RAISE, &[]).await.map_err(error)?)?;
+    let row = transaction.query_one(START, &[&key.release_uid, &key.revision, &backup_uid]).await.map_err(error)?;
+    let attempt = row.try_get(0).map_err(error)?;
+    transaction.commit().await.map_err(error)?;
+    Ok((attempt, marker))
+}
+
+/// Commits the end of an attempt, unless a later one has begun.
+pub async fn end(client: &Client, key: &Key, attempt: i32, problem: Option<&str>) -> Result<(), Refusal> {
+    let state = if problem.is_some() { "Failed" } else { "Applied" };
+    let written = client.execute(END, &[&key.release_uid, &key.revision, &attempt, &state, &problem]).await;
+    match written.map_err(|error| failed("writing to the ledger", &error))? {
+        1 => Ok(()),
+        _ => Err(refuse(Reason::MigrationUncertain, format!("the ledger has a later attempt than {attempt}"))),
+    }
+}
+
+/// Returns name and SHA-256 of every file that was ever applied.
+pub async fn files(client: &Client) -> Result<BTreeMap<String, String>, Refusal> {
+    let doing = "reading the ledger's files";
+    let rows = match client.query(FILES, &[]).await {
+        Err(error) if is_absent(&error) => return Ok(BTreeMap::new()),
+        other => other.map_err(|error| failed(doing, &error))?,
+    };
+    let pair = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    rows.iter().map(pair).collect::<Result<_, _>>().map_err(|error| failed(doing, &error))
+}
+
+/// Records a backend of a migration before any statement of it runs; false when this server has no such backend.
+pub async fn session(client: &Client, pid: i32, release_uid: &str) -> Result<bool, Refusal> {
+    let name = format!("switchback migrate {release_uid}");
+    let written = client.execute(SESSION, &[&pid, &release_uid, &name]).await;
+    Ok(written.map_err(|error| failed("recording a session", &error))? == 1)
+}
+
+fn is_absent(error: &tokio_postgres::Error) -> bool {
+    [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME].iter().any(|code| error.code() == Some(code))
+}

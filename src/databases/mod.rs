@@ -1,0 +1,150 @@
+//! Databases, storages and backups: what their three controllers share.
+//!
+//! Each of the three kinds is planned by one pure function of what was seen ([`Kind::plan`]); [`reconcile`] does the
+//! same with all of them: look, plan, remember, act. What they act on is the agent's Jobs and nothing else.
+//!
+//! They see each other: a backup needs its database and its storages, and a database takes over what the Jobs of
+//! backups and of Releases have learned about it.
+
+mod reconcile;
+mod run;
+mod watched;
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Client, Resource};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub use reconcile::{error_policy, reconcile};
+pub use run::{Lane, lanes};
+
+use crate::{
+    agent_job::seen::AgentJobSeen,
+    api::{BackupStorage, Condition, DatabaseBackup, DatabaseInstance},
+    kube_io::{backoff::Backoff, index::Index, news::Announcer},
+    release::observed::Settings,
+};
+
+/// What every reconcile of these kinds needs.
+pub struct Shared {
+    /// The client; its account can read no secret.
+    pub client: Client,
+    /// What the watches have shown.
+    pub cache: Cache,
+    /// What the operator was told at its start.
+    pub settings: Settings,
+    /// Errors in a row, per object.
+    pub backoff: Backoff,
+    /// Publishes events.
+    pub announcer: Announcer,
+    /// Whether the caches have been filled once, by namespace; one without a name where all are served.
+    filled: HashMap<Option<String>, watch::Receiver<bool>>,
+    /// Versions of objects as our last status write left them, until the watch has shown them.
+    written: Mutex<HashMap<String, Value>>,
+}
+
+/// Caches of what these kinds look at. The Jobs and pods are kept once per object that their labels name.
+#[derive(Debug, Default)]
+pub struct Cache {
+    databases: Index<Arc<DatabaseInstance>>,
+    storages: Index<Arc<BackupStorage>>,
+    backups: Index<Arc<DatabaseBackup>>,
+    jobs: [Index<AgentJobSeen>; 3],
+    pods: [Index<watched::AgentPodSeen>; 3],
+}
+
+impl Cache {
+    /// Returns a DatabaseInstance.
+    #[must_use]
+    pub fn database(&self, namespace: &str, name: &str) -> Option<Arc<DatabaseInstance>> {
+        self.databases.of(&(namespace.to_owned(), name.to_owned())).pop()
+    }
+
+    /// Returns a BackupStorage.
+    #[must_use]
+    pub fn storage(&self, namespace: &str, name: &str) -> Option<Arc<BackupStorage>> {
+        self.storages.of(&(namespace.to_owned(), name.to_owned())).pop()
+    }
+
+    /// Returns the DatabaseBackups of a DatabaseInstance.
+    #[must_use]
+    pub fn backups(&self, namespace: &str, database: &str) -> Vec<Arc<DatabaseBackup>> {
+        self.backups.of(&(namespace.to_owned(), database.to_owned()))
+    }
+
+    /// Returns the Jobs whose label names an object by its UID.
+    #[must_use]
+    pub fn jobs(&self, namespace: &str, label: &str, uid: &str) -> Vec<AgentJobSeen> {
+        let owner = (namespace.to_owned(), uid.to_owned());
+        let number = watched::OWNERS.iter().position(|known| *known == label);
+        let indexes = number.and_then(|number| Some((self.jobs.get(number)?, self.pods.get(number)?)));
+        indexes.map_or_else(Vec::new, |(jobs, pods)| watched::join(jobs.of(&owner), &pods.of(&owner)))
+    }
+}
+
+/// What is to be done about one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan<S> {
+    /// Its status.
+    pub status: S,
+    /// What to do, in this order, once that status is written.
+    pub actions: Vec<Action>,
+    /// When to look again without an event.
+    pub recheck: Option<Timestamp>,
+}
+
+/// Something to do with a Job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Make it; one of that name that the object controls is as good.
+    Create {
+        /// Its name.
+        name: String,
+        /// The whole object.
+        body: Value,
+    },
+    /// Let it begin.
+    Resume {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Delete it and its pods.
+    Delete {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+}
+
+/// A kind that is planned by one function.
+pub trait Kind {
+    /// Its objects.
+    type Object: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static;
+    /// Their status.
+    type Status: Clone + Debug + Default + Serialize + Send + Sync;
+
+    /// Returns an object's status as read.
+    fn status(object: &Self::Object) -> Option<&Self::Status>;
+    /// Returns the conditions of a status.
+    fn conditions(status: &mut Self::Status) -> &mut Vec<Condition>;
+    /// Looks at what the caches show and plans.
+    fn plan(shared: &Shared, object: &Self::Object) -> Plan<Self::Status>;
+}

@@ -1,0 +1,298 @@
+//! Watches and controllers of databases, storages and backups, in one namespace or in all.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures::{StreamExt, channel::mpsc};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, WatchStreamExt, controller,
+        reflector::{self, ObjectRef},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::{Cache, Kind, Shared, error_policy, reconcile, watched};
+use crate::{
+    api::{BackupStorage, DatabaseBackup, DatabaseInstance, labels},
+    backup::Backups,
+    database::Databases,
+    kube_io::{backoff::Backoff, index::Owner, news::Announcer},
+    release::{observed::Settings, watched::Pod},
+    storage::Storages,
+};
+
+type Guarded<K> = DeserializeGuard<K>;
+type Ref<K> = ObjectRef<Guarded<K>>;
+
+/// How many objects of a kind are worked on at once.
+const CONCURRENCY: u16 = 4;
+/// How many wake-ups may wait for a controller; more than this are dropped into one of the same object anyway.
+const WAKE_UPS: usize = 4 * 1024;
+/// Size of the pages in which lists are read.
+const PAGE: u32 = 50;
+/// How many lists must be read before a cache is whole: the three kinds, Jobs, pods.
+const LISTS: usize = 5;
+
+/// Returns what the three controllers share, and one lane per namespace that is served.
+#[must_use]
+pub fn lanes(client: &Client, scopes: &[Option<String>], settings: &Settings) -> (Arc<Shared>, Vec<Arc<Lane>>) {
+    let (senders, receivers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
+    let shared = Arc::new(Shared {
+        client: client.clone(),
+        cache: Cache::default(),
+        settings: settings.clone(),
+        backoff: Backoff::default(),
+        announcer: Announcer::new(client.clone()),
+        filled: scopes.iter().cloned().zip(receivers).collect(),
+        written: Mutex::default(),
+    });
+    let lanes = scopes
+        .iter()
+        .zip(senders)
+        .enumerate()
+        .map(|(number, (scope, filled))| {
+            Arc::new(Lane {
+                number,
+                scope: scope.clone(),
+                shared: Arc::clone(&shared),
+                open: AtomicUsize::new(LISTS),
+                filled,
+                names: <[Names; 3]>::default(),
+            })
+        })
+        .collect();
+    (shared, lanes)
+}
+
+/// Names of objects by their UID: Jobs know the UID only.
+type Names = Mutex<HashMap<Owner, String>>;
+
+/// The watches and controllers of one namespace, or of all.
+pub struct Lane {
+    number: usize,
+    scope: Option<String>,
+    shared: Arc<Shared>,
+    open: AtomicUsize,
+    filled: watch::Sender<bool>,
+    /// In the order of [`watched::OWNERS`].
+    names: [Names; 3],
+}
+
+/// Wakes objects of each kind. A full channel holds a wake-up of the object already, or the next event brings one.
+#[derive(Clone)]
+struct Wakes {
+    databases: mpsc::Sender<Ref<DatabaseInstance>>,
+    storages: mpsc::Sender<Ref<BackupStorage>>,
+    backups: mpsc::Sender<Ref<DatabaseBackup>>,
+}
+
+impl Wakes {
+    fn database(&self, namespace: &str, name: &str) {
+        let _ = self.databases.clone().try_send(ObjectRef::new(name).within(namespace));
+    }
+
+    fn storage(&self, namespace: &str, name: &str) {
+        let _ = self.storages.clone().try_send(ObjectRef::new(name).within(namespace));
+    }
+
+    fn backup(&self, namespace: &str, name: &str) {
+        let _ = self.backups.clone().try_send(ObjectRef::new(name).within(namespace));
+    }
+}
+
+impl Lane {
+    /// Runs until the process is told to stop.
+    pub async fn run(self: Arc<Self>) {
+        let (databases, databases_woken) = mpsc::channel(WAKE_UPS);
+        let (storages, storages_woken) = mpsc::channel(WAKE_UPS);
+        let (backups, backups_woken) = mpsc::channel(WAKE_UPS);
+        let wakes = Wakes { databases, storages, backups };
+        let controllers = async {
+            tokio::join!(
+                self.control::<Databases>(databases_woken, &wakes, Self::database_changed),
+                self.control::<Storages>(storages_woken, &wakes, Self::storage_changed),
+                self.control::<Backups>(backups_woken, &wakes, Self::backup_changed),
+            )
+        };
+        let watches = async {
+            tokio::join!(
+                self.follow(&wakes, |number, label, event| {
+                    self.shared.cache.jobs.get(number).map_or_else(Vec::new, |index| {
+                        index.take(self.number, event, |job: &watched::Job| watched::job(job, label))
+                    })
+                }),
+                self.follow(&wakes, |number, label, event| {
+                    self.shared.cache.pods.get(number).map_or_else(Vec::new, |index| {
+                        index.take(self.number, event, |pod: &Pod| watched::pod(pod, label))
+                    })
+                }),
+            )
+        };
+        tokio::select! {
+            _ = controllers => {},
+            _ = watches => {},
+        }
+    }
+
+    async fn control<K: Kind + 'static>(
+        self: &Arc<Self>,
+        woken: mpsc::Receiver<Ref<K::Object>>,
+        wakes: &Wakes,
+        take: fn(&Self, &Wakes, &Event<Guarded<K::Object>>),
+    ) {
+        let (reader, writer) = reflector::store();
+        let (lane, wakes, kind) = (Arc::clone(self), wakes.clone(), K::Object::kind(&()));
+        let mut listed = false;
+        let objects = watcher::watcher(self.api::<Guarded<K::Object>>(), watcher::Config::default().page_size(PAGE))
+            .default_backoff()
+            .modify(|object| object.managed_fields_mut().clear())
+            .inspect(move |event| {
+                let Ok(event) = event else { return };
+                take(&lane, &wakes, event);
+                if let Event::Delete(object) = event {
+                    lane.shared.forget(object.uid().as_deref().unwrap_or_default());
+                }
+                lane.count(&mut listed, matches!(event, Event::InitDone));
+            })
+            .reflect(writer)
+            .touched_objects();
+        Controller::for_stream(objects, reader)
+            .reconcile_on(woken)
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .shutdown_on_signal()
+            .run(reconcile::<K>, error_policy::<K>, Arc::clone(&self.shared))
+            .for_each(|result| {
+                // Errors of reconciles are logged where they are waited out; what is left are those of the queue.
+                if let Err(controller::Error::QueueError(error)) = result {
+                    tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                }
+                std::future::ready(())
+            })
+            .await;
+    }
+
+    /// Follows the agent's Jobs, or their pods, for ever. `take` takes an event in for one of the labels that name the
+    /// objects that a Job belongs to.
+    async fn follow<K>(&self, wakes: &Wakes, take: impl Fn(usize, &str, &Event<K>) -> Vec<Owner>)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + 'static,
+    {
+        let config = watcher::Config::default().page_size(PAGE).labels(labels::VERB);
+        let mut events = watcher::watcher(self.api::<K>(), config).default_backoff().boxed();
+        let mut listed = false;
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "a watch failed and is tried again");
+                    continue;
+                }
+            };
+            for (number, label) in watched::OWNERS.into_iter().enumerate() {
+                for owner in take(number, label, &event) {
+                    self.wake(number, &owner, wakes);
+                }
+            }
+            self.count(&mut listed, matches!(event, Event::InitDone));
+        }
+    }
+
+    fn wake(&self, number: usize, owner: &Owner, wakes: &Wakes) {
+        let name = self.names.get(number).and_then(|names| lock(names).get(owner).cloned());
+        match (name, watched::OWNERS.get(number).copied()) {
+            (Some(name), Some(labels::DATABASE_UID)) => wakes.database(&owner.0, &name),
+            (Some(name), Some(labels::STORAGE_UID)) => wakes.storage(&owner.0, &name),
+            (Some(name), Some(labels::BACKUP_UID)) => wakes.backup(&owner.0, &name),
+            _ => {}
+        }
+    }
+
+    /// A backup that waits may begin when its database is ready.
+    fn database_changed(&self, wakes: &Wakes, event: &Event<Guarded<DatabaseInstance>>) {
+        self.note(0, event);
+        for (namespace, name) in self.shared.cache.databases.take(self.number, event, watched::whole) {
+            for backup in self.shared.cache.backups(&namespace, &name) {
+                wakes.backup(&namespace, &backup.name_any());
+            }
+        }
+    }
+
+    /// A backup that waits may begin when its storage is ready; which storages those are may be the database's choice.
+    fn storage_changed(&self, wakes: &Wakes, event: &Event<Guarded<BackupStorage>>) {
+        self.note(1, event);
+        for (changed, _) in self.shared.cache.storages.take(self.number, event, watched::whole) {
+            let Some(names) = self.names.get(2) else { return };
+            for ((namespace, _), name) in lock(names).iter().filter(|((namespace, _), _)| *namespace == changed) {
+                wakes.backup(namespace, name);
+            }
+        }
+    }
+
+    /// A database knows its newest proven backup.
+    fn backup_changed(&self, wakes: &Wakes, event: &Event<Guarded<DatabaseBackup>>) {
+        self.note(2, event);
+        let read = |object: &Guarded<DatabaseBackup>| {
+            let ((namespace, _), name, backup) = watched::whole(object)?;
+            Some(((namespace, backup.spec.database.clone()), name, backup))
+        };
+        for (namespace, database) in self.shared.cache.backups.take(self.number, event, read) {
+            wakes.database(&namespace, &database);
+        }
+    }
+
+    fn note<K: Resource<DynamicType = ()>>(&self, number: usize, event: &Event<Guarded<K>>) {
+        let Some(names) = self.names.get(number) else { return };
+        let key = |object: &Guarded<K>| (object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                lock(names).insert(key(object), object.name_any());
+            }
+            Event::Delete(object) => {
+                lock(names).remove(&key(object));
+            }
+            Event::Init | Event::InitDone => {}
+        }
+    }
+
+    /// Counts the lists that were read for the first time.
+    fn count(&self, listed: &mut bool, done: bool) {
+        if done && !*listed {
+            *listed = true;
+            if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+                self.filled.send_replace(true);
+            }
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let client = self.shared.client.clone();
+        match &self.scope {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+}
+
+fn lock(names: &Names) -> std::sync::MutexGuard<'_, HashMap<Owner, String>> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}

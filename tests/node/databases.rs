@@ -1,0 +1,269 @@
+//! Releases with a database: a real PostgreSQL, a real S3 server, every request counted.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use switchback::api::{DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step};
+
+use crate::{
+    database_scene::{
+        ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report, until_backed_up,
+    },
+    harness::{Scene, active, condition, message, names_of, proof, record},
+    support::{SOON, in_namespace, within},
+};
+
+/// A database and version 1.0.0 on it.
+async fn serving(scene: &Scene<'_>) {
+    bring_up(scene).await;
+    make_sql(scene, "shop-1", &[("001-orders.sql", ORDERS)]).await;
+    scene.serve_first(by_sql("shop-1")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_request() {
+    in_namespace("migrate", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
+        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        let waiting = scene.until_step(Step::Approve).await;
+        let steps = record(&waiting).plan.unwrap().steps;
+        let said = |step| steps.iter().find(|planned| planned.step == step).unwrap().does.clone();
+        assert!(said(Step::Backup).contains("PostgreSQL 15."), "{}", said(Step::Backup));
+        assert!(said(Step::Migrate).contains("1 file due: 002-slot.sql"), "{}", said(Step::Migrate));
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!(active(&over), Some("2.0.0"), "{}", report(&scene).await);
+        let counted = load.end("good-migration").await;
+        assert!(counted.by_version.contains_key("1.0.0") && counted.by_version.contains_key("2.0.0"));
+        // I1: one row of the ledger; I2: it began after the proof of the backup that it names.
+        let record = record(&over);
+        assert_eq!(record.migration.unwrap().state, MigrationProgress::Applied);
+        let (backup, uid) = (record.backup.unwrap(), over.metadata.uid.clone().unwrap());
+        let row = format!("release_uid = '{uid}' AND backup_uid = '{}'", backup.uid);
+        assert_eq!(
+            psql(&scene, &format!("SELECT count(*), min(state) FROM switchback.ledger WHERE {row}")).await,
+            "1|Applied"
+        );
+        let all = backups(&scene).await;
+        let proven = all.iter().find(|found| found.metadata.uid.as_ref() == Some(&backup.uid)).unwrap();
+        let status = proven.status.clone().unwrap();
+        let proven_at = status.proof.as_ref().unwrap().at.0;
+        let began =
+            psql(&scene, &format!("SELECT extract(epoch FROM began_at) FROM switchback.ledger WHERE {row}")).await;
+        assert!(began.parse::<f64>().unwrap() > proven_at.as_millisecond() as f64 / 1000.0, "I2: {began} {proven_at}");
+        assert_eq!(status.proof.as_ref().unwrap().level, ProofLevel::Restored);
+        assert_eq!(status.rows, Some(500));
+        proof("backup", &serde_json::to_string(&status).unwrap());
+        assert_eq!(psql(&scene, "SELECT count(delivery_slot), count(*) FROM orders").await, "0|500");
+        // Both backups stay, nobody holds them, and nothing else is left.
+        assert_eq!((all.len(), held(&scene).await.len()), (2, 0));
+        let jobs = names_of(&scene, "batch/v1", "Job").await;
+        assert!(!jobs.iter().any(|job| job.contains("migrate") || job.contains("preflight")), "{jobs:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn input_32_a_failing_migration_never_touches_what_serves_and_its_statement_is_named() {
+    in_namespace("migrate-fails", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        let wrong = "CREATE TABLE carts (id bigint);\nALTER TABLE cart ADD COLUMN x int;";
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT), ("003-wrong.sql", wrong)])
+            .await;
+        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), "MigrationFailed".into()));
+        let told = message(&over, "Stalled");
+        assert!(told.contains("003-wrong.sql") && told.contains("ALTER TABLE cart"), "{told}");
+        let counted = load.end("migration-fails").await;
+        assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0"]);
+        // The ledger is truthful: the second file is in, the third is not and left nothing.
+        let ledger = "SELECT string_agg(state, ',' ORDER BY began_at) FROM switchback.ledger";
+        assert_eq!(psql(&scene, ledger).await, "Applied,Failed");
+        assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger_files").await, "2");
+        assert_eq!(psql(&scene, "SELECT to_regclass('public.carts') IS NULL").await, "t");
+        assert_eq!(names_of(&scene, "apps/v1", "Deployment").await.len(), 3, "the application, postgres and s3");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_backup_nothing_is_migrated() {
+    in_namespace("no-backup", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
+        make_storage(&scene, "nowhere", "no-such-bucket").await;
+        let mut database = by_sql("shop-2");
+        database["database"]["backup"] = json!({ "storage": ["nowhere"] });
+        scene.ask_for("2.0.0", &[], database).await;
+        let over = scene.until_over().await;
+        assert_eq!(
+            condition(&over, "Stalled"),
+            ("True".into(), "DestinationNotWritable".into()),
+            "{}",
+            report(&scene).await
+        );
+        // One that goes after the approval: found by the second look.
+        make_sql(&scene, "shop-3", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
+        scene.ask_for("3.0.0", &[], by_sql("shop-3")).await;
+        scene.until_step(Step::Approve).await;
+        let scale = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
+        let deployments: kube::Api<k8s_openapi::api::apps::v1::Deployment> = namespace.api(&namespace.cluster.admin);
+        deployments.patch("s3", &PatchParams::default(), &scale).await.unwrap();
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));
+        load.end("no-backup").await;
+        assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger").await, "1", "only that of 1.0.0");
+        assert_eq!(backups(&scene).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_of_the_workload_migrates_through_the_agents_port() {
+    in_namespace("command", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        bring_up(&scene).await;
+        let command = json!({ "workload": "web", "command": ["/demo-app", "migrate", "up"], "idempotent": true });
+        scene.ask_for("1.0.0", &[("SCHEMA", "1")], by(command.clone())).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!(active(&over), Some("1.0.0"), "{}", report(&scene).await);
+        assert_eq!(psql(&scene, "SELECT to_regclass('public.orders') IS NOT NULL").await, "t");
+        // A pod of its own, which fails: its words are told, and 1.0.0 serves on.
+        let pod = json!({ "spec": { "containers": [{
+            "name": "migrate", "image": "localhost/demo-app:dev",
+            "env": [{ "name": "SCHEMA", "value": "2" }, { "name": "MIGRATE_FAIL_IN", "value": "2" }],
+        }]}});
+        let migration = json!({ "pod": pod, "command": ["/demo-app", "migrate", "up"] });
+        scene.ask_for("2.0.0", &[("SCHEMA", "1")], by(migration)).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), "MigrationFailed".into()), "{}", report(&scene).await);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgery_sql_that_was_edited_after_the_approval_does_not_run() {
+    in_namespace("edited", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        apply::<k8s_openapi::api::core::v1::ConfigMap>(
+            &scene,
+            "shop-2",
+            json!({ "data": { "001-orders.sql": ORDERS, "002.sql": SLOT } }),
+        )
+        .await;
+        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        scene.until_step(Step::Approve).await;
+        let drop = "DROP TABLE orders;";
+        apply::<k8s_openapi::api::core::v1::ConfigMap>(
+            &scene,
+            "shop-2",
+            json!({ "data": { "001-orders.sql": ORDERS, "002.sql": drop } }),
+        )
+        .await;
+        scene.approve().await;
+        let stale =
+            scene.until("the approval is void", |release| condition(release, "Ready").1 == "ApprovalStale").await;
+        assert_eq!(record(&stale).step, Step::Approve);
+        assert_eq!(psql(&scene, "SELECT count(*) FROM orders").await, "500");
+        assert_eq!(backups(&scene).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_every_step_a_release_with_a_migration_ends_the_same() {
+    in_namespace("kill-migrate", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        let slow = "SELECT pg_sleep(2); ALTER TABLE orders ADD COLUMN delivery_slot text;";
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", slow)]).await;
+        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        scene.approve().await;
+        let kills = crate::stopped::kill_at_every_step(&scene).await;
+        let over = scene.until_over().await;
+        assert!(kills >= 14, "only {kills} kills");
+        assert_eq!((active(&over), record(&over).attempts), (Some("2.0.0"), 2), "{}", report(&scene).await);
+        load.end("killed-migration").await;
+        assert_eq!(psql(&scene, "SELECT count(*), count(DISTINCT revision) FROM switchback.ledger").await, "2|2");
+        assert_eq!((backups(&scene).await.len(), held(&scene).await.len()), (2, 0));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_06_and_11_a_migration_that_runs_is_let_end_and_then_the_release_goes() {
+    in_namespace("delete-migrate", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let slow = "SELECT pg_sleep(6); ALTER TABLE orders ADD COLUMN delivery_slot text;";
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", slow)]).await;
+        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        scene.approve().await;
+        within(SOON * 4, "the migration runs", async || {
+            let began = psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Started'").await;
+            (began == "1").then_some(())
+        })
+        .await;
+        scene.releases().delete("shop", &DeleteParams::background()).await.unwrap();
+        within(Duration::from_secs(90), "the Release is gone", async || {
+            names_of(&scene, "switchback.dev/v1alpha1", "Release").await.is_empty().then_some(())
+        })
+        .await;
+        assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Applied'").await, "2");
+        assert_eq!((backups(&scene).await.len(), held(&scene).await.len()), (2, 0), "backups stay");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_by_hand_needs_a_marked_database_and_is_proven_on_a_volume_too() {
+    in_namespace("by-hand", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        bring_up(&scene).await;
+        psql(&scene, "SET ROLE shop; CREATE TABLE orders AS SELECT n FROM generate_series(1, 1000) AS n").await;
+        let instances: kube::Api<DatabaseInstance> = namespace.api(&namespace.cluster.admin);
+        let seen = within(SOON * 2, "the database is known", async || {
+            instances.get("shop").await.unwrap().status.unwrap_or_default().identity
+        })
+        .await;
+        // Nobody has accepted it yet.
+        apply::<DatabaseBackup>(&scene, "early", json!({ "spec": { "database": "shop" } })).await;
+        let claim = json!({
+            "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "lab", "resources": { "requests": { "storage": "1Gi" } } },
+        });
+        apply::<k8s_openapi::api::core::v1::PersistentVolumeClaim>(&scene, "disk", claim).await;
+        apply::<switchback::api::BackupStorage>(&scene, "disk", json!({ "spec": { "volume": { "claim": "disk", "path": "backups" } } })).await;
+        let word = format!("{}/{}/{}/none", seen.system_identifier, seen.oid, seen.name);
+        let patch = Patch::Merge(json!({ "spec": { "adoptIdentity": word } }));
+        instances.patch("shop", &PatchParams::default(), &patch).await.unwrap();
+        within(SOON * 2, "the database is marked", async || {
+            instances.get("shop").await.unwrap().status.unwrap_or_default().identity?.marker
+        })
+        .await;
+        let spec = json!({ "spec": { "database": "shop", "storage": ["offsite", "disk"], "proof": "Restored" } });
+        apply::<DatabaseBackup>(&scene, "by-hand", spec).await;
+        let done = until_backed_up(&scene, "by-hand").await;
+        let status = done.status.unwrap();
+        assert_eq!(status.phase, "Completed", "{}", report(&scene).await);
+        assert_eq!((status.copies.len(), status.rows), (2, Some(1000)));
+        assert_eq!(status.proof.unwrap().level, ProofLevel::Restored);
+    })
+    .await;
+}
