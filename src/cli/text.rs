@@ -1,16 +1,13 @@
 //! Views as text; pure but for the terminal's width, which the style carries.
 
+mod database;
+
 use super::{
     style::{Style, text_of},
-    view::{
-        BackupView, DatabaseView, ListView, ObjectView, Part, ReleaseView, RevisionView, ServiceView, State, Summary,
-    },
+    view::{ListView, ObjectView, Part, ReleaseView, RevisionView, ServiceView, State, Summary},
     words,
 };
-use crate::{
-    api::{HistoryEntry, Outcome},
-    release::plan_text,
-};
+use crate::api::{HistoryEntry, Outcome};
 
 /// How many ended attempts are shown unless more are asked for.
 const HISTORY: usize = 5;
@@ -122,7 +119,9 @@ fn tree(view: &ReleaseView, style: Style, detail: Detail) -> String {
         nest(view, &objects, (below, style, detail), &mut lines);
     }
     if let Some(item) = &view.database {
-        database(view, item, at(view.revisions.len()), (style, detail), &mut lines);
+        let (branch, below) = at(view.revisions.len());
+        lines.push(database::line(item, branch));
+        database::nest(view, (below, style, detail), &mut lines);
     }
     for (index, item) in view.services.iter().enumerate() {
         let (branch, _) = at(view.revisions.len() + databases + index);
@@ -145,18 +144,22 @@ fn nest(
     for (index, object) in objects.iter().enumerate() {
         let last = index + 1 == objects.len();
         let (branch, below) = if last { (branches.last, branches.blank) } else { (branches.middle, branches.through) };
-        let mut info: Vec<String> = object.problem.iter().map(String::as_str).map(words::cause).collect();
-        info.extend(object.node.iter().filter(|_| detail == Detail::Wide).map(|node| format!("on {node}")));
-        lines.push(Line {
-            name: format!("{indent}{branch}{} {}", object.kind, object.name),
-            state: object.state,
-            says: object.says.clone(),
-            age: words::age(object.created, view.seen_at),
-            info: info.join("; "),
-        });
+        lines.push(self::object(view, object, &format!("{indent}{branch}"), detail));
         let shown = |pod: &&ObjectView| detail > Detail::Brief || pod.state > State::Well;
         let pods: Vec<&ObjectView> = object.pods.iter().filter(shown).collect();
         nest(view, &pods, (&format!("{indent}{below}"), style, detail), lines);
+    }
+}
+
+fn object(view: &ReleaseView, object: &ObjectView, branch: &str, detail: Detail) -> Line {
+    let mut info: Vec<String> = object.problem.iter().map(String::as_str).map(words::cause).collect();
+    info.extend(object.node.iter().filter(|_| detail == Detail::Wide).map(|node| format!("on {node}")));
+    Line {
+        name: format!("{branch}{} {}", object.kind, object.name),
+        state: object.state,
+        says: object.says.clone(),
+        age: words::age(object.created, view.seen_at),
+        info: info.join("; "),
     }
 }
 
@@ -181,92 +184,6 @@ fn revision(view: &ReleaseView, item: &RevisionView, branch: &str) -> Line {
         age: words::age(item.since, view.seen_at),
         info: info.join(", "),
     }
-}
-
-/// The database with its backup, its migration and the Jobs that work on it.
-fn database(
-    view: &ReleaseView,
-    item: &DatabaseView,
-    (branch, below): (&str, &str),
-    (style, detail): (Style, Detail),
-    lines: &mut Vec<Line>,
-) {
-    let mut info: Vec<String> = Vec::new();
-    info.extend(item.environment.map(|environment| <&str>::from(environment).to_owned()));
-    info.extend(item.server_version.as_ref().map(|version| format!("PostgreSQL {version}")));
-    info.extend(item.size_bytes.map(plan_text::size));
-    let place = item.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
-    lines.push(Line {
-        name: format!("{branch}Database {}", item.name),
-        state: item.state,
-        says: item.says.clone(),
-        age: "-".to_owned(),
-        info: format!("{}{place}", info.join(", ")),
-    });
-    let shown = |job: &&ObjectView| detail > Detail::Brief || job.state > State::Well;
-    let jobs: Vec<&ObjectView> = item.jobs.iter().filter(shown).collect();
-    let branches = style.branches();
-    let count = usize::from(view.backup.is_some()) + usize::from(view.migration.is_some()) + jobs.len();
-    let at = |index: usize| {
-        let last = index + 1 == count;
-        if last { (branches.last, branches.blank) } else { (branches.middle, branches.through) }
-    };
-    if let Some(backup) = &view.backup {
-        let (branch, under) = at(0);
-        lines.push(Line {
-            name: format!("{below}{branch}DatabaseBackup {}", backup.name),
-            state: backup.state,
-            says: backup.says.clone(),
-            age: words::age(backup.created, view.seen_at),
-            info: about_backup(backup, view),
-        });
-        let jobs: Vec<&ObjectView> = backup.jobs.iter().collect();
-        nest(view, &jobs, (&format!("{below}{under}"), style, detail), lines);
-        for (index, copy) in backup.copies.iter().enumerate() {
-            let branch = if index + 1 == backup.copies.len() { branches.last } else { branches.middle };
-            lines.push(Line {
-                name: format!("{below}{under}{branch}Copy in {}", copy.storage),
-                state: backup.state,
-                says: "stored".to_owned(),
-                age: words::age(backup.taken_at, view.seen_at),
-                info: copy.manifest.key.clone(),
-            });
-        }
-    }
-    if let Some(migration) = &view.migration {
-        let (branch, under) = at(usize::from(view.backup.is_some()));
-        let version = migration.version.as_deref().unwrap_or("unknown version");
-        lines.push(Line {
-            name: format!("{below}{branch}Migration of {version} ({})", migration.revision),
-            state: migration.state,
-            says: migration.says.clone(),
-            age: words::age(migration.ended_at, view.seen_at),
-            info: migration.message.as_deref().map(words::one_line).unwrap_or_default(),
-        });
-        let jobs: Vec<&ObjectView> = migration.jobs.iter().filter(shown).collect();
-        nest(view, &jobs, (&format!("{below}{under}"), style, detail), lines);
-    }
-    nest(view, &jobs, (below, style, detail), lines);
-}
-
-fn about_backup(backup: &BackupView, view: &ReleaseView) -> String {
-    let mut info: Vec<String> = Vec::new();
-    info.extend(backup.size_bytes.map(plan_text::size));
-    if let (Some(rows), Some(tables)) = (backup.rows, backup.tables) {
-        let plural = |count: i64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-        info.push(format!("{} of {}", plural(rows, "row"), plural(tables, "table")));
-    }
-    info.extend(backup.taken_at.map(|taken| format!("taken {}", words::at(taken, view.seen_at))));
-    let mut parts = vec![info.join(", ")];
-    parts.extend(backup.proof_seconds.map(|seconds| {
-        format!(
-            "fetched in {:.1} s, restored in {:.1} s, checked in {:.1} s",
-            seconds.fetch, seconds.restore, seconds.check
-        )
-    }));
-    parts.extend(backup.message.as_deref().map(words::one_line));
-    parts.retain(|part| !part.is_empty());
-    parts.join("; ")
 }
 
 fn service(view: &ReleaseView, item: &ServiceView, branch: &str, style: Style) -> Line {
