@@ -16,10 +16,17 @@ pub mod scratch;
 pub mod secret;
 pub mod store;
 
+use std::io::Write as _;
+
 use crate::{api::Reason, protocol::Refusal};
 
 /// Returns a refusal.
 #[must_use]
 pub fn refuse(reason: Reason, message: impl Into<String>) -> Refusal {
     Refusal { reason, message: message.into() }
+}
+
+/// Prints a line. Nobody may be reading; that is no reason to end in the middle.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

@@ -47,6 +47,10 @@ use super::{
     "an http check names a Service that no workload of this Release has"
 ))]
 #[x_kube(validation = (
+    "!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || !has(c.http) || !has(c.http.breachFor) || duration(c.http.breachFor) < duration(self.watch['for']))",
+    "breachFor of an http check is not shorter than watch.for: it could never fail"
+))]
+#[x_kube(validation = (
     "!has(self.database) || !has(self.database.migration) || !has(self.database.migration.workload) || self.workloads.exists(w, w.name == self.database.migration.workload)",
     "the migration names a workload that this Release does not have"
 ))]

@@ -50,6 +50,9 @@ struct Job {
     /// Where the result is left
     #[arg(long, default_value = "/dev/termination-log")]
     result: PathBuf,
+    /// Folder in memory for what must be a file
+    #[arg(long, default_value = paths::MEMORY)]
+    memory: PathBuf,
 }
 
 #[derive(Args)]
@@ -59,9 +62,6 @@ struct Backup {
     /// Folder of PostgreSQL's programs; by PATH when it is empty
     #[arg(long, default_value = "")]
     programs: PathBuf,
-    /// Folder in memory
-    #[arg(long, default_value = paths::MEMORY)]
-    memory: PathBuf,
     /// Folder with the scratch container's socket
     #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
     scratch: PathBuf,
@@ -127,7 +127,7 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
         Command::Scratch(arguments) => serve_scratch(arguments).await,
         Command::Migrate(job) => {
             let Asked { parameters, redactor } = job::asked::<MigrateParameters>(&job.parameters)?;
-            let came = migrate::run(&parameters, &redactor).await;
+            let came = migrate::run(&parameters, &redactor, &job.memory).await;
             let applied = came.as_ref().is_ok_and(|result| result.problem.is_none());
             job::answer(came, &job.result, &redactor)?;
             Ok(applied)
@@ -147,9 +147,9 @@ async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
 }
 
 async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {
-    let Backup { job, programs, memory, scratch } = arguments;
+    let Backup { job, programs, scratch } = arguments;
     let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
-    let places = backup::Places { programs, memory, scratch };
+    let places = backup::Places { programs, memory: job.memory.clone(), scratch };
     let answer = backup::run(&parameters, &places, backup::Layout::default()).await;
     let came = match answer {
         switchback::protocol::Answer::Done(result) => Ok(result),

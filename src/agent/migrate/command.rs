@@ -64,8 +64,13 @@ pub struct Running {
 pub enum Reach<'a> {
     /// Through the port.
     Port(&'a Port),
-    /// By itself; passfile and authority lie in this folder, the rest of the secret's keys are settings.
-    Direct(&'a Path),
+    /// By itself. Its sessions are found by their name only, if its driver takes it from `PGAPPNAME`.
+    Direct {
+        /// Where passfile and authority lie, in memory.
+        folder: &'a Path,
+        /// Application name.
+        name: String,
+    },
 }
 
 /// Starts the command in a process group of its own.
@@ -96,7 +101,8 @@ fn settings(address: &Address, reach: &Reach<'_>) -> std::io::Result<Vec<(&'stat
     let mut settings = vec![("PGUSER", user), ("PGDATABASE", database)];
     let (host, port, mode) = match reach {
         Reach::Port(port) => ("127.0.0.1".to_owned(), port.address.port(), "disable"),
-        Reach::Direct(folder) => {
+        Reach::Direct { folder, name } => {
+            settings.push(("PGAPPNAME", name.clone()));
             settings.push(("PGPASSFILE", passfile(folder, address)?.display().to_string()));
             if let Some(authorities) = &address.authorities {
                 let path = folder.join("ca.crt");

@@ -12,7 +12,7 @@ mod sql;
 mod stop;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_postgres::Client;
 
@@ -24,7 +24,7 @@ use self::{
 use super::{
     postgres::{Connected, backends, connect, identity, ledger, ledger::Key, lock, lock::Lock},
     redact::Redactor,
-    refuse,
+    refuse, say,
 };
 use crate::{
     api::Reason,
@@ -36,7 +36,7 @@ use crate::{
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs a migration. A refusal: nothing has begun in this run.
-pub async fn run(parameters: &MigrateParameters, redactor: &Redactor) -> Result<MigrateResult, Refusal> {
+pub async fn run(parameters: &MigrateParameters, redactor: &Redactor, memory: &Path) -> Result<MigrateResult, Refusal> {
     let mut stop = Stop::listen().map_err(|error| {
         refuse(Reason::MigrationFailed, format!("nothing ran: no signals can be received: {error}"))
     })?;
@@ -48,13 +48,15 @@ pub async fn run(parameters: &MigrateParameters, redactor: &Redactor) -> Result<
         Begun::Ready(ready) => ready,
         Begun::Ended(result) => return Ok(*result),
     };
-    migrate(parameters, *ready, Outside { stop, redactor }).await
+    migrate(parameters, *ready, Outside { stop, redactor, memory }).await
 }
 
 /// What reaches a migration from outside of it.
 struct Outside<'a> {
     stop: Stop,
     redactor: &'a Redactor,
+    /// Folder in memory, for a child that connects by itself.
+    memory: &'a Path,
 }
 
 /// A migration that may start.
@@ -77,13 +79,14 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
     identity::marked(database, &control.facts.identity)?;
     let session = connect(database, &format!("lock {uid}")).await?;
     let lock = lock::try_exclusive(session, parameters.timeout.as_std().min(LOCK_WAIT)).await?;
+    lock.seen_by(&control.client).await?;
     // What lives now is of an attempt whose agent is gone; the ledger is read when it can write no more.
     let ended = backends::end_all(&control.client).await?;
     if ended > 0 {
-        println!("ended {ended} backends of an earlier attempt");
+        say(&format!("ended {ended} backends of an earlier attempt"));
     }
     for left in backends::leftovers(&control.client).await? {
-        println!("note: {left}");
+        say(&format!("note: {left}"));
     }
     let key = Key { release_uid: uid.clone(), revision: parameters.revision.clone() };
     let entry = ledger::read(&control.client, &key).await?;
@@ -124,7 +127,7 @@ async fn migrate(
     let (attempt, marker) = ledger::start(&mut client, &key, &parameters.backup_uid).await?;
     facts.identity.marker = Some(marker);
     let (began_at, watch) = (clock::now(), clock::Stopwatch::start());
-    let files_before = ledger::files(&client).await.map(|files| files.len()).unwrap_or_default();
+    let names = prepared.names();
     let client = Arc::new(client);
     let at = Attempt {
         parameters,
@@ -137,13 +140,18 @@ async fn migrate(
     };
     let end = work::run(&at, prepared, &lock, &mut outside).await;
     let (state, problem) = conclude(&at, &lock, end).await;
-    let files_after = ledger::files(&client).await.map(|files| files.len()).unwrap_or(files_before);
+    let files = match state {
+        MigrationState::Applied => names.len(),
+        _ => ledger::files(&client)
+            .await
+            .map_or(0, |applied| names.iter().filter(|name| applied.contains_key(*name)).count()),
+    };
     Ok(MigrateResult {
         state,
         problem,
         database: Some(facts.clone()),
         began_at: Some(began_at),
-        files: u32::try_from(files_after.saturating_sub(files_before)).unwrap_or(u32::MAX),
+        files: u32::try_from(files).unwrap_or(u32::MAX),
         seconds: watch.elapsed().as_secs_f64(),
     })
 }
@@ -182,7 +190,7 @@ fn ended(problem: Option<Refusal>) -> (MigrationState, Option<Refusal>) {
 }
 
 async fn finish(at: &Attempt<'_>, client: &Client, lock: &Lock, problem: Option<&Refusal>) -> Result<(), Refusal> {
-    backends::end_all(client).await?;
+    backends::end_own(client, at.key, at.number).await?;
     if !lock.is_held() {
         return Err(refuse(Reason::MigrationUncertain, "the database's lock was lost"));
     }
@@ -194,8 +202,8 @@ async fn finish(at: &Attempt<'_>, client: &Client, lock: &Lock, problem: Option<
 async fn lost(at: &Attempt<'_>, why: &str) -> (MigrationState, Option<Refusal>) {
     let again = connect(&at.parameters.database, &format!("control {}", at.key.release_uid)).await;
     let ended = match again {
-        // Whoever holds the lock now ends them too.
-        Ok(again) => backends::end_all(&again.client).await.map(|_| ()),
+        // Not those of somebody who holds the lock by now.
+        Ok(again) => backends::end_own(&again.client, at.key, at.number).await,
         Err(refusal) => Err(refusal),
     };
     let rest =

@@ -13,7 +13,7 @@ use crate::{
     agent::{
         postgres::{self, backends, failure, ledger, ledger::Key},
         redact::Redactor,
-        refuse,
+        refuse, say,
     },
     api::Reason,
     protocol::Refusal,
@@ -54,11 +54,11 @@ pub async fn apply(applying: &Applying<'_>, files: &[File]) -> Result<(), Refusa
             if !failure.again || tried == TRIES {
                 return Err(failure.refusal);
             }
-            println!("{}; trying again", applying.redactor.text(&failure.refusal.message));
+            say(&format!("{}; trying again", applying.redactor.text(&failure.refusal.message)));
             tokio::time::sleep(jitter(tried)).await;
             tried += 1;
         }
-        println!("applied {}", file.name);
+        say(&format!("applied {}", file.name));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a migration runs: files of SQL by ourselves, or a command through the port.
 
-use std::{path::Path, pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use tokio_postgres::Client;
 
@@ -21,7 +21,6 @@ use crate::{
     api::Reason,
     protocol::{
         DatabaseFacts, MigrateParameters, MigrationFacts, MigrationState, MigrationTarget, MigrationWork, Refusal,
-        paths,
     },
 };
 
@@ -44,6 +43,16 @@ pub struct Attempt<'a> {
 pub enum Prepared {
     Sql(Vec<File>),
     Command { argv: Vec<String>, direct: bool },
+}
+
+impl Prepared {
+    /// Returns the names of the files that will run.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Sql(files) => files.iter().map(|file| file.name.clone()).collect(),
+            Self::Command { .. } => Vec::new(),
+        }
+    }
 }
 
 /// How the work ended.
@@ -124,7 +133,7 @@ pub async fn run(at: &Attempt<'_>, prepared: Prepared, lock: &Lock, outside: &mu
 }
 
 async fn apply(at: &Attempt<'_>, files: &[File]) -> Result<(), Refusal> {
-    let session = connect(&at.parameters.database, &format!("migrate {}", at.key.release_uid)).await?;
+    let session = connect(&at.parameters.database, &at.key.purpose()).await?;
     recorded(at, session.pid).await?;
     let lock_timeout = at.parameters.lock_timeout.as_std();
     sql::apply(&sql::Applying { client: &session.client, key: at.key, lock_timeout, redactor: at.redactor }, files)
@@ -132,7 +141,7 @@ async fn apply(at: &Attempt<'_>, files: &[File]) -> Result<(), Refusal> {
 }
 
 async fn recorded(at: &Attempt<'_>, pid: i32) -> Result<(), Refusal> {
-    if ledger::session(at.client, pid, &at.key.release_uid).await? {
+    if ledger::session(at.client, pid, (at.key, at.number)).await? {
         return Ok(());
     }
     Err(refuse(Reason::IdentityUncertain, "two sessions a moment apart are on different servers"))
@@ -143,7 +152,7 @@ async fn after_sql(at: &Attempt<'_>, files: &[File], ended: End) -> End {
     match ended {
         End::Cut(Cut::LockLost(_)) | End::Came(None) => ended,
         End::Cut(Cut::Deadline(_)) | End::Came(Some(_)) => {
-            let gone = backends::end_all(at.client).await.is_ok();
+            let gone = backends::end_own(at.client, at.key, at.number).await.is_ok();
             let applied = ledger::files(at.client).await.unwrap_or_default();
             let all =
                 gone && !files.is_empty() && files.iter().all(|file| applied.get(&file.name) == Some(&file.sha256));
@@ -165,8 +174,8 @@ async fn run_command(
             return End::Came(Some(refuse(Reason::MigrationFailed, text)));
         }
     };
-    let memory = Path::new(paths::MEMORY);
-    let reach = if direct { Reach::Direct(memory) } else { Reach::Port(&port) };
+    let name = backends::direct_name(at.key, at.number);
+    let reach = if direct { Reach::Direct { folder: outside.memory, name } } else { Reach::Port(&port) };
     let mut running = match command::start(argv, at.address, &reach, outside.redactor) {
         Ok(running) => running,
         Err(refusal) => return End::Came(Some(refusal)),
@@ -198,7 +207,7 @@ fn upstream(at: &Attempt<'_>) -> Upstream {
         address: at.address.clone(),
         certificate: at.facts.certificate.clone(),
         control: Arc::clone(at.client),
-        release_uid: at.key.release_uid.clone(),
+        attempt: (at.key.clone(), at.number),
         lock_timeout: at.parameters.lock_timeout.as_std(),
         major: at.facts.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0),
         known: std::sync::Mutex::default(),
@@ -211,7 +220,7 @@ async fn unfinished(at: &Attempt<'_>, port: &Port) -> Option<Refusal> {
         let text = "the command ended with exit code 0 and never connected to DATABASE_URL: nothing of it can be known";
         return Some(refuse(Reason::MigrationResultMismatch, text));
     }
-    match backends::at_work(at.client).await {
+    match backends::at_work(at.client, at.key, at.number).await {
         Ok(0) => None,
         Ok(count) => {
             let text = format!("the command ended with exit code 0 while {count} of its sessions were still at work");

@@ -27,7 +27,8 @@ use crate::{
     agent::{
         postgres::{
             address::Address,
-            ledger,
+            ledger::{self, Key},
+            milliseconds,
             tls::{self, SslMode},
         },
         refuse,
@@ -49,8 +50,8 @@ pub struct Upstream {
     pub certificate: Option<String>,
     /// The verified session: it must see each new one.
     pub control: Arc<Client>,
-    /// UID of the Release.
-    pub release_uid: String,
+    /// Which migration, and which attempt.
+    pub attempt: (Key, i32),
     /// How long a statement may wait for a lock.
     pub lock_timeout: Duration,
     /// Major version of the server.
@@ -78,8 +79,9 @@ impl Upstream {
     pub async fn session(&self, startup: &Startup) -> Result<Session, Refusal> {
         let session = tokio::time::timeout(START_TIMEOUT, self.begin(startup)).await;
         let session = session.map_err(|_| self.unreachable("no session in time"))??;
+        let (key, attempt) = &self.attempt;
         // Only the verified server knows this process: another one behind the same name would not.
-        if !ledger::session(&self.control, session.key.0, &self.release_uid).await? {
+        if !ledger::session(&self.control, session.key.0, (key, *attempt)).await? {
             return Err(refuse(
                 Reason::IdentityUncertain,
                 "the server that answered is not the one that was verified, or a pooler stands before it",
@@ -177,14 +179,14 @@ impl Upstream {
         let asked = startup.settings.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned();
         let options = startup.settings.iter().find(|(name, _)| name == "options").map_or("", |(_, value)| value);
         // The last one counts.
-        let mut options = format!("{options} -c lock_timeout={}", self.lock_timeout.as_millis());
+        let mut options = format!("{options} -c lock_timeout={}", milliseconds(self.lock_timeout));
         if self.major >= 14 {
             options.push_str(" -c client_connection_check_interval=2000");
         }
         let fixed = [
             ("user", self.address.username.clone()),
             ("database", self.address.dbname.clone()),
-            ("application_name", format!("switchback migrate {}", self.release_uid)),
+            ("application_name", format!("switchback {}", self.attempt.0.purpose())),
             ("options", options),
         ];
         asked.chain(fixed.map(|(name, value)| (name.to_owned(), value))).collect()
@@ -195,9 +197,12 @@ impl Upstream {
         let broken = |error: io::Error| self.unreachable(&error.to_string());
         let password = || self.address.password.as_deref().ok_or_else(|| refused("the Secret has no password"));
         let mut scram = None;
+        let mut proven = false;
         loop {
             let mut answer = BytesMut::new();
             match parse(read(stream).await.map_err(broken)?).map_err(broken)? {
+                // A server that has not shown that it knows the password's hash is not let off.
+                Message::AuthenticationOk if scram.is_some() && !proven => return Err(refused("SASL out of order")),
                 Message::AuthenticationOk => return Ok(()),
                 Message::ErrorResponse(body) => return Err(refused(&said(&body))),
                 Message::AuthenticationCleartextPassword => {
@@ -221,6 +226,7 @@ impl Upstream {
                 Message::AuthenticationSaslFinal(body) => {
                     let scram = scram.as_mut().ok_or_else(|| refused("SASL out of order"))?;
                     scram.finish(body.data()).map_err(|error| refused(&error.to_string()))?;
+                    proven = true;
                     continue;
                 }
                 _ => return Err(refused("the server asks for a way of authentication that is not known here")),

@@ -4,7 +4,8 @@ use tokio_postgres::{Error, error::SqlState};
 
 use crate::{agent::refuse, api::Reason, protocol::Refusal};
 
-/// Returns the server's own words with its code; for anything else the innermost cause.
+/// Returns the server's own words with its code; for anything else the innermost cause. Without the server's DETAIL:
+/// it holds values of rows, and these words end in status and events.
 #[must_use]
 pub fn words(error: &Error) -> String {
     let Some(said) = error.as_db_error() else {
@@ -15,10 +16,8 @@ pub fn words(error: &Error) -> String {
         return cause.to_string();
     };
     let mut text = format!("{}: {} ({})", said.severity(), said.message(), said.code().code());
-    for (name, part) in [("DETAIL", said.detail()), ("HINT", said.hint())] {
-        if let Some(part) = part {
-            text.push_str(&format!("; {name}: {part}"));
-        }
+    if let Some(hint) = said.hint() {
+        text.push_str(&format!("; HINT: {hint}"));
     }
     text
 }

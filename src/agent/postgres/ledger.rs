@@ -47,6 +47,8 @@ CREATE TABLE IF NOT EXISTS switchback.ledger_sessions (
     pid integer NOT NULL,
     began timestamptz NOT NULL,
     release_uid text NOT NULL,
+    revision text NOT NULL,
+    attempt integer NOT NULL,
     PRIMARY KEY (pid, began)
 );
 GRANT USAGE ON SCHEMA switchback TO PUBLIC;
@@ -83,9 +85,11 @@ const FILES: &str = "SELECT name, sha256 FROM switchback.ledger_files";
 pub const FILE: &str = "INSERT INTO switchback.ledger_files (name, sha256, release_uid, revision, applied) \
     VALUES ($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text, \
     pg_catalog.clock_timestamp())";
-const SESSION: &str = "INSERT INTO switchback.ledger_sessions (pid, began, release_uid) \
-    SELECT pid, backend_start, $2 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND datname = current_database() \
-    AND backend_start IS NOT NULL AND application_name = $3";
+const SESSION: &str = "INSERT INTO switchback.ledger_sessions (pid, began, release_uid, revision, attempt) \
+    SELECT pid, backend_start, $2, $3, $4 FROM pg_catalog.pg_stat_activity WHERE pid = $1 \
+    AND datname = current_database() AND backend_start IS NOT NULL AND application_name = $5";
+/// Longest cause of a failure that is kept, in characters.
+const LONGEST_ERROR: usize = 4000;
 
 /// Which migration.
 #[derive(Debug, Clone)]
@@ -94,6 +98,14 @@ pub struct Key {
     pub release_uid: String,
     /// Its revision.
     pub revision: String,
+}
+
+impl Key {
+    /// Returns what sessions at work are for: their application name is `switchback ` and this.
+    #[must_use]
+    pub fn purpose(&self) -> String {
+        format!("migrate {}", self.release_uid)
+    }
 }
 
 /// What the ledger says of a migration.
@@ -165,6 +177,7 @@ pub async fn start(client: &mut Client, key: &Key, backup_uid: &str) -> Result<(
 /// Commits the end of an attempt, unless a later one has begun.
 pub async fn end(client: &Client, key: &Key, attempt: i32, problem: Option<&str>) -> Result<(), Refusal> {
     let state = if problem.is_some() { "Failed" } else { "Applied" };
+    let problem = problem.map(|problem| problem.chars().take(LONGEST_ERROR).collect::<String>());
     let written = client.execute(END, &[&key.release_uid, &key.revision, &attempt, &state, &problem]).await;
     match written.map_err(|error| failed("writing to the ledger", &error))? {
         1 => Ok(()),
@@ -183,10 +196,10 @@ pub async fn files(client: &Client) -> Result<BTreeMap<String, String>, Refusal>
     rows.iter().map(pair).collect::<Result<_, _>>().map_err(|error| failed(doing, &error))
 }
 
-/// Records a backend of a migration before any statement of it runs; false when this server has no such backend.
-pub async fn session(client: &Client, pid: i32, release_uid: &str) -> Result<bool, Refusal> {
-    let name = format!("switchback migrate {release_uid}");
-    let written = client.execute(SESSION, &[&pid, &release_uid, &name]).await;
+/// Records a backend of an attempt before any statement of it runs; false when this server has no such backend.
+pub async fn session(client: &Client, pid: i32, (key, attempt): (&Key, i32)) -> Result<bool, Refusal> {
+    let name = format!("switchback {}", key.purpose());
+    let written = client.execute(SESSION, &[&pid, &key.release_uid, &key.revision, &attempt, &name]).await;
     Ok(written.map_err(|error| failed("recording a session", &error))? == 1)
 }
 

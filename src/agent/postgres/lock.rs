@@ -52,6 +52,17 @@ impl Lock {
         receiver.borrow().clone()
     }
 
+    /// Refuses a session that does not see the lock: it is on another server, which nobody has locked.
+    pub async fn seen_by(&self, client: &Client) -> Result<(), Refusal> {
+        let key = (i64::from(KEY.0), i64::from(KEY.1));
+        let rows = client.query(HOLDERS, &[&key.0, &key.1]).await;
+        let rows = rows.map_err(|error| failed("looking for the database's lock", &error))?;
+        if rows.iter().any(|row| row.try_get::<_, i32>(0).is_ok_and(|pid| pid == self.pid)) {
+            return Ok(());
+        }
+        Err(refuse(Reason::IdentityUncertain, "two sessions a moment apart are on different servers"))
+    }
+
     /// Returns whether the lock was held a moment ago.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -120,7 +120,8 @@ fn config(address: &Address, purpose: &str, probe: &str) -> Config {
     let mut config = Config::new();
     let name: String = format!("switchback {purpose}").chars().take(LONGEST_NAME).collect();
     config.user(&address.username).dbname(&address.dbname).application_name(&name);
-    config.options(format!("-c switchback.session={probe}"));
+    // A role's own time-out could end the very first statement.
+    config.options(format!("-c switchback.session={probe} -c statement_timeout=0 -c lock_timeout=0"));
     config.ssl_mode(match address.mode {
         SslMode::Disable => Negotiation::Disable,
         SslMode::Prefer => Negotiation::Prefer,
@@ -151,9 +152,15 @@ pub async fn settle_for_users(client: &Client, lock_timeout: Duration) -> Result
     client.batch_execute("DISCARD ALL").await.map_err(error)?;
     let all = format!(
         "SET row_security = off; SET standard_conforming_strings = on; {SETTINGS}; {DURABLE}; SET lock_timeout = {}",
-        lock_timeout.as_millis()
+        milliseconds(lock_timeout)
     );
     client.batch_execute(&all).await.map_err(error)
+}
+
+/// Returns a time-out as PostgreSQL takes it.
+#[must_use]
+pub fn milliseconds(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn drive<S, T>(connection: tokio_postgres::Connection<S, T>) -> Gone

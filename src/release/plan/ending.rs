@@ -155,6 +155,6 @@ pub(super) fn content_lost(seen: &Observed, record: Record) -> Move {
     let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt);
     let name = super::super::manifests::attempt_name(&seen.release, attempt);
     let message = format!("ControllerRevision {name}, which holds what was approved, is gone: somebody deleted it.");
-    let outcome = if record.step == Step::Watch { Outcome::RolledBack } else { Outcome::Failed };
+    let outcome = if moved(&record) { Outcome::RolledBack } else { Outcome::Failed };
     turn_back(record, seen.now, Why { reason: Reason::ContentLost, message, outcome })
 }
