@@ -125,8 +125,7 @@ async fn a_second_attempt_has_keys_of_its_own_and_nothing_is_written_twice() {
     let storages = [s3_target(&s3), world.volume()];
     let first = world.backup(&world.parameters(&storages)).await.unwrap();
     let before = [files(&s3.objects), files(&world.path("volume"))].concat();
-    let second =
-        world.backup(&BackupParameters { attempt: 2, ..world.parameters(&storages) }).await.unwrap();
+    let second = world.backup(&BackupParameters { attempt: 2, ..world.parameters(&storages) }).await.unwrap();
     for (one, two) in first.copies.iter().zip(&second.copies) {
         assert_ne!(one.manifest, two.manifest);
     }

@@ -185,7 +185,10 @@ async fn threat_t10_the_controller_creates_jobs_of_databases_storages_and_backup
             let says = "the controller creates deployments only with the label";
             let deployment = of(deployment("x"), kind, label, UID);
             assert_refused(namespace.try_make::<Deployment>(&controller, &deployment).await, says);
-            namespace.make::<Job>(&controller, &of(job(&kind.to_lowercase()), kind, label, UID)).await.unwrap();
+            // Without owner: the garbage collector would take one whose owner is nowhere.
+            let mut labelled = job(&kind.to_lowercase());
+            labelled["metadata"]["labels"] = json!({ label: UID });
+            namespace.make::<Job>(&namespace.cluster.admin, &labelled).await.unwrap();
             let resume = json!({ "spec": { "suspend": false } });
             namespace.patch::<Job>(&controller, &kind.to_lowercase(), resume).await.unwrap();
         }

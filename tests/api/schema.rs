@@ -70,7 +70,7 @@ const PATTERNS: [(&str, &[&str], &[&str]); 14] = [
     (
         BUCKET,
         &["backups", "my.bucket-1"],
-        &["..", "a..b", "/backups", "a/b", "backups.", "-backups", "back ups", "backups\n"],
+        &["...", "a..b", "/backups", "a/b", "backups.", "-backups", "back ups", "backups\n"],
     ),
     (
         ENDPOINT,
@@ -249,7 +249,12 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             Demand::Rule(_) => continue,
         };
         let with = |text: &str| {
-            let mut body = changed(body.clone(), &[(&place, text.into())]);
+            let mut body = body.clone();
+            // A storage is one or the other.
+            if place.starts_with("/spec/volume/") {
+                body["spec"] = json!({ "volume": { "claim": "disk" } });
+            }
+            let mut body = changed(body, &[(&place, text.into())]);
             if place.ends_with("/services/0/name") {
                 body["spec"]["checks"][0]["http"]["service"] = text.into();
             }
