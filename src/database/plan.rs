@@ -157,7 +157,10 @@ fn facts_of(job: &AgentJobSeen, now: Timestamp) -> Option<DatabaseFacts> {
             Answer::Refused(_) => None,
         },
         probe::MARK => facts(probe::MARK, Ok(result)).ok(),
-        "migrate" => serde_json::from_value::<MigrateResult>(result).ok()?.database,
+        "migrate" => match serde_json::from_value::<Answer<MigrateResult>>(result).ok()? {
+            Answer::Done(done) => done.database,
+            Answer::Refused(_) => None,
+        },
         _ => None,
     }
 }
@@ -184,10 +187,11 @@ fn doubted(seen: &Observed) -> bool {
 
 fn refusal_of(job: &AgentJobSeen, now: Timestamp) -> Option<Refusal> {
     let Said::Result(result) = job.said::<Value>(now) else { return None };
-    if job.verb == "migrate" {
-        return serde_json::from_value::<MigrateResult>(result).ok()?.problem;
+    if let Some(refused) = result.get("refused") {
+        return serde_json::from_value(refused.clone()).ok();
     }
-    serde_json::from_value(result.get("refused")?.clone()).ok()
+    // A migration that began says in its result what became of it.
+    serde_json::from_value(result.get("done")?.get("problem")?.clone()).ok()
 }
 
 /// Returns whether an administrator's word asks for the marker of the database that was accepted.

@@ -5,6 +5,7 @@ use switchback::{
     agent_job::seen::AgentJobSeen,
     api::{DatabaseIdentity, Reason, Standing, set_standing},
     database::plan::{Observed, ProvenSeen, plan},
+    protocol::{Answer, MigrateResult},
 };
 
 use crate::{at, done, ended, failed, job, look, now, refused, told};
@@ -196,6 +197,8 @@ fn rows() -> Vec<(&'static str, Observed)> {
             seen(|seen| {
                 well(seen, Some(3));
                 let result = json!({ "state": "Applied", "database": facts("7000", Some(5)) });
+                let result: MigrateResult = serde_json::from_value(result).unwrap();
+                let result = serde_json::to_value(Answer::Done(result)).unwrap();
                 seen.jobs = vec![done(job("shop-3-migrate", "migrate", "release"), &result)];
             }),
         ),
