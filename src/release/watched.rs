@@ -56,6 +56,7 @@ struct DeploymentStatus {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition {
     #[serde(rename = "type")]
     type_: String,
@@ -64,6 +65,8 @@ struct Condition {
     reason: String,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    last_transition_time: Option<jiff::Timestamp>,
 }
 
 /// A Service, without its ports.
@@ -240,6 +243,7 @@ pub fn job_seen(object: &Job) -> JobSeen {
         ours: ours(object),
         revision: label(object, REVISION),
         suspended: object.spec.suspend,
+        ended: is("Complete").or_else(|| is("Failed")).and_then(|condition| condition.last_transition_time),
         state,
         deleting: object.metadata.deletion_timestamp.is_some(),
     }
