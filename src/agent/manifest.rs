@@ -7,7 +7,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::protocol::{DatabaseFacts, ProofResult};
+use super::{
+    refuse,
+    store::{Store, key::Attempt},
+};
+use crate::{
+    api::{Reason, sha256_hex},
+    protocol::{CopyResult, DatabaseFacts, ProofResult, Refusal},
+};
 
 /// Form of the manifest; another one is another number.
 pub const FORM: u32 = 1;
@@ -166,5 +173,28 @@ impl Content {
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(|table| u64::try_from(table.rows).unwrap_or(0)).sum()
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest of a copy, which must be what its result said.
+    ///
+    /// # Errors
+    /// It is not there, was altered (`BackupVerificationFailed`), or has a form that this version does not know.
+    pub async fn read(store: &Store, copy: &CopyResult) -> Result<(Attempt, Self), Refusal> {
+        let below = store.below(&copy.manifest)?;
+        let attempt = Attempt::of_manifest(&below)?;
+        let text = store.get(&store.key(&below)).await?;
+        let wrong = |what: String| {
+            let text = format!("BackupStorage {}: the manifest {} {what}", store.name(), copy.manifest);
+            refuse(Reason::BackupVerificationFailed, text)
+        };
+        let sha256 = sha256_hex(&text);
+        if sha256 != copy.sha256 {
+            return Err(wrong(format!("was altered: its SHA-256 is {sha256}, was {}", copy.sha256)));
+        }
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        if manifest.form == FORM { Ok((attempt, manifest)) } else { Err(wrong(format!("has form {}", manifest.form))) }
     }
 }

@@ -59,9 +59,9 @@ struct Job {
 struct Backup {
     #[command(flatten)]
     job: Job,
-    /// Folder of PostgreSQL's programs; by PATH when it is empty
-    #[arg(long, default_value = "")]
-    programs: PathBuf,
+    /// Folder of PostgreSQL's programs; found by PATH when none is named
+    #[arg(long)]
+    programs: Option<PathBuf>,
     /// Folder with the scratch container's socket
     #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
     scratch: PathBuf,
@@ -69,9 +69,9 @@ struct Backup {
 
 #[derive(Args)]
 struct Scratch {
-    /// Folder of PostgreSQL's programs; by PATH when it is empty
-    #[arg(long, default_value = "")]
-    programs: PathBuf,
+    /// Folder of PostgreSQL's programs; found by PATH when none is named
+    #[arg(long)]
+    programs: Option<PathBuf>,
     /// Folder for the socket, shared with the container that asks
     #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
     sockets: PathBuf,
@@ -149,7 +149,7 @@ async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
 async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {
     let Backup { job, programs, scratch } = arguments;
     let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
-    let places = backup::Places { programs, memory: job.memory, scratch };
+    let places = backup::Places { programs: programs.unwrap_or_default(), memory: job.memory, scratch };
     let answer = backup::run(&parameters, &places, backup::Layout::default()).await;
     let came = match answer {
         switchback::protocol::Answer::Done(result) => Ok(result),
@@ -160,6 +160,6 @@ async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Erro
 
 async fn serve_scratch(arguments: Scratch) -> Result<bool, Box<dyn std::error::Error>> {
     let Scratch { programs, sockets, data, timeout } = arguments;
-    let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
+    let scratch = scratch::Scratch { programs: programs.unwrap_or_default(), sockets, data, timeout: timeout.as_std() };
     scratch::serve(&scratch).await.map_err(|refusal| refusal.message.into())
 }

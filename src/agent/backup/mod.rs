@@ -115,7 +115,8 @@ impl Work<'_> {
         let mut copies = Copies::new(plan, stores);
         let mut finished = self.dump_watched(snapshot, &guards, &mut copies).await;
         // Sessions of a dump that was cut go on otherwise.
-        blocked::end_sessions(&guards.watch.client, &self.name).await;
+        let ending = blocked::end_sessions(&guards.watch.client, &self.name);
+        let _ = tokio::time::timeout(EXIT, ending).await;
         let database = guards.lock.facts.clone();
         drop(guards);
         if let Ok(dumped) = &mut finished {

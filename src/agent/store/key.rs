@@ -35,6 +35,19 @@ impl Attempt {
         Ok(Self { folder: folder.into_iter().collect() })
     }
 
+    /// Returns the attempt whose manifest has this key, below a storage's prefix.
+    ///
+    /// # Errors
+    /// It is no such key.
+    pub fn of_manifest(below_prefix: &Path) -> Result<Self, Refusal> {
+        let folder = below_prefix.as_ref().rsplit_once('/').map(|(folder, _)| folder).unwrap_or_default();
+        let attempt = Self { folder: Path::parse(folder).unwrap_or_default() };
+        if read(below_prefix).is_some() && attempt.manifest() == *below_prefix {
+            return Ok(attempt);
+        }
+        Err(refuse(Reason::BackupVerificationFailed, format!("{below_prefix} is no key of a manifest")))
+    }
+
     /// Returns the key of the manifest.
     #[must_use]
     pub fn manifest(&self) -> Path {

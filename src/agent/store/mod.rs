@@ -67,13 +67,17 @@ impl Store {
     /// # Errors
     /// Credentials that are missing, a prefix or folder that leaves its place, an address that is none.
     pub async fn open(target: &StorageTarget) -> Result<Self, Refusal> {
+        Self::open_with(target, RETRY).await
+    }
+
+    async fn open_with(target: &StorageTarget, patience: Duration) -> Result<Self, Refusal> {
         match &target.place {
-            StoragePlace::S3 { .. } => Self::open_s3(target),
+            StoragePlace::S3 { .. } => Self::open_s3(target, patience),
             StoragePlace::Volume { path } => Self::open_volume(&target.name, path).await,
         }
     }
 
-    fn open_s3(target: &StorageTarget) -> Result<Self, Refusal> {
+    fn open_s3(target: &StorageTarget, patience: Duration) -> Result<Self, Refusal> {
         let StoragePlace::S3 { bucket, prefix, endpoint, region, secret: folder } = &target.place else {
             return Err(refusal::not_writable(&target.name, "is no S3 storage"));
         };
@@ -90,7 +94,7 @@ impl Store {
             .with_secret_access_key(secret::required(folder, "secretAccessKey")?)
             .with_virtual_hosted_style_request(false)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_retry(RetryConfig { retry_timeout: RETRY, ..RetryConfig::default() });
+            .with_retry(RetryConfig { retry_timeout: patience, ..RetryConfig::default() });
         if let Some(token) = secret::optional(folder, "sessionToken")? {
             builder = builder.with_token(token);
         }
@@ -139,6 +143,16 @@ impl Store {
     #[must_use]
     pub fn key(&self, below: &Path) -> Path {
         self.prefix.parts().chain(below.parts()).collect()
+    }
+
+    /// Returns what stands below the storage's prefix of a key as results name it.
+    ///
+    /// # Errors
+    /// It is no key, or leaves the prefix.
+    pub fn below(&self, key: &str) -> Result<Path, Refusal> {
+        let parsed = Path::parse(key).ok().filter(|path| path.as_ref() == key);
+        let below = parsed.as_ref().and_then(|path| path.prefix_match(&self.prefix)).map(Iterator::collect);
+        below.ok_or_else(|| refusal::not_writable(&self.name, &format!("{key:?} is no key under its prefix")))
     }
 
     fn objects(&self) -> &dyn ObjectStore {

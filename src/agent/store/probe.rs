@@ -1,11 +1,15 @@
 //! Whether a storage can be used: an object is written once, a second write of it is refused, it is read and removed.
 
+use std::time::Duration;
+
 use object_store::path::Path;
 use uuid::Uuid;
 
 use super::{Store, refusal};
 use crate::protocol::{Refusal, StorageTarget};
 
+/// How long a request is repeated: somebody waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What the probe object holds.
 const CONTENT: &[u8] = b"Switchback looks whether this storage takes, keeps and returns objects.\n";
 
@@ -15,7 +19,7 @@ pub async fn probe(target: &StorageTarget) -> Option<Refusal> {
 }
 
 async fn look(target: &StorageTarget) -> Result<(), Refusal> {
-    let store = Store::open(target).await?;
+    let store = Store::open_with(target, PATIENCE).await?;
     let key = store.key(&Path::from(format!("probe/{}", Uuid::new_v4())));
     store.put_once(&key, CONTENT.to_vec()).await?;
     let seen = second_write_and_read(&store, &key).await;
