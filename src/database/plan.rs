@@ -16,8 +16,8 @@ use crate::{
         targets::{self, fingerprint},
     },
     api::{
-        ConditionType, DatabaseInstanceSpec, DatabaseInstanceStatus, Probing, ProvenBackup, Reason, Standing,
-        set_condition, set_standing,
+        ConditionType, DatabaseIdentity, DatabaseInstanceSpec, DatabaseInstanceStatus, Probing, ProvenBackup, Reason,
+        Standing, set_condition, set_standing,
     },
     databases::{Action, Plan},
     protocol::{DatabaseFacts, Refusal},
@@ -171,6 +171,11 @@ fn conclude(seen: &Observed, status: &mut DatabaseInstanceStatus, found: Result<
         judgement @ (Judgement::Accepted | Judgement::Adopted) => {
             if judgement == Judgement::Adopted {
                 status.adopted.clone_from(&seen.spec.adopt_identity);
+                // A backup of another database proves nothing about this one.
+                let mark = |identity: &DatabaseIdentity| identity.marker.as_ref().map(|marker| marker.uuid.clone());
+                if status.identity.as_ref().and_then(mark) != mark(&facts) {
+                    status.last_proven = None;
+                }
             }
             let message = format!("It is {}.", fingerprint(&facts));
             let certain = (ConditionType::IdentityCertain, Some(true), Reason::Reachable);

@@ -120,6 +120,9 @@ fn rows() -> Vec<(&'static str, Observed)> {
             "it is another one, accepted by an administrator",
             seen(|seen| {
                 well(seen, Some(3));
+                let proven =
+                    json!({ "name": "nightly", "uid": "u", "at": "2026-11-21T11:30:00.000000Z", "level": "Restored" });
+                seen.status.last_proven = Some(serde_json::from_value(proven).unwrap());
                 inspected(seen, json!({ "done": facts("8000", None) }));
                 adopt(seen, "8000/16384/shop/none", false);
             }),
