@@ -10,6 +10,7 @@ pub mod mark;
 pub mod migrate;
 pub mod port;
 pub mod postgres;
+pub mod programs;
 pub mod proof;
 pub mod redact;
 pub mod scratch;

@@ -19,6 +19,8 @@ pub struct AgentJobSeen {
     pub verb: String,
     /// UID of the object of ours that controls it.
     pub owner: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
     /// Whether it waits to be resumed.
     pub suspended: bool,
     /// Whether it has ended, and how the Job controller says so.

@@ -213,6 +213,9 @@ pub struct DatabaseInstanceStatus {
     /// Who the database is, as accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<DatabaseIdentity>,
+    /// When it was last seen to be that. What ended before teaches nothing about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_seen_at: Option<MicroTime>,
     /// The word of `spec.adoptIdentity` that has counted; it does not count again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 160))]
@@ -234,6 +237,7 @@ impl Default for DatabaseInstanceStatus {
             observed_generation: super::never_observed(),
             conditions: Vec::new(),
             identity: None,
+            identity_seen_at: None,
             adopted: None,
             claim: None,
             last_proven: None,

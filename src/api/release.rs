@@ -47,7 +47,7 @@ use super::{
     "an http check names a Service that no workload of this Release has"
 ))]
 #[x_kube(validation = (
-    "!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || !has(c.http) || !has(c.http.breachFor) || duration(c.http.breachFor) < duration(self.watch['for']))",
+    "!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || !has(c.http) || !has(c.http.breachFor) || duration(c.http.breachFor) < duration(self.watch.__for__))",
     "breachFor of an http check is not shorter than watch.for: it could never fail"
 ))]
 #[x_kube(validation = (

@@ -14,6 +14,8 @@ pub(super) enum Judgement {
     Adopted,
     /// It is another one: both values, side by side.
     Uncertain(Vec<String>),
+    /// It is the same as before what was accepted was written: an older copy, or a look from before that.
+    Older(String),
     /// Its marker says that it is for something else than it is declared to be. No word accepts that.
     Misdeclared(Environment),
 }
@@ -31,11 +33,16 @@ pub(super) fn judge(
     let Some(accepted) = accepted else {
         return if named { Judgement::Adopted } else { Judgement::Accepted };
     };
-    let differences = differences(accepted, seen);
-    match (differences.is_empty(), named) {
-        (_, true) => Judgement::Adopted,
-        (true, false) => Judgement::Accepted,
-        (false, false) => Judgement::Uncertain(differences),
+    let mut differences = differences(accepted, seen);
+    let older = older(accepted, seen);
+    match (differences.is_empty(), named, older) {
+        (_, true, _) => Judgement::Adopted,
+        (true, false, None) => Judgement::Accepted,
+        (true, false, Some(older)) => Judgement::Older(older),
+        (false, false, older) => {
+            differences.extend(older);
+            Judgement::Uncertain(differences)
+        }
     }
 }
 
@@ -64,11 +71,15 @@ fn differences(accepted: &DatabaseIdentity, seen: &DatabaseIdentity) -> Vec<Stri
     compare("endpoint", endpoint, &seen.endpoint);
     if let Some(before) = marker {
         compare("marker", &before.uuid, seen.marker.as_ref().map_or("none", |now| now.uuid.as_str()));
-        if let Some(now) = seen.marker.as_ref().filter(|now| now.uuid == before.uuid && now.epoch < before.epoch) {
-            found.push(format!("epoch was {}, is {}: an older copy", before.epoch, now.epoch));
-        }
     }
     found
+}
+
+/// Says that the marker is of an earlier time than the one that was accepted.
+fn older(accepted: &DatabaseIdentity, seen: &DatabaseIdentity) -> Option<String> {
+    let (before, now) = (accepted.marker.as_ref()?, seen.marker.as_ref()?);
+    (now.uuid == before.uuid && now.epoch < before.epoch)
+        .then(|| format!("epoch was {}, is {}: an older copy", before.epoch, now.epoch))
 }
 
 /// Returns whether facts from another Job's result are newer facts about the accepted database.
@@ -129,7 +140,7 @@ mod tests {
                 "an older copy",
                 identity(|seen| seen.marker = Some(marker(2))),
                 None,
-                uncertain("epoch was 3, is 2: an older copy"),
+                Judgement::Older("epoch was 3, is 2: an older copy".to_owned()),
             ),
             (
                 "an older copy, accepted",

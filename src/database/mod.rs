@@ -14,9 +14,11 @@
 //! results. The claim of a Release is never touched here.
 
 mod identity;
+mod learn;
 mod manifests;
 mod observe;
 pub mod plan;
+mod words;
 
 use kube::ResourceExt;
 

@@ -1,24 +1,26 @@
 //! Plans for one DatabaseInstance; pure.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
-    identity::{Judgement, is_newer, judge},
+    identity::{Judgement, judge},
+    learn::{doubted, facts, learn, overtaken},
     manifests::{job_name, make},
+    words::{another, misdeclared, unwell, well, words},
 };
 use crate::{
     agent_job::{
         probe::{self, Looks, Turn},
-        seen::{AgentJobSeen, Said},
+        seen::AgentJobSeen,
         targets::{self, fingerprint},
     },
     api::{
-        ConditionType, DatabaseIdentity, DatabaseInstanceSpec, DatabaseInstanceStatus, Environment, Probing,
-        ProvenBackup, Reason, Standing, set_condition, set_standing,
+        ConditionType, DatabaseIdentity, DatabaseInstanceSpec, DatabaseInstanceStatus, Probing, ProvenBackup, Reason,
+        Standing, set_condition, set_standing,
     },
     databases::{Action, Plan},
-    protocol::{Answer, BackupResult, DatabaseFacts, InspectResult, MigrateResult, Refusal},
+    protocol::{DatabaseFacts, Refusal},
     storage::plan::is_told,
 };
 
@@ -97,8 +99,13 @@ pub fn plan(seen: &Observed) -> Plan<DatabaseInstanceStatus> {
         }
         Turn::Ended(result) => {
             let verb = looks.record.map_or(probe::INSPECT, |look| look.verb.as_str());
-            let well = conclude(seen, &mut plan.status, facts(verb, result));
-            plan.status.probing = looks.ended(well);
+            let found = facts(verb, result);
+            if overtaken(seen, &looks, &found) {
+                plan.status.probing = Some(looks.next(probe::INSPECT, 0));
+            } else {
+                let well = conclude(seen, &mut plan.status, found);
+                plan.status.probing = looks.ended(well);
+            }
         }
         Turn::Rest(until) => {
             plan.recheck = until;
@@ -111,87 +118,6 @@ pub fn plan(seen: &Observed) -> Plan<DatabaseInstanceStatus> {
     }
     plan.actions.extend(looks.former(name).map(|job| Action::Delete { name: job.name.clone(), uid: job.uid.clone() }));
     plan
-}
-
-/// Reads the facts out of a result of a look.
-fn facts(verb: &str, result: Result<Value, Refusal>) -> Result<DatabaseFacts, Refusal> {
-    let answer = match verb {
-        probe::MARK => result.and_then(probe::read::<Answer<DatabaseFacts>>)?,
-        _ => result.and_then(probe::read::<InspectResult>)?.database.ok_or_else(|| Refusal {
-            reason: Reason::JobLost,
-            message: "The agent said nothing of the database.".to_owned(),
-        })?,
-    };
-    match answer {
-        Answer::Done(facts) => Ok(facts),
-        Answer::Refused(refusal) => Err(refusal),
-    }
-}
-
-/// Takes over what other Jobs have learned: a marker, a higher epoch; and the newest proven backup.
-fn learn(seen: &Observed, status: &mut DatabaseInstanceStatus) {
-    for facts in seen.jobs.iter().filter_map(|job| facts_of(job, seen.now)) {
-        let learned = targets::identity(&facts);
-        if let Some(known) = status.identity.as_mut().filter(|known| is_newer(known, &learned)) {
-            *known = learned;
-        }
-    }
-    let marker = status.identity.as_ref().and_then(|identity| identity.marker.as_ref()).map(|marker| &marker.uuid);
-    let newest = seen
-        .proven
-        .iter()
-        .filter(|backup| backup.marker.as_ref() == marker)
-        .map(|backup| &backup.proven)
-        .max_by_key(|proven| (proven.at.0, proven.level));
-    let older = |known: &ProvenBackup| newest.is_some_and(|newest| known.at.0 <= newest.at.0);
-    if let Some(newest) = newest.filter(|_| status.last_proven.as_ref().is_none_or(older)) {
-        status.last_proven = Some(newest.clone());
-    }
-}
-
-fn facts_of(job: &AgentJobSeen, now: Timestamp) -> Option<DatabaseFacts> {
-    let Said::Result(result) = job.said::<Value>(now) else { return None };
-    match job.verb.as_str() {
-        "backup" => match serde_json::from_value::<Answer<BackupResult>>(result).ok()? {
-            Answer::Done(done) => Some(done.database),
-            Answer::Refused(_) => None,
-        },
-        probe::MARK => facts(probe::MARK, Ok(result)).ok(),
-        "migrate" => match serde_json::from_value::<Answer<MigrateResult>>(result).ok()? {
-            Answer::Done(done) => done.database,
-            Answer::Refused(_) => None,
-        },
-        _ => None,
-    }
-}
-
-/// Returns whether another Job was refused, after the last look, for a reason that a look would find too.
-fn doubted(seen: &Observed) -> bool {
-    let looked = seen.status.probing.as_ref().and_then(|look| look.ended_at.as_ref()).map(|at| at.0);
-    let doubts = |refusal: &Refusal| {
-        matches!(
-            refusal.reason,
-            Reason::IdentityUncertain
-                | Reason::DatabaseUnreachable
-                | Reason::AuthenticationFailed
-                | Reason::NotPrimary
-                | Reason::PoolerNotSupported
-        )
-    };
-    seen.jobs
-        .iter()
-        .filter(|job| job.ended.as_ref().is_some_and(|end| looked.is_some_and(|looked| end.at > looked)))
-        .filter_map(|job| refusal_of(job, seen.now))
-        .any(|refusal| doubts(&refusal))
-}
-
-fn refusal_of(job: &AgentJobSeen, now: Timestamp) -> Option<Refusal> {
-    let Said::Result(result) = job.said::<Value>(now) else { return None };
-    if let Some(refused) = result.get("refused") {
-        return serde_json::from_value(refused.clone()).ok();
-    }
-    // A migration that began says in its result what became of it.
-    serde_json::from_value(result.get("done")?.get("problem")?.clone()).ok()
 }
 
 /// Returns whether an administrator's word asks for the marker of the database that was accepted.
@@ -245,17 +171,28 @@ fn conclude(seen: &Observed, status: &mut DatabaseInstanceStatus, found: Result<
         judgement @ (Judgement::Accepted | Judgement::Adopted) => {
             if judgement == Judgement::Adopted {
                 status.adopted.clone_from(&seen.spec.adopt_identity);
+                // A backup of another database proves nothing about this one.
+                let mark = |identity: &DatabaseIdentity| identity.marker.as_ref().map(|marker| marker.uuid.clone());
+                if status.identity.as_ref().and_then(mark) != mark(&facts) {
+                    status.last_proven = None;
+                }
             }
             let message = format!("It is {}.", fingerprint(&facts));
             let certain = (ConditionType::IdentityCertain, Some(true), Reason::Reachable);
             set_condition(&mut status.conditions, certain, &message, (seen.generation, seen.now));
             let standing = Standing::Well(Reason::Reachable, well(seen, &facts, &seen_as));
             status.identity = Some(facts);
+            status.identity_seen_at = Some(MicroTime(seen.now));
             stand(seen, status, &standing);
             true
         }
         Judgement::Uncertain(differences) => {
             let message = another(seen, &facts, &differences);
+            uncertain(seen, status, &message);
+            false
+        }
+        Judgement::Older(difference) => {
+            let message = another(seen, &facts, &[difference]);
             uncertain(seen, status, &message);
             false
         }
@@ -271,64 +208,4 @@ fn uncertain(seen: &Observed, status: &mut DatabaseInstanceStatus, message: &str
     let condition = (ConditionType::IdentityCertain, Some(false), Reason::IdentityUncertain);
     set_condition(&mut status.conditions, condition, message, (seen.generation, seen.now));
     stand(seen, status, &Standing::Stuck(Reason::IdentityUncertain, message.to_owned()));
-}
-
-fn words(identity: &DatabaseIdentity) -> String {
-    let DatabaseIdentity { name, endpoint, server_version, .. } = identity;
-    format!("PostgreSQL {server_version}, {name} at {endpoint}.")
-}
-
-fn well(seen: &Observed, facts: &DatabaseIdentity, words: &str) -> String {
-    match &facts.marker {
-        Some(marker) => {
-            let environment: &str = marker.environment.into();
-            format!("{words} Marked {environment}.")
-        }
-        None => format!(
-            "{words} Not marked yet: the first approved release marks it, and until then it can have no backup. To mark it now: {}",
-            adopt(seen, facts)
-        ),
-    }
-}
-
-fn unwell(seen: &Observed, message: &str) -> String {
-    let (name, namespace) = (&seen.name, &seen.namespace);
-    let message = message.trim_end_matches('.');
-    format!(
-        "{message}. Nothing is done with it; it is looked at again by itself, and at once when the spec changes. Next: kubectl describe databaseinstance {name} -n {namespace}"
-    )
-}
-
-fn another(seen: &Observed, facts: &DatabaseIdentity, differences: &[String]) -> String {
-    let again = match &seen.status.adopted {
-        Some(adopted) if *adopted == fingerprint(facts) => {
-            " This word has counted before: take adoptIdentity away first."
-        }
-        _ => "",
-    };
-    format!(
-        "This is not the database that was accepted: {}. Nothing that writes is done with it. If it is the right one: {}.{again}",
-        differences.join("; "),
-        adopt(seen, facts)
-    )
-}
-
-fn misdeclared(seen: &Observed, facts: &DatabaseIdentity, marked: Environment) -> String {
-    let (declared, marked): (&str, &str) = (seen.spec.environment.into(), marked.into());
-    format!(
-        "{} is marked {marked} and declared {declared}. Nothing that writes is done with it. Next: mend spec.environment, or let the Secret {} name another database",
-        fingerprint(facts),
-        seen.spec.postgres.secret
-    )
-}
-
-/// Says how an administrator accepts what was seen. A name that a shell would read otherwise is not put into a command.
-fn adopt(seen: &Observed, facts: &DatabaseIdentity) -> String {
-    let (name, namespace, word) = (&seen.name, &seen.namespace, fingerprint(facts));
-    if facts.name.chars().any(|letter| !(letter.is_ascii_alphanumeric() || "-_.".contains(letter))) {
-        return format!("set spec.adoptIdentity of DatabaseInstance {name} to {word:?}");
-    }
-    format!(
-        "kubectl patch databaseinstance {name} -n {namespace} --type merge -p '{{\"spec\":{{\"adoptIdentity\":\"{word}\"}}}}'"
-    )
 }

@@ -93,6 +93,7 @@ fn job_seen(object: &Job) -> AgentJobSeen {
         uid: object.uid().unwrap_or_default(),
         verb: object.labels().get(VERB).cloned().unwrap_or_default(),
         owner: object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|o| o.uid.clone()),
+        created: object.creation_timestamp().map(|time| time.0),
         suspended: object.spec.suspend,
         ended,
         deleting: object.metadata.deletion_timestamp.is_some(),

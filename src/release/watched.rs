@@ -4,6 +4,7 @@
 //! is kept of it here less than one.
 
 mod database;
+mod pods;
 
 use std::collections::BTreeMap;
 
@@ -15,12 +16,11 @@ use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 use serde::Deserialize;
 
 pub use database::{backup, backup_seen, instance, storage};
+pub use pods::{Pod, pod, pod_seen};
 
 use super::{
-    manifests::{AGENT_CONTAINER, ATTEMPT},
-    observed::{
-        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PodSeen, ServiceSeen, SliceSeen,
-    },
+    manifests::ATTEMPT,
+    observed::{AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ServiceSeen, SliceSeen},
 };
 use crate::{
     api::{
@@ -56,6 +56,7 @@ struct DeploymentStatus {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition {
     #[serde(rename = "type")]
     type_: String,
@@ -64,6 +65,8 @@ struct Condition {
     reason: String,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    last_transition_time: Option<jiff::Timestamp>,
 }
 
 /// A Service, without its ports.
@@ -107,54 +110,6 @@ struct EndpointConditions {
 struct TargetRef {
     #[serde(default)]
     name: String,
-}
-
-/// A pod, without its spec.
-#[derive(Resource, Clone, Debug, Deserialize)]
-#[resource(inherit = "core::Pod")]
-pub struct Pod {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    status: PodStatus,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PodStatus {
-    conditions: Vec<Condition>,
-    init_container_statuses: Vec<ContainerStatus>,
-    container_statuses: Vec<ContainerStatus>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ContainerStatus {
-    name: String,
-    restart_count: i32,
-    state: ContainerState,
-    last_state: ContainerState,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct ContainerState {
-    waiting: Option<Waiting>,
-    terminated: Option<Terminated>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Waiting {
-    reason: String,
-    message: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Terminated {
-    exit_code: i32,
-    reason: String,
-    message: String,
 }
 
 /// A Job, without its template.
@@ -265,71 +220,15 @@ pub fn slice(object: &EndpointSlice) -> Entry<SliceSeen> {
     entry(object, SliceSeen { service, endpoints })
 }
 
-/// Reads a pod.
-#[must_use]
-pub fn pod(object: &Pod) -> Entry<PodSeen> {
-    entry(object, pod_seen(object))
-}
-
-/// Reads a pod, whoever it belongs to.
-#[must_use]
-pub fn pod_seen(object: &Pod) -> PodSeen {
-    let status = &object.status;
-    let ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
-    let message = status
-        .container_statuses
-        .iter()
-        .filter(|container| container.name == AGENT_CONTAINER)
-        .filter_map(|container| container.state.terminated.as_ref())
-        .map(|terminated| terminated.message.clone())
-        .find(|message| !message.is_empty());
-    let unschedulable = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
-        .map(|condition| format!("{}: {}", condition.reason, condition.message));
-    PodSeen {
-        name: object.name_any(),
-        revision: label(object, REVISION),
-        workload: label(object, WORKLOAD),
-        job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
-        ready,
-        deleting: object.metadata.deletion_timestamp.is_some(),
-        problem: unschedulable.or_else(|| containers().find_map(problem)),
-        message,
-        created: object.creation_timestamp().map(|time| time.0),
-    }
-}
-
-/// Says why a container does not run; `None` while it starts or runs.
-fn problem(container: &ContainerStatus) -> Option<String> {
-    let name = &container.name;
-    let ended = |terminated: &Terminated| {
-        let message = if terminated.message.is_empty() || name == AGENT_CONTAINER {
-            String::new()
-        } else {
-            format!(": {}", terminated.message)
-        };
-        format!("container {name} ended with exit code {} ({}){message}", terminated.exit_code, terminated.reason)
-    };
-    if let Some(waiting) = &container.state.waiting
-        && !matches!(waiting.reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
-    {
-        let before =
-            container.last_state.terminated.as_ref().map(|last| format!("; {}", ended(last))).unwrap_or_default();
-        return Some(format!("container {name} is in {}: {}{before}", waiting.reason, waiting.message));
-    }
-    let failed = container.state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0);
-    failed.map(ended).or_else(|| {
-        let restarted = container.last_state.terminated.as_ref().filter(|_| container.restart_count > 0)?;
-        Some(ended(restarted))
-    })
-}
-
 /// Reads a Job, by its conditions alone: its counters go up and down.
 #[must_use]
 pub fn job(object: &Job) -> Entry<JobSeen> {
+    entry(object, job_seen(object))
+}
+
+/// Reads a Job, whoever it belongs to.
+#[must_use]
+pub fn job_seen(object: &Job) -> JobSeen {
     let is = |type_: &str| {
         object.status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
     };
@@ -338,18 +237,16 @@ pub fn job(object: &Job) -> Entry<JobSeen> {
         (None, Some(failed)) => JobState::Failed { reason: failed.reason.clone(), message: failed.message.clone() },
         (None, None) => JobState::Running,
     };
-    entry(
-        object,
-        JobSeen {
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            ours: ours(object),
-            revision: label(object, REVISION),
-            suspended: object.spec.suspend,
-            state,
-            deleting: object.metadata.deletion_timestamp.is_some(),
-        },
-    )
+    JobSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        ours: ours(object),
+        revision: label(object, REVISION),
+        suspended: object.spec.suspend,
+        ended: is("Complete").or_else(|| is("Failed")).and_then(|condition| condition.last_transition_time),
+        state,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
 }
 
 /// Reads a `ControllerRevision`.

@@ -10,13 +10,19 @@ use kube::{
     api::{DeleteParams, DynamicObject},
 };
 use serde_json::{Value, json};
-use switchback::api::Release;
+use switchback::api::{DatabaseBackup, Release};
 
 use crate::support::{CONTROLLER, Namespace, assert_refused, in_namespace, objects::release};
 
 /// More than the controller is granted.
-const RIGHTS: [&str; 5] =
-    ["* /pods", "* /services", "* apps/deployments", "* apps/controllerrevisions", "* batch/jobs"];
+const RIGHTS: [&str; 6] = [
+    "* /pods",
+    "* /services",
+    "* apps/deployments",
+    "* apps/controllerrevisions",
+    "* batch/jobs",
+    "* switchback.dev/databasebackups",
+];
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -149,6 +155,67 @@ async fn threat_t10_the_controller_creates_what_is_ours_only() {
         for (kind, answer) in try_each(namespace, &namespace.cluster.user("anna"), |body| body).await {
             assert!(answer.is_ok(), "{kind}: {answer:?}");
         }
+    })
+    .await;
+}
+
+/// Jobs work for every kind of ours, and only where label and owner say the same.
+#[tokio::test]
+async fn threat_t10_the_controller_creates_jobs_of_databases_storages_and_backups_only() {
+    in_namespace("fence", async |namespace| {
+        let controller = controller(namespace).await;
+        let other = "99999999-2222-3333-4444-555555555555";
+        let kinds = [
+            ("DatabaseInstance", "switchback.dev/database-uid"),
+            ("BackupStorage", "switchback.dev/storage-uid"),
+            ("DatabaseBackup", "switchback.dev/backup-uid"),
+        ];
+        let of = |body: Value, kind: &str, label: &str, uid: &str| {
+            let mut body = body;
+            body["metadata"]["labels"] = json!({ label: uid });
+            body["metadata"]["ownerReferences"] = owner("switchback.dev/v1alpha1", kind, UID, true);
+            body
+        };
+        for (kind, label) in kinds {
+            namespace.try_make::<Job>(&controller, &of(job("x"), kind, label, UID)).await.unwrap();
+            let says = "the controller creates jobs only with the label";
+            assert_refused(namespace.try_make::<Job>(&controller, &of(job("x"), kind, label, other)).await, says);
+            let release = "switchback.dev/release-uid";
+            assert_refused(namespace.try_make::<Job>(&controller, &of(job("x"), kind, release, UID)).await, says);
+            let says = "the controller creates deployments only with the label";
+            let deployment = of(deployment("x"), kind, label, UID);
+            assert_refused(namespace.try_make::<Deployment>(&controller, &deployment).await, says);
+            // Without owner: the garbage collector would take one whose owner is nowhere.
+            let mut labelled = job(&kind.to_lowercase());
+            labelled["metadata"]["labels"] = json!({ label: UID });
+            namespace.make::<Job>(&namespace.cluster.admin, &labelled).await.unwrap();
+            let resume = json!({ "spec": { "suspend": false } });
+            namespace.patch::<Job>(&controller, &kind.to_lowercase(), resume).await.unwrap();
+        }
+        namespace.make::<Job>(&namespace.cluster.admin, &job("theirs")).await.unwrap();
+        let resume = json!({ "spec": { "suspend": false } });
+        let says = "the controller changes and deletes its own jobs only";
+        assert_refused(namespace.patch::<Job>(&controller, "theirs", resume).await, says);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn threat_t10_the_controller_asks_for_backups_of_releases_only() {
+    in_namespace("fence", async |namespace| {
+        let controller = controller(namespace).await;
+        let backup = |name: &str| json!({ "metadata": { "name": name, "finalizers": ["switchback.dev/in-use"] }, "spec": { "database": "shop" } });
+        let says = "the controller creates databasebackups only with the label switchback.dev/release-uid";
+        assert_refused(namespace.make::<DatabaseBackup>(&controller, &backup("bare")).await, says);
+        let mut labelled = backup("ours");
+        labelled["metadata"]["labels"] = json!({ "switchback.dev/release-uid": UID });
+        namespace.make::<DatabaseBackup>(&controller, &labelled).await.unwrap();
+        let free = json!({ "metadata": { "finalizers": null } });
+        namespace.patch::<DatabaseBackup>(&controller, "ours", free.clone()).await.unwrap();
+        namespace.make::<DatabaseBackup>(&namespace.cluster.admin, &backup("theirs")).await.unwrap();
+        let says = "the controller changes and deletes its own databasebackups only";
+        assert_refused(namespace.patch::<DatabaseBackup>(&controller, "theirs", free.clone()).await, says);
+        namespace.patch::<DatabaseBackup>(&namespace.cluster.admin, "theirs", free).await.unwrap();
     })
     .await;
 }

@@ -7,6 +7,7 @@
     reason = "tests say what they expect in the shortest way"
 )]
 
+mod databases;
 mod decisions;
 mod fence;
 mod guard;

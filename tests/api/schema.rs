@@ -20,10 +20,20 @@ const PATH: &str = "^/[^\\s]*$";
 const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
 const DURATION: &str = "^([0-9]+(ms|s|m|h))+$";
 
+const OBJECT: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const KEY: &str = "^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+const FOLDERS: &str = "^([-_=a-zA-Z0-9][-._=a-zA-Z0-9]*(/[-_=a-zA-Z0-9][-._=a-zA-Z0-9]*)*)?$";
+const BUCKET: &str = "^[a-zA-Z0-9]([-_a-zA-Z0-9]|[.][a-zA-Z0-9])*$";
+const ENDPOINT: &str = "^https?://([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\\[[0-9a-fA-F:]+\\])(:[0-9]{1,5})?$";
+const REGION: &str = "^[a-zA-Z0-9][-a-zA-Z0-9]*$";
+const SIZE: &str = "^[1-9][0-9]{0,5}(Mi|Gi|Ti)$";
+const FINGERPRINT: &str =
+    "^[0-9]{1,20}/[0-9]{1,10}/[^\\x00-\\x1f\\x7f]{1,63}/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|none)$";
+
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 6] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 14] = [
     (
         NAME,
         &["web", "0-web-9", "a"],
@@ -45,6 +55,51 @@ const PATTERNS: [(&str, &[&str], &[&str]); 6] = [
         DURATION,
         &["30s", "1m", "0h30s", "500ms"],
         &["5", "-1s", "1e9h", "1.5.2s", "1.5h", "1d", "", "s", "5 s", "0 16 * * FRI", "1m\n"],
+    ),
+    (
+        OBJECT,
+        &["shop", "shop.example", "0-9"],
+        &["", ".", "..", "a..b", "../shop", "a/b", "/a", "Shop", "shop-", "-shop", "shop\n", "a b", "ѕhop"],
+    ),
+    (KEY, &["password", "ca.crt", ".pgpass", "DB_HOST"], &["", ".", "..", "../key", "a/b", "a b", "key\n", "a:b"]),
+    (
+        FOLDERS,
+        &["", "shop", "a/b/c", "env=prod/v1.2"],
+        &["/", "/shop", "shop/", "..", "../x", "a/../b", "a//b", "./a", "a\n", "a b", "a\u{202e}b"],
+    ),
+    (
+        BUCKET,
+        &["backups", "my.bucket-1"],
+        &["...", "a..b", "/backups", "a/b", "backups.", "-backups", "back ups", "backups\n"],
+    ),
+    (
+        ENDPOINT,
+        &["https://s3.example.com", "http://s3:7070", "https://[fd00::1]:9000"],
+        &[
+            "s3.example.com",
+            "https://",
+            "https://user:password@s3.example.com",
+            "https://user@s3.example.com",
+            "https://s3.example.com/path",
+            "https://s3.example.com?x=1",
+            "file:///etc",
+            "https://s3.example.com\n",
+        ],
+    ),
+    (REGION, &["eu-central-1", "auto"], &["", "eu central", "../x", "-x", "eu\n"]),
+    (SIZE, &["500Mi", "20Gi", "1Ti"], &["", "0Gi", "20G", "20", "-1Gi", "1.5Gi", "20Gi\n", "1000000Gi"]),
+    (
+        FINGERPRINT,
+        &["7000/16384/shop/none", "7000/16384/a/b/11111111-2222-3333-4444-555555555555"],
+        &[
+            "",
+            "none",
+            "x/1/shop/none",
+            "7000/16384/shop/NONE",
+            "7000/16384//none",
+            "7000/16384/sh\nop/none",
+            "7000/16384/shop/none\n",
+        ],
     ),
 ];
 
@@ -126,7 +181,7 @@ fn full() -> Value {
     body
 }
 
-fn changed(mut body: Value, change: &[(&str, Value)]) -> Value {
+pub fn changed(mut body: Value, change: &[(&str, Value)]) -> Value {
     for (place, value) in change {
         let (parent, key) = place.rsplit_once('/').unwrap();
         match body.pointer_mut(parent).unwrap() {
@@ -140,7 +195,7 @@ fn changed(mut body: Value, change: &[(&str, Value)]) -> Value {
 
 /// What a schema demands at one place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Demand {
+pub enum Demand {
     Pattern(String),
     Rule(String),
 }
@@ -167,7 +222,7 @@ fn demands(schema: &Value, place: &str, found: &mut BTreeSet<(String, Demand)>) 
     }
 }
 
-fn all_demands(kind: &str) -> BTreeSet<(String, Demand)> {
+pub fn all_demands(kind: &str) -> BTreeSet<(String, Demand)> {
     let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
     let mut found = BTreeSet::new();
     for version in crd.spec.versions {
@@ -179,7 +234,7 @@ fn all_demands(kind: &str) -> BTreeSet<(String, Demand)> {
 }
 
 /// Tries every pattern and the bound of durations at every place of a kind.
-async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Namespace, kind: &str, body: Value) {
+pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Namespace, kind: &str, body: Value) {
     let admin = &namespace.cluster.admin;
     for (place, demand) in all_demands(kind) {
         let (good, bad, words): (&[&str], &[&str], String) = match &demand {
@@ -194,7 +249,12 @@ async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Namespace
             Demand::Rule(_) => continue,
         };
         let with = |text: &str| {
-            let mut body = changed(body.clone(), &[(&place, text.into())]);
+            let mut body = body.clone();
+            // A storage is one or the other.
+            if place.starts_with("/spec/volume/") {
+                body["spec"] = json!({ "volume": { "claim": "disk" } });
+            }
+            let mut body = changed(body, &[(&place, text.into())]);
             if place.ends_with("/services/0/name") {
                 body["spec"]["checks"][0]["http"]["service"] = text.into();
             }
@@ -203,7 +263,7 @@ async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Namespace
         // A request may not take that long; that rule has examples of its own.
         for text in good.iter().filter(|text| !(place.ends_with("/http/timeout") && **text == "8760h")) {
             let answer = namespace.try_make::<K>(admin, &with(text)).await;
-            assert!(answer.is_ok(), "{place} {text:?}: {answer:?}");
+            assert!(answer.is_ok(), "{kind} {place} {text:?}: {answer:?}");
         }
         for text in bad {
             let said = refusal(namespace.try_make::<K>(admin, &with(text)).await);

@@ -1,5 +1,6 @@
 //! The plan of a DatabaseInstance.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 use switchback::{
     agent_job::seen::AgentJobSeen,
@@ -61,6 +62,7 @@ fn inspected(seen: &mut Observed, answer: Value) {
 
 fn well(seen: &mut Observed, epoch: Option<i64>) {
     seen.status.identity = Some(identity(epoch));
+    seen.status.identity_seen_at = Some(MicroTime(at("11:00:00")));
     seen.status.probing = Some(look("inspect", |look| ended(look, "11:00:00", 0)));
     set_standing(&mut seen.status.conditions, &Standing::Well(Reason::Reachable, "…".into()), (2, now()));
 }
@@ -119,6 +121,9 @@ fn rows() -> Vec<(&'static str, Observed)> {
             "it is another one, accepted by an administrator",
             seen(|seen| {
                 well(seen, Some(3));
+                let proven =
+                    json!({ "name": "nightly", "uid": "u", "at": "2026-11-21T11:30:00.000000Z", "level": "Restored" });
+                seen.status.last_proven = Some(serde_json::from_value(proven).unwrap());
                 inspected(seen, json!({ "done": facts("8000", None) }));
                 adopt(seen, "8000/16384/shop/none", false);
             }),
@@ -208,6 +213,28 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 well(seen, Some(3));
                 let refusal = refused("IdentityUncertain", "marker differs");
                 seen.jobs = vec![failed(job("nightly-1", "backup", "backup"), Some(&refusal))];
+            }),
+        ),
+        (
+            "accepted without marker, after a backup of the marked one: that teaches nothing",
+            seen(|seen| {
+                well(seen, None);
+                seen.status.identity_seen_at = Some(MicroTime(at("11:59:30")));
+                seen.jobs = vec![done(
+                    job("shop-3-migrate", "migrate", "release"),
+                    &json!({ "state": "Applied", "database": facts("7000", Some(5)) }),
+                )];
+            }),
+        ),
+        (
+            "a look that a migration overtook: it is looked at once more",
+            seen(|seen| {
+                well(seen, Some(5));
+                inspected(seen, json!({ "done": facts("7000", Some(3)) }));
+                seen.jobs.push(done(
+                    job("shop-3-migrate", "migrate", "release"),
+                    &json!({ "state": "Applied", "database": facts("7000", Some(5)) }),
+                ));
             }),
         ),
         (

@@ -52,6 +52,7 @@ pub fn job(name: &str, verb: &str, owner: &str) -> AgentJobSeen {
         uid: format!("uid-of-{name}"),
         verb: verb.to_owned(),
         owner: Some(owner.to_owned()),
+        created: Some(at("11:58:30")),
         suspended: false,
         ended: None,
         deleting: false,

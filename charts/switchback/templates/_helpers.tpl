@@ -59,9 +59,15 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
 {{- define "switchback.rules" -}}
 - apiGroups: [switchback.dev]
   resources: [releases]
-  verbs: [list, watch, patch] # patch: its finalizer; the fence policy refuses a changed spec
+  verbs: [get, list, watch, patch] # patch: its finalizer; the fence policy refuses a changed spec
 - apiGroups: [switchback.dev]
-  resources: [releases/status, decisions/status]
+  resources: [databasebackups]
+  verbs: [create, get, list, watch, patch] # patch: the finalizer by which a Release holds it
+- apiGroups: [switchback.dev]
+  resources: [databaseinstances, backupstorages]
+  verbs: [list, watch]
+- apiGroups: [switchback.dev]
+  resources: [releases/status, decisions/status, databaseinstances/status, backupstorages/status, databasebackups/status]
   verbs: [patch]
 - apiGroups: [switchback.dev]
   resources: [decisions]
@@ -77,7 +83,7 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   verbs: [create, get, list, watch, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [create, get, list, watch, delete]
+  verbs: [create, get, list, watch, patch, delete] # patch: those that write are made suspended
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     agent::{
         postgres::{Connected, address::Address, tls::SslMode},
-        refuse,
+        programs, refuse,
     },
     api::Reason,
     protocol::Refusal,
@@ -49,7 +49,7 @@ impl Places {
     /// Returns the path of one of PostgreSQL's programs.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
-        if self.programs.as_os_str().is_empty() { PathBuf::from(name) } else { self.programs.join(name) }
+        programs::find(&self.programs, name)
     }
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Scratch;
 use crate::{
-    agent::{backup::dump::one_line, postgres::failure::words, refuse},
+    agent::{backup::dump::one_line, postgres::failure::words, programs, refuse},
     api::Reason,
     clock::Stopwatch,
     protocol::Refusal,
@@ -79,7 +79,7 @@ impl Server {
             .and_then(|()| write_private(&file, &superuser))
             .map_err(|error| of_io("the scratch folder", &error));
         prepared?;
-        let made = Command::new(program(&scratch.programs, "initdb"))
+        let made = Command::new(programs::find(&scratch.programs, "initdb"))
             .arg("--pgdata")
             .arg(&data)
             .arg("--pwfile")
@@ -96,7 +96,7 @@ impl Server {
         if !made.status.success() {
             return Err(said("initdb", &made.stderr));
         }
-        let process = Command::new(program(&scratch.programs, "postgres"))
+        let process = Command::new(programs::find(&scratch.programs, "postgres"))
             .arg("-D")
             .arg(&data)
             .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
@@ -175,7 +175,7 @@ impl Server {
         let passfile = self.data.with_file_name(format!("passfile-{user}"));
         write_private(&passfile, &format!("*:*:*:{user}:{password}\n"))
             .map_err(|error| of_io("the passfile of the scratch server", &error))?;
-        let mut command = Command::new(program(&self.programs, name));
+        let mut command = Command::new(programs::find(&self.programs, name));
         command.env_clear().env("LC_ALL", "C").env("PGHOST", &self.sockets).env("PGUSER", user);
         command.env("PGPASSFILE", passfile).env("PGCLIENTENCODING", "UTF8").kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -198,7 +198,7 @@ impl Server {
 
     /// Ends the server and removes its data.
     pub async fn stop(mut self) {
-        let ended = Command::new(program(&self.programs, "pg_ctl"))
+        let ended = Command::new(programs::find(&self.programs, "pg_ctl"))
             .args(["stop", "--mode", "immediate", "--silent", "-D"])
             .arg(&self.data)
             .env_clear()
@@ -228,10 +228,6 @@ pub fn of_io(what: &str, error: &std::io::Error) -> Refusal {
     let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
     let reason = if full { Reason::NoSpace } else { Reason::BackupVerificationFailed };
     refuse(reason, format!("scratch: {what}: {error}"))
-}
-
-fn program(folder: &Path, name: &str) -> PathBuf {
-    if folder.as_os_str().is_empty() { PathBuf::from(name) } else { folder.join(name) }
 }
 
 /// Makes the folders anew: a container that was started again finds what the first one left.

@@ -1,0 +1,123 @@
+//! What Jobs have to say about a database: those that look, and those of backups and Releases; pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::Value;
+
+use super::{
+    identity::{Judgement, is_newer, judge},
+    manifests::job_name,
+    plan::Observed,
+};
+use crate::{
+    agent_job::{
+        probe::{self, Looks},
+        seen::{AgentJobSeen, Said},
+        targets,
+    },
+    api::{DatabaseInstanceStatus, ProvenBackup, Reason},
+    protocol::{Answer, BackupResult, DatabaseFacts, InspectResult, MigrateResult, Refusal},
+};
+
+/// Returns whether a look shows the database as it was before another Job wrote to it: the look began earlier.
+pub(super) fn overtaken(seen: &Observed, looks: &Looks<'_>, found: &Result<DatabaseFacts, Refusal>) -> bool {
+    let Ok(facts) = found else { return false };
+    let judged = judge((seen.status.identity.as_ref(), &targets::identity(facts)), seen.spec.environment, None);
+    let name = looks.record.map(|look| job_name(seen, look));
+    let began = seen.jobs.iter().find(|job| Some(&job.name) == name.as_ref()).and_then(|job| job.created);
+    let wrote = |job: &AgentJobSeen| {
+        let end = job.ended.as_ref().map(|end| end.at);
+        job.verb != probe::INSPECT && Some(&job.name) != name.as_ref() && end.is_some() && end >= began
+    };
+    matches!(judged, Judgement::Older(_)) && seen.jobs.iter().any(wrote)
+}
+
+/// Reads the facts out of a result of a look.
+pub(super) fn facts(verb: &str, result: Result<Value, Refusal>) -> Result<DatabaseFacts, Refusal> {
+    let answer = match verb {
+        probe::MARK => result.and_then(probe::read::<Answer<DatabaseFacts>>)?,
+        _ => result.and_then(probe::read::<InspectResult>)?.database.ok_or_else(|| Refusal {
+            reason: Reason::JobLost,
+            message: "The agent said nothing of the database.".to_owned(),
+        })?,
+    };
+    match answer {
+        Answer::Done(facts) => Ok(facts),
+        Answer::Refused(refusal) => Err(refusal),
+    }
+}
+
+/// Takes over what other Jobs have learned: a marker, a higher epoch; and the newest proven backup.
+pub(super) fn learn(seen: &Observed, status: &mut DatabaseInstanceStatus) {
+    // What ended before the database was last seen is what it was then: an administrator may have accepted another one.
+    let seen_at = status.identity_seen_at.as_ref().map_or(Timestamp::MAX, |at| at.0).as_second();
+    let later = |job: &&AgentJobSeen| job.ended.as_ref().is_some_and(|end| end.at.as_second() >= seen_at);
+    for facts in seen.jobs.iter().filter(later).filter_map(|job| facts_of(job, seen.now)) {
+        let learned = targets::identity(&facts);
+        if let Some(known) = status.identity.as_mut().filter(|known| is_newer(known, &learned)) {
+            *known = learned;
+            status.identity_seen_at = Some(MicroTime(seen.now));
+        }
+    }
+    let marker = status.identity.as_ref().and_then(|identity| identity.marker.as_ref()).map(|marker| &marker.uuid);
+    let newest = seen
+        .proven
+        .iter()
+        .filter(|backup| backup.marker.as_ref() == marker)
+        .map(|backup| &backup.proven)
+        .max_by_key(|proven| (proven.at.0, proven.level));
+    let older = |known: &ProvenBackup| newest.is_some_and(|newest| known.at.0 <= newest.at.0);
+    if let Some(newest) = newest.filter(|_| status.last_proven.as_ref().is_none_or(older)) {
+        status.last_proven = Some(newest.clone());
+    }
+}
+
+fn facts_of(job: &AgentJobSeen, now: Timestamp) -> Option<DatabaseFacts> {
+    let Said::Result(result) = job.said::<Value>(now) else { return None };
+    match job.verb.as_str() {
+        "backup" => match serde_json::from_value::<Answer<BackupResult>>(result).ok()? {
+            Answer::Done(done) => Some(done.database),
+            Answer::Refused(_) => None,
+        },
+        probe::MARK => facts(probe::MARK, Ok(result)).ok(),
+        "migrate" => migrated(result).ok()?.database,
+        _ => None,
+    }
+}
+
+/// Returns whether another Job was refused, after the last look, for a reason that a look would find too.
+pub(super) fn doubted(seen: &Observed) -> bool {
+    let looked = seen.status.probing.as_ref().and_then(|look| look.ended_at.as_ref()).map(|at| at.0);
+    let doubts = |refusal: &Refusal| {
+        matches!(
+            refusal.reason,
+            Reason::IdentityUncertain
+                | Reason::DatabaseUnreachable
+                | Reason::AuthenticationFailed
+                | Reason::NotPrimary
+                | Reason::PoolerNotSupported
+        )
+    };
+    seen.jobs
+        .iter()
+        .filter(|job| job.ended.as_ref().is_some_and(|end| looked.is_some_and(|looked| end.at > looked)))
+        .filter_map(|job| refusal_of(job, seen.now))
+        .any(|refusal| doubts(&refusal))
+}
+
+fn refusal_of(job: &AgentJobSeen, now: Timestamp) -> Option<Refusal> {
+    let Said::Result(result) = job.said::<Value>(now) else { return None };
+    if job.verb == "migrate" {
+        return migrated(result).map_or_else(Some, |done| done.problem);
+    }
+    serde_json::from_value(result.get("refused")?.clone()).ok()
+}
+
+/// Reads what came of a migration; what cannot be read was refused.
+fn migrated(result: Value) -> Result<MigrateResult, Refusal> {
+    match serde_json::from_value::<Answer<MigrateResult>>(result) {
+        Ok(Answer::Done(done)) => Ok(done),
+        Ok(Answer::Refused(refusal)) => Err(refusal),
+        Err(error) => Err(Refusal { reason: Reason::JobLost, message: error.to_string() }),
+    }
+}

@@ -1,0 +1,121 @@
+//! What watches read of pods.
+
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Resource, ResourceExt};
+use serde::Deserialize;
+
+use super::{Condition, Entry, entry, label};
+use crate::{
+    api::labels::{REVISION, WORKLOAD},
+    release::{manifests::AGENT_CONTAINER, observed::PodSeen},
+};
+
+/// A pod, without its spec.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "core::Pod")]
+pub struct Pod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    conditions: Vec<Condition>,
+    init_container_statuses: Vec<ContainerStatus>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatus {
+    name: String,
+    restart_count: i32,
+    state: ContainerState,
+    last_state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: String,
+    message: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    exit_code: i32,
+    reason: String,
+    message: String,
+}
+
+/// Reads a pod.
+#[must_use]
+pub fn pod(object: &Pod) -> Entry<PodSeen> {
+    entry(object, pod_seen(object))
+}
+
+/// Reads a pod, whoever it belongs to.
+#[must_use]
+pub fn pod_seen(object: &Pod) -> PodSeen {
+    let status = &object.status;
+    let ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
+    let message = status
+        .container_statuses
+        .iter()
+        .filter(|container| container.name == AGENT_CONTAINER)
+        .filter_map(|container| container.state.terminated.as_ref())
+        .map(|terminated| terminated.message.clone())
+        .find(|message| !message.is_empty());
+    let unschedulable = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+        .map(|condition| format!("{}: {}", condition.reason, condition.message));
+    PodSeen {
+        name: object.name_any(),
+        revision: label(object, REVISION),
+        workload: label(object, WORKLOAD),
+        job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
+        ready,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        problem: unschedulable.or_else(|| containers().find_map(problem)),
+        message,
+        created: object.creation_timestamp().map(|time| time.0),
+    }
+}
+
+/// Says why a container does not run; `None` while it starts or runs.
+fn problem(container: &ContainerStatus) -> Option<String> {
+    let name = &container.name;
+    let ended = |terminated: &Terminated| {
+        let message = if terminated.message.is_empty() || name == AGENT_CONTAINER {
+            String::new()
+        } else {
+            format!(": {}", terminated.message)
+        };
+        format!("container {name} ended with exit code {} ({}){message}", terminated.exit_code, terminated.reason)
+    };
+    if let Some(waiting) = &container.state.waiting
+        && !matches!(waiting.reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
+    {
+        let before =
+            container.last_state.terminated.as_ref().map(|last| format!("; {}", ended(last))).unwrap_or_default();
+        return Some(format!("container {name} is in {}: {}{before}", waiting.reason, waiting.message));
+    }
+    let failed = container.state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0);
+    failed.map(ended).or_else(|| {
+        let restarted = container.last_state.terminated.as_ref().filter(|_| container.restart_count > 0)?;
+        Some(ended(restarted))
+    })
+}
