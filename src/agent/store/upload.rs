@@ -3,7 +3,7 @@
 //! The order: [`Upload::begin`], [`Upload::part`] again and again, then [`Upload::complete`] or [`Upload::abort`].
 //! An upload that is dropped leaves its parts in an S3 storage until the next run aborts them.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
@@ -13,9 +13,13 @@ use object_store::{
     path::Path,
 };
 use sha2::Sha256;
+use tokio::task::JoinHandle;
 
 use super::{Kind, RANGE_BYTES, Reader, Store};
 use crate::{api::Reason, protocol::Refusal};
+
+/// How long an upload that is taken back waits for a part that is on its way.
+const LAST_PART: Duration = Duration::from_secs(20);
 
 /// One part of an object: its bytes, and what they add up to.
 #[derive(Debug, Clone)]
@@ -66,7 +70,14 @@ pub struct Upload {
 }
 
 enum UploadKind {
-    S3 { id: String, parts: Vec<PartId>, sums: Vec<[u8; 16]> },
+    S3 {
+        id: String,
+        parts: Vec<PartId>,
+        sums: Vec<[u8; 16]>,
+        /// The part that is on its way. It goes on when nobody waits for it: a part that arrives after its upload was
+        /// aborted stays in the storage for ever.
+        running: Option<JoinHandle<object_store::Result<PartId>>>,
+    },
     Volume(Box<dyn MultipartUpload>),
 }
 
@@ -94,6 +105,7 @@ impl Upload {
                 id: client.create_multipart(key).await.map_err(refused)?,
                 parts: Vec::new(),
                 sums: Vec::new(),
+                running: None,
             },
             Kind::Volume { files, .. } => UploadKind::Volume(files.put_multipart(key).await.map_err(refused)?),
         };
@@ -122,8 +134,13 @@ impl Upload {
     pub async fn part(&mut self, part: &Part) -> Result<(), Refusal> {
         let refused = |store: &Store, key: &Path, error| store.refused(&format!("take a part of {key}"), &error);
         match (&mut self.kind, &self.store.kind) {
-            (UploadKind::S3 { id, parts, sums }, Kind::S3(client)) => {
-                let sent = client.put_part(&self.key, id, parts.len(), part.payload()).await;
+            (UploadKind::S3 { id, parts, sums, running }, Kind::S3(client)) => {
+                let (client, key, id) = (Arc::clone(client), self.key.clone(), id.clone());
+                let (number, payload) = (parts.len(), part.payload());
+                let sending = async move { client.put_part(&key, &id, number, payload).await };
+                let sent = running.insert(tokio::spawn(sending)).await;
+                *running = None;
+                let sent = sent.unwrap_or_else(|error| Err(error.into()));
                 parts.push(sent.map_err(|error| refused(&self.store, &self.key, error))?);
                 sums.push(part.md5);
             }
@@ -159,8 +176,12 @@ impl Upload {
     /// The storage did not remove it; it says what stays behind.
     pub async fn abort(mut self) -> Result<(), Refusal> {
         match (&mut self.kind, &self.store.kind) {
-            (UploadKind::S3 { id, .. }, Kind::S3(client)) => {
-                abort_multipart(&self.store, client, &self.key, id).await?
+            (UploadKind::S3 { id, running, .. }, Kind::S3(client)) => {
+                if let Some(running) = running.take() {
+                    // Whether it arrives does not matter, only that it is over.
+                    let _ = tokio::time::timeout(LAST_PART, running).await;
+                }
+                abort_multipart(&self.store, client, &self.key, id).await?;
             }
             // One that was completed has nothing to abort.
             (UploadKind::Volume(upload), _) => drop(upload.abort().await),
