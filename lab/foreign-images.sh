@@ -7,9 +7,10 @@ FOREIGN_IMAGES=(s3 postgres-tools-15)
 
 is_foreign() { [[ " ${FOREIGN_IMAGES[*]} " == *" $1 "* ]]; }
 
-# foreign_image IMAGE TAG: makes it if need be and prints where its tar is.
+# foreign_image IMAGE: makes it if need be and prints where its tar is. It is tagged "dev" in there, whatever it is called
+# in a lab: a tag is no reason to make it again.
 foreign_image() {
-    local image=$1 tag=$2 tar
+    local image=$1 tar
     mkdir -p "$LAB_CACHE/images"
     (
         # A command substitution, which is how this is called, would go on after an error.
@@ -18,38 +19,38 @@ foreign_image() {
         # Two labs that start together make it once.
         exec {lock}>"$LAB_CACHE/images/$image.lock"
         flock "$lock"
-        tar=$LAB_CACHE/images/$image-$(foreign_key "$image" "$tag").tar
+        tar=$LAB_CACHE/images/$image-$(foreign_key "$image").tar
         [[ -f $tar ]] || case $image in
-        s3) make_s3 "$tar" "$tag" ;;
-        postgres-tools-*) make_postgres_tools "$tar" "$tag" "${image##*-}" ;;
+        s3) make_s3 "$tar" ;;
+        postgres-tools-*) make_postgres_tools "$tar" "${image##*-}" ;;
         esac
         say "$tar" >&"$STDOUT"
     )
 }
 
 foreign_key() {
-    local image=$1 tag=$2 hash
+    local image=$1 hash
     hash=$({
         cat "$LAB_SOURCE/foreign-images.sh" "$LAB_SOURCE/image"
         case $image in
         s3) program_dir versitygw ;;
         postgres-tools-*) cat "$LAB_SOURCE/../images/postgres-tools/install" ;;
         esac
-        say "$tag" "$(uname -m)"
+        uname -m
     } | sha256sum)
     say "${hash:0:16}"
 }
 
 make_s3() {
-    local tar=$1 tag=$2 program
+    local tar=$1 program
     program=$("$LAB_SOURCE/build" --print versitygw)/versitygw
     ! readelf --program-headers "$program" | grep -q INTERP || die "$program is not static"
-    "$LAB_SOURCE/image" pack "$tar" --ref "localhost/s3:$tag" --entrypoint /versitygw --user 65532:65532 \
+    "$LAB_SOURCE/image" pack "$tar" --ref localhost/s3:dev --entrypoint /versitygw --user 65532:65532 \
         --file "$program:/versitygw"
 }
 
 make_postgres_tools() {
-    local tar=$1 tag=$2 major=$3 root=$1.root log=$1.log begun=$SECONDS mirror
+    local tar=$1 major=$2 root=$1.root log=$1.log begun=$SECONDS mirror
     need_root
     need_program debootstrap
     say "making image postgres-tools-$major, one to two minutes (log: $log)"
@@ -69,7 +70,7 @@ make_postgres_tools() {
     }
     # This machine's: a container gets its own.
     rm -rf "$root/install" "${root:?}"/dev/* "$root/etc/resolv.conf" "$root/etc/hostname"
-    "$LAB_SOURCE/image" pack "$tar" --ref "localhost/postgres-tools-$major:$tag" --root "$root" --user 65532:65532 \
+    "$LAB_SOURCE/image" pack "$tar" --ref "localhost/postgres-tools-$major:dev" --root "$root" --user 65532:65532 \
         --env "PATH=/usr/lib/postgresql/$major/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     rm -rf "$root"
     say "made image postgres-tools-$major in $((SECONDS - begun)) s"

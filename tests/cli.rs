@@ -7,7 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -15,9 +15,9 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use switchback::{
     api::{
-        ActiveRevision, CandidateRevision, ConditionType, DecisionRecord, Ending, FailureRecord, HistoryEntry, Outcome,
-        PlanRecord, PlannedStep, PreviousRevision, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step,
-        TrafficRecord, WayBackPoint, set_condition,
+        ActiveRevision, CandidateRevision, ConditionType, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
+        HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord, PlannedStep, PreviousRevision, Reason,
+        Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint, set_condition,
     },
     cli::{
         follow::differences,
@@ -30,6 +30,7 @@ use switchback::{
         view::{ListView, PlanView, ReleaseView, Summary, unreadable},
     },
     error::Error,
+    release::{observed::ReleaseSeen, plan::forecast, plan_text},
 };
 
 const UID: &str = "757958d0-b1f5-4068-86cc-0b9202d263db";
@@ -167,7 +168,7 @@ struct Cluster(Objects);
 impl Cluster {
     fn add(mut self, kind: Kind, (name, role, digits, seconds): (&str, &str, &str, i64), mut rest: Value) -> Self {
         rest["apiVersion"] = "v1".into();
-        rest["kind"] = format!("{kind:?}").into();
+        rest["kind"] = format!("{kind:?}").trim_start_matches("Backup").into();
         rest["metadata"] = json!({
             "name": name, "namespace": "prod", "uid": name, "creationTimestamp": ago(seconds), "generation": 1,
             "labels": {
@@ -176,11 +177,13 @@ impl Cluster {
                 "switchback.dev/revision": digits,
                 "switchback.dev/workload": if role == "workload" { "web" } else { "" },
                 "kubernetes.io/service-name": rest["service"],
+                "switchback.dev/verb": rest["verb"],
+                "switchback.dev/backup-uid": rest["backup"],
             },
             "annotations": { "switchback.dev/version": rest["version"] },
             "ownerReferences": rest["owners"].as_array().cloned().unwrap_or_default(),
         });
-        for key in ["service", "version", "owners"] {
+        for key in ["service", "version", "owners", "verb", "backup"] {
             rest.as_object_mut().unwrap().remove(key);
         }
         let metadata = &mut rest["metadata"];
@@ -229,9 +232,158 @@ impl Cluster {
         cluster.add(Kind::EndpointSlice, (&format!("{name}-1"), role, "", 80_000), rest)
     }
 
+    /// A Job of the agent on the database, with its pod, which says something or runs.
+    fn database_job(self, (name, verb, seconds): (&str, &str, i64), said: Option<Value>) -> Self {
+        let digits = digits("2.4.0");
+        let kinds = if verb == "backup" { (Kind::BackupJob, Kind::BackupPod) } else { (Kind::Job, Kind::Pod) };
+        let backup = if verb == "backup" { json!(BACKUP) } else { Value::Null };
+        let done = said.is_some();
+        let conditions = if done { json!([{ "type": "Complete", "status": "True" }]) } else { json!([]) };
+        let rest = json!({ "verb": verb, "backup": backup, "status": { "conditions": conditions } });
+        let cluster = self.add(kinds.0, (name, "database", &digits, seconds), rest);
+        let state = match said {
+            Some(said) => {
+                json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": said.to_string() } })
+            }
+            None => json!({ "running": {} }),
+        };
+        let rest = json!({
+            "verb": verb,
+            "backup": backup,
+            "owners": [{ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": name, "controller": true }],
+            "status": {
+                "phase": if done { "Succeeded" } else { "Running" },
+                "containerStatuses": [{ "name": "agent", "restartCount": 0, "state": state }],
+            },
+        });
+        cluster.add(kinds.1, (&format!("{name}-k2x9"), "database", &digits, seconds), rest)
+    }
+
+    /// The DatabaseBackup of the attempt.
+    fn backup(self, phase: &str, message: &str, rest: Value) -> Self {
+        let complete = json!({ "type": "Complete", "status": if phase == "Completed" { "True" } else { "False" } });
+        let condition = |type_: &str, mut condition: Value| {
+            condition["type"] = type_.into();
+            condition["reason"] = "BackingUp".into();
+            condition["message"] = message.into();
+            condition["lastTransitionTime"] = json!(ago(400));
+            condition["observedGeneration"] = 1.into();
+            condition
+        };
+        let standing = match phase {
+            "Failed" => json!({ "type": "Stalled", "status": "True" }),
+            _ => json!({ "type": "Reconciling", "status": "True" }),
+        };
+        let mut conditions = vec![condition("Ready", json!({ "status": "Unknown" })), condition("Complete", complete)];
+        if phase != "Completed" {
+            let type_ = standing["type"].as_str().unwrap().to_owned();
+            conditions.push(condition(&type_, standing));
+        }
+        let mut status = json!({ "observedGeneration": 1, "phase": phase, "attempts": 1, "conditions": conditions });
+        status.as_object_mut().unwrap().extend(rest.as_object().cloned().unwrap());
+        let spec = json!({ "database": "shop", "storage": ["offsite"], "proof": "Restored" });
+        self.add(Kind::DatabaseBackup, (BACKUP, "database", "", 420), json!({ "spec": spec, "status": status }))
+    }
+
     fn page(&self, release: Release, style: Style, detail: Detail) -> String {
         text::release(&ReleaseView::of(&self.0.seen(release, ago(0))), style, detail)
     }
+}
+
+const BACKUP: &str = "shop-757958d0-8";
+
+/// What a backup has to show that is complete.
+fn taken() -> Value {
+    let key = "shop/5c6e2f4e-6d0f-4a9d-9a9e-0b8a4b6f8f10/20261121T145318Z-8d8b6d9e/1/manifest.json";
+    json!({
+        "takenAt": ago(402),
+        "sizeBytes": 412_345,
+        "tables": 2,
+        "rows": 12_041,
+        "copies": [{ "storage": "offsite", "manifest": { "key": key, "sha256": "9c".repeat(32) } }],
+        "proof": { "level": "Restored", "at": ago(390), "seconds": { "fetch": 0.21, "restore": 1.04, "check": 0.32 } },
+    })
+}
+
+/// An attempt on a database, as far as its record tells.
+fn with_database(step: Step) -> Record {
+    let database = json!({
+        "name": "shop", "uid": "i-1", "fingerprint": "7412/16385/shop/5c6e2f4e-6d0f-4a9d-9a9e-0b8a4b6f8f10",
+        "endpoint": "postgres.prod.svc:5432", "serverVersion": "15.18", "sizeBytes": 7_300_000,
+        "environment": "Production", "storages": ["offsite"], "pending": { "checksum": "" },
+    });
+    Record { database: Some(serde_json::from_value(database).unwrap()), ..approved(attempt(step)) }
+}
+
+fn migrated(state: MigrationProgress) -> Option<MigrationRecord> {
+    let revision = spec("2.4.0").revision();
+    let ended_at = Some(micro(380)).filter(|_| state != MigrationProgress::Started);
+    Some(MigrationRecord { revision, state, attempt: 1, job: "shop-8-migrate-1".into(), ended_at })
+}
+
+fn looked() -> Value {
+    json!({ "database": { "done": {
+        "identity": { "systemIdentifier": "7412", "oid": 16385, "name": "shop" }, "endpoint": "postgres.prod.svc:5432",
+        "serverVersion": "15.18", "sizeBytes": 7_300_000,
+    } }, "storages": [{ "name": "offsite" }] })
+}
+
+#[test]
+fn get_backing_up() {
+    let message = "A backup of shop is taken into offsite and proven.";
+    let told = working(Reason::BackingUp, "DatabaseBackup shop-757958d0-8: a backup is taken into offsite and proven.");
+    let cluster = served()
+        .database_job(("shop-8-preflight-0", "inspect", 430), Some(looked()))
+        .backup("Running", message, json!({}))
+        .database_job(("shop-757958d0-8-1", "backup", 418), None);
+    snapshot("backing_up", &release("2.4.0", with_database(Step::Backup), &told), &cluster);
+}
+
+#[test]
+fn get_migrated() {
+    let record = Record { migration: migrated(MigrationProgress::Applied), ..with_database(Step::Deploy) };
+    let told = working(Reason::Deploying, "0 of 3 pods of web are available.");
+    let applied = json!({ "state": "Applied", "files": 0, "seconds": 0.42 });
+    let cluster = served()
+        .database_job(("shop-8-preflight-0", "inspect", 430), Some(looked()))
+        .backup("Completed", "Backed up and restored.", taken())
+        .database_job(("shop-757958d0-8-1", "backup", 418), Some(json!({})))
+        .database_job(("shop-8-migrate-1", "migrate", 385), Some(applied))
+        .deployment(("2.4.0", 100), 3, &[]);
+    let release = release("2.4.0", record, &told);
+    snapshot("migrated", &release, &cluster);
+    insta::assert_snapshot!("migrated_brief", cluster.page(release.clone(), ICONS, Detail::Brief));
+    let view = ReleaseView::of(&cluster.0.seen(release, ago(0)));
+    insta::assert_snapshot!("migrated_yaml", yaml(&(view.database, view.backup, view.migration)).unwrap());
+}
+
+#[test]
+fn get_migration_failed() {
+    let cause = "statement 2 of 002_slots.sql: ERROR: column \"slot\" of relation \"orders\" already exists";
+    let result = json!({
+        "state": "Failed", "problem": { "reason": "MigrationFailed", "message": cause }, "files": 1, "seconds": 0.12,
+    });
+    let message = format!("{cause}. What its files or its tool had committed before stays. {AFTER}");
+    let mut record = ended(Outcome::Failed, Reason::MigrationFailed, cause);
+    record.migration = migrated(MigrationProgress::Failed);
+    record.database = with_database(Step::Idle).database;
+    let cluster = served()
+        .backup("Completed", "Backed up and restored.", taken())
+        .database_job(("shop-8-migrate-1", "migrate", 385), Some(result));
+    snapshot("migration_failed", &release("2.4.0", record, &stalled(Reason::MigrationFailed, &message)), &cluster);
+}
+
+#[test]
+fn get_with_a_backup_that_may_not_be_read() {
+    let backup = json!({
+        "name": BACKUP, "uid": "b-1", "manifest": "shop/5c6e2f4e/1/manifest.json", "proof": "Restored", "takenAt": ago(402),
+    });
+    let record = Record { backup: Some(serde_json::from_value(backup).unwrap()), ..with_database(Step::Deploy) };
+    let mut cluster = served();
+    cluster.0.take(Change::Problem(Kind::DatabaseBackup, "cannot list databasebackups: forbidden".into()));
+    let told = working(Reason::Deploying, "0 of 3 pods of web are available.");
+    let page = cluster.page(release("2.4.0", record, &told), Style::PLAIN, Detail::Normal);
+    insta::assert_snapshot!(page);
 }
 
 fn ready() -> Value {
@@ -416,7 +568,7 @@ fn get_before_the_controller_has_looked() {
 #[test]
 fn what_may_not_be_read_is_unknown_and_never_bad() {
     let mut cluster = Cluster::default().service("shop", "2.3.0", 0);
-    for kind in [Kind::Deployment, Kind::EndpointSlice, Kind::Pod, Kind::Job] {
+    for kind in [Kind::Deployment, Kind::EndpointSlice, Kind::Pod, Kind::Job, Kind::DatabaseBackup] {
         cluster.0.take(Change::Problem(kind, format!("cannot list {kind:?}s: forbidden")));
     }
     assert!(!cluster.0.is_whole());
@@ -472,6 +624,38 @@ fn plan_that_waits_runs_or_is_foretold() {
     let running = release("2.4.0", approved(attempt(Step::Watch)), &[]);
     insta::assert_snapshot!("plan_running", plan::text(&PlanView::of(&running).unwrap(), ICONS));
     assert_eq!(PlanView::of(&release("2.4.0", Record::default(), &[])), None);
+}
+
+/// What `plan -f` says of a database that nobody has looked at yet, and the plan that the controller then makes.
+#[test]
+fn plan_with_a_database() {
+    let mut spec = serde_json::to_value(spec("2.4.0")).unwrap();
+    spec["database"] = json!({ "name": "shop", "migration": {
+        "workload": "web", "command": ["migrate", "up"], "change": "Expand",
+    } });
+    let mut release = waiting();
+    release.spec = serde_json::from_value(spec).unwrap();
+    let seen = ReleaseSeen {
+        name: "shop".into(),
+        namespace: "prod".into(),
+        uid: UID.into(),
+        generation: 4,
+        deleting: false,
+        resource_version: String::new(),
+        finalizers: vec![],
+        finalizer: true,
+        wanted: release.spec.revision(),
+        spec: Arc::new(release.spec.clone()),
+        status: Arc::default(),
+    };
+    let active = active("2.3.0", 80_000);
+    let plan = |looked: Option<&DatabaseRecord>| PlanView::forecast(&release, forecast(&seen, active.as_ref(), looked));
+    insta::assert_snapshot!("plan_database_forecast", plan::text(&plan(None), Style::PLAIN));
+    let looked = with_database(Step::Approve).database;
+    insta::assert_snapshot!("plan_database", plan::text(&plan(looked.as_ref()), Style::PLAIN));
+    let short = plan_text::short(&plan(looked.as_ref()).plan);
+    let lines: Vec<String> = short.iter().map(|line| format!("{}: {}", line.head, line.text)).collect();
+    insta::assert_snapshot!("plan_database_short", lines.join("\n"));
 }
 
 #[test]

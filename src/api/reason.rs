@@ -139,9 +139,9 @@ pub enum Reason {
     MigrationFailed,
     /// The migration began and its end is not known.
     MigrationUncertain,
-    /// The migration's exit code and the ledger disagree.
+    /// The command ended with success, but never came to the database or left sessions at work there.
     MigrationResultMismatch,
-    /// A file that was applied earlier has another content now, or is missing.
+    /// A file that was applied earlier has another content now, is missing, or stands behind one that was not.
     MigrationHistoryDiverged,
     /// It took longer than it may; child and backends were ended before the lock was given back.
     DeadlineExceeded,

@@ -149,12 +149,8 @@ async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
 async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {
     let Backup { job, programs, scratch } = arguments;
     let Asked { parameters, redactor } = job::asked::<BackupParameters>(&job.parameters)?;
-    let places = backup::Places { programs: programs.unwrap_or_default(), memory: job.memory.clone(), scratch };
-    let answer = backup::run(&parameters, &places, backup::Layout::default()).await;
-    let came = match answer {
-        switchback::protocol::Answer::Done(result) => Ok(result),
-        switchback::protocol::Answer::Refused(refusal) => Err(refusal),
-    };
+    let places = backup::Places { programs: programs.unwrap_or_default(), memory: job.memory, scratch };
+    let came = backup::run(&parameters, &places, backup::Layout::default()).await;
     Ok(job::answer(came, &job.result, &redactor)?)
 }
 

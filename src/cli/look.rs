@@ -5,7 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{Stream, StreamExt as _, future::join_all, stream};
+use futures::{
+    Stream, StreamExt as _,
+    future::join_all,
+    stream::{self, BoxStream},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery};
 use kube::{
@@ -18,7 +22,10 @@ use serde::de::DeserializeOwned;
 
 use super::{connection::Cluster, problem::Problem, seen::Seen};
 use crate::{
-    api::{Release, labels::RELEASE_UID},
+    api::{
+        BackupPhase, DatabaseBackup, Release,
+        labels::{BACKUP_UID, RELEASE_UID},
+    },
     release::watched,
 };
 
@@ -35,9 +42,19 @@ pub enum Kind {
     Pod,
     /// `batch/v1` Job.
     Job,
+    /// A DatabaseBackup.
+    DatabaseBackup,
+    /// Job of a DatabaseBackup: it belongs to that, and not to the Release.
+    BackupJob,
+    /// Pod of such a Job.
+    BackupPod,
 }
 
-const KINDS: [Kind; 5] = [Kind::Deployment, Kind::Service, Kind::EndpointSlice, Kind::Pod, Kind::Job];
+/// What carries the UID of the Release.
+const KINDS: [Kind; 6] =
+    [Kind::Deployment, Kind::Service, Kind::EndpointSlice, Kind::Pod, Kind::Job, Kind::DatabaseBackup];
+/// What carries the UID of a DatabaseBackup.
+const OF_BACKUPS: [Kind; 2] = [Kind::BackupJob, Kind::BackupPod];
 
 impl Kind {
     fn resource(self) -> ApiResource {
@@ -45,8 +62,9 @@ impl Kind {
             Self::Deployment => ApiResource::erase::<apps::Deployment>(&()),
             Self::Service => ApiResource::erase::<core::Service>(&()),
             Self::EndpointSlice => ApiResource::erase::<discovery::EndpointSlice>(&()),
-            Self::Pod => ApiResource::erase::<core::Pod>(&()),
-            Self::Job => ApiResource::erase::<batch::Job>(&()),
+            Self::Pod | Self::BackupPod => ApiResource::erase::<core::Pod>(&()),
+            Self::Job | Self::BackupJob => ApiResource::erase::<batch::Job>(&()),
+            Self::DatabaseBackup => ApiResource::erase::<DatabaseBackup>(&()),
         }
     }
 }
@@ -114,6 +132,13 @@ impl Objects {
         KINDS.iter().all(|kind| self.complete.contains(kind) || self.unseen.contains_key(kind))
     }
 
+    /// Returns the UID of the newest DatabaseBackup, if that is not complete.
+    fn unfinished(&self) -> Option<String> {
+        let backups = self.objects.iter().filter(|((kind, _), _)| *kind == Kind::DatabaseBackup);
+        let newest = backups.map(|(_, object)| object).max_by_key(|object| object.creation_timestamp())?;
+        is_unfinished(newest).then(|| newest.uid()).flatten()
+    }
+
     /// Returns what was seen of a Release at a time.
     #[must_use]
     pub fn seen(&self, release: Release, now: Timestamp) -> Seen {
@@ -127,8 +152,9 @@ impl Objects {
                 Kind::EndpointSlice => {
                     seen.slices.extend(slim(object).as_ref().and_then(watched::slice).map(|(_, _, seen)| seen));
                 }
-                Kind::Pod => seen.add_pod(object),
-                Kind::Job => seen.add_job(object),
+                Kind::Pod | Kind::BackupPod => seen.add_pod(object),
+                Kind::Job | Kind::BackupJob => seen.add_job(object),
+                Kind::DatabaseBackup => seen.add_backup(object),
             }
         }
         seen.unseen = self.unseen.clone();
@@ -152,16 +178,25 @@ pub async fn release(cluster: &Cluster, name: &str) -> Result<Release, Problem> 
 
 /// Reads everything that belongs to a Release, once.
 pub async fn objects(cluster: &Cluster, uid: &str) -> Objects {
-    let params = ListParams::default().labels(&selector(uid));
-    let lists = join_all(KINDS.map(|kind| {
-        let params = params.clone();
+    let mut objects = Objects::default();
+    list(cluster, (&KINDS, &selector(uid)), &mut objects).await;
+    // Of a complete one everything is said already.
+    if let Some(uid) = objects.unfinished() {
+        list(cluster, (&OF_BACKUPS, &format!("{BACKUP_UID}={uid}")), &mut objects).await;
+    }
+    objects
+}
+
+async fn list(cluster: &Cluster, (kinds, selector): (&[Kind], &str), objects: &mut Objects) {
+    let params = ListParams::default().labels(selector);
+    let lists = join_all(kinds.iter().map(|kind| {
+        let params = &params;
         async move {
-            let api = api(cluster, kind);
-            (kind, cluster.ask("list", &objects_of(cluster, kind), api.list(&params)).await)
+            let api = api(cluster, *kind);
+            (*kind, cluster.ask("list", &objects_of(cluster, *kind), api.list(params)).await)
         }
     }))
     .await;
-    let mut objects = Objects::default();
     for (kind, list) in lists {
         match list {
             Ok(list) => {
@@ -171,7 +206,6 @@ pub async fn objects(cluster: &Cluster, uid: &str) -> Objects {
             Err(problem) => objects.take(Change::Problem(kind, format!("{}: {}", problem.what, problem.why))),
         }
     }
-    objects
 }
 
 /// Watches everything that belongs to a Release, and the Release itself.
@@ -189,17 +223,48 @@ pub fn changes(cluster: &Cluster, name: &str, uid: &str) -> impl Stream<Item = C
         }
     });
     let objects = KINDS.map(|kind| {
-        let config = watcher::Config::default().labels(&selector(uid));
-        let what = objects_of(cluster, kind);
-        watcher(api(cluster, kind), config)
-            .default_backoff()
-            .filter_map(move |event| {
-                let change = change(kind, &what, event);
-                async { change }
-            })
-            .boxed()
+        let events = events(cluster, kind, &selector(uid));
+        if kind == Kind::DatabaseBackup { with_jobs(cluster.clone(), events) } else { events }
     });
     stream::select(release.boxed(), stream::select_all(objects))
+}
+
+fn events(cluster: &Cluster, kind: Kind, selector: &str) -> BoxStream<'static, Change> {
+    let config = watcher::Config::default().labels(selector);
+    let what = objects_of(cluster, kind);
+    let events = watcher(api(cluster, kind), config).default_backoff();
+    let changes = events.filter_map(move |event| {
+        let change = change(kind, &what, event);
+        async { change }
+    });
+    changes.boxed()
+}
+
+/// Adds to the changes of DatabaseBackups those of the Jobs of each one that was not complete when it was first told.
+fn with_jobs(cluster: Cluster, backups: BoxStream<'static, Change>) -> BoxStream<'static, Change> {
+    let mut followed = BTreeSet::new();
+    let changes = backups.flat_map_unordered(None, move |change| {
+        let uid = match &change {
+            Change::Object(_, object) if is_unfinished(object) => {
+                object.uid().filter(|uid| followed.insert(uid.clone()))
+            }
+            _ => None,
+        };
+        let jobs = uid.map(|uid| OF_BACKUPS.map(|kind| events(&cluster, kind, &format!("{BACKUP_UID}={uid}"))));
+        let jobs = stream::select_all(jobs.into_iter().flatten());
+        // Several watches tell of these kinds: none of them alone tells all.
+        let jobs = jobs.filter(|change| {
+            let partial = !matches!(change, Change::Anew(_) | Change::Complete(_));
+            async move { partial }
+        });
+        stream::iter([change]).chain(jobs).boxed()
+    });
+    changes.boxed()
+}
+
+fn is_unfinished(backup: &DynamicObject) -> bool {
+    let phase = backup.data.pointer("/status/phase").and_then(serde_json::Value::as_str);
+    phase != Some(BackupPhase::Completed.as_str())
 }
 
 fn change(kind: Kind, what: &str, event: watcher::Result<watcher::Event<DynamicObject>>) -> Option<Change> {

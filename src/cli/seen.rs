@@ -7,9 +7,9 @@ use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::look::{Kind, slim};
 use crate::{
-    api::{Release, labels},
+    api::{DatabaseBackup, DatabaseBackupStatus, Release, labels},
     release::{
-        observed::{DeploymentSeen, JobSeen, PodSeen, ServiceSeen, SliceSeen},
+        observed::{BackupSeen, DeploymentSeen, JobSeen, PodSeen, ServiceSeen, SliceSeen},
         watched,
     },
 };
@@ -31,6 +31,8 @@ pub struct Seen {
     pub pods: Vec<Pod>,
     /// Its Jobs.
     pub jobs: Vec<Job>,
+    /// The backups that its attempts took.
+    pub backups: Vec<Backup>,
     /// What could not be read, and why.
     pub unseen: BTreeMap<Kind, String>,
 }
@@ -64,6 +66,23 @@ pub struct Pod {
 pub struct Job {
     /// What decisions need.
     pub seen: JobSeen,
+    /// What the agent does in it, when it works on a database.
+    pub verb: Option<String>,
+    /// UID of the DatabaseBackup that it takes.
+    pub backup: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// A DatabaseBackup, and what only people want to know of it.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// What decisions need.
+    pub seen: BackupSeen,
+    /// Its UID.
+    pub uid: String,
+    /// What its controller says of it.
+    pub status: DatabaseBackupStatus,
     /// When it was created.
     pub created: Option<Timestamp>,
 }
@@ -80,6 +99,7 @@ impl Seen {
             slices: Vec::new(),
             pods: Vec::new(),
             jobs: Vec::new(),
+            backups: Vec::new(),
             unseen: BTreeMap::new(),
         }
     }
@@ -93,7 +113,7 @@ impl Seen {
 
     /// Adds a pod as the API server sent it.
     pub fn add_pod(&mut self, object: &DynamicObject) {
-        let Some((_, _, seen)) = slim(object).as_ref().and_then(watched::pod) else { return };
+        let Some(seen) = slim(object).as_ref().map(watched::pod_seen) else { return };
         let text = |pointer| object.data.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
         let containers = object.data.pointer("/status/containerStatuses").and_then(serde_json::Value::as_array);
         let restarts = containers
@@ -107,8 +127,25 @@ impl Seen {
 
     /// Adds a Job as the API server sent it.
     pub fn add_job(&mut self, object: &DynamicObject) {
-        let Some((_, _, seen)) = slim(object).as_ref().and_then(watched::job) else { return };
-        self.jobs.push(Job { seen, created: created(object) });
+        let Some(seen) = slim(object).as_ref().map(watched::job_seen) else { return };
+        let label = |name| object.labels().get(name).cloned();
+        let (verb, backup) = (label(labels::VERB), label(labels::BACKUP_UID));
+        self.jobs.push(Job { seen, verb, backup, created: created(object) });
+    }
+
+    /// Adds a DatabaseBackup as the API server sent it.
+    pub fn add_backup(&mut self, object: &DynamicObject) {
+        let Some(backup) = slim::<DatabaseBackup>(object) else { return };
+        let seen = watched::backup_seen(&backup);
+        let (uid, created) = (seen.uid.clone(), created(object));
+        self.backups.push(Backup { seen, uid, status: backup.status.unwrap_or_default(), created });
+    }
+
+    /// Returns what the agent left as the result of a Job: its newest pod's word.
+    pub(super) fn message_of(&self, job: &str) -> Option<&str> {
+        let pods = self.pods.iter().filter(|pod| pod.seen.job.as_deref() == Some(job));
+        let said = pods.filter(|pod| pod.seen.message.is_some()).max_by_key(|pod| pod.seen.created)?;
+        said.seen.message.as_deref()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     problem::{Exit, Problem},
     style::Style,
     text::{self, Detail},
-    view::{ListView, ObjectView, ReleaseView, Summary},
+    view::{BackupView, ListView, MigrationView, ObjectView, ReleaseView, Summary},
     words,
 };
 
@@ -83,6 +83,9 @@ impl Page {
                     facts.insert(name, format!("{part}, {}", revision.says));
                     revision.deployments.iter().chain(&revision.jobs).for_each(|object| add(&mut facts, object));
                 }
+                view.database_jobs().for_each(|job| add(&mut facts, job));
+                facts.extend(view.backup.iter().map(fact_of_backup));
+                facts.extend(view.migration.iter().map(fact_of_migration));
                 let services = view.services.iter();
                 facts.extend(services.map(|service| (format!("Service {}", service.name), service.says.clone())));
             }
@@ -106,6 +109,18 @@ fn fact(summary: &Summary) -> (String, String) {
     let message = words::one_line(&summary.message);
     let name = format!("Release {}/{}", summary.namespace, summary.name);
     (name, format!("{}, {}: {message}", summary.step.name, summary.reason))
+}
+
+fn fact_of_backup(backup: &BackupView) -> (String, String) {
+    let message = backup.message.as_ref().map_or_else(String::new, |message| format!(": {}", words::one_line(message)));
+    (format!("DatabaseBackup {}", backup.name), format!("{}{message}", backup.says))
+}
+
+fn fact_of_migration(migration: &MigrationView) -> (String, String) {
+    let version = migration.version.as_deref().unwrap_or("unknown version");
+    let message =
+        migration.message.as_ref().map_or_else(String::new, |message| format!(", {}", words::one_line(message)));
+    (format!("Migration of {version} ({})", migration.revision), format!("{}{message}", migration.says))
 }
 
 fn add(facts: &mut BTreeMap<String, String>, object: &ObjectView) {

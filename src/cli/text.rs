@@ -1,5 +1,7 @@
 //! Views as text; pure but for the terminal's width, which the style carries.
 
+mod database;
+
 use super::{
     style::{Style, text_of},
     view::{ListView, ObjectView, Part, ReleaseView, RevisionView, ServiceView, State, Summary},
@@ -105,7 +107,8 @@ fn tree(view: &ReleaseView, style: Style, detail: Detail) -> String {
         info: String::new(),
     }];
     let branches = style.branches();
-    let count = view.revisions.len() + view.services.len();
+    let databases = usize::from(view.database.is_some());
+    let count = view.revisions.len() + databases + view.services.len();
     let at = |index: usize| {
         if index + 1 == count { (branches.last, branches.blank) } else { (branches.middle, branches.through) }
     };
@@ -115,8 +118,13 @@ fn tree(view: &ReleaseView, style: Style, detail: Detail) -> String {
         let objects: Vec<&ObjectView> = item.deployments.iter().chain(&item.jobs).collect();
         nest(view, &objects, (below, style, detail), &mut lines);
     }
+    if let Some(item) = &view.database {
+        let (branch, below) = at(view.revisions.len());
+        lines.push(database::line(item, branch));
+        database::nest(view, (below, style, detail), &mut lines);
+    }
     for (index, item) in view.services.iter().enumerate() {
-        let (branch, _) = at(view.revisions.len() + index);
+        let (branch, _) = at(view.revisions.len() + databases + index);
         lines.push(service(view, item, branch, style));
     }
     for line in lines {
@@ -136,18 +144,22 @@ fn nest(
     for (index, object) in objects.iter().enumerate() {
         let last = index + 1 == objects.len();
         let (branch, below) = if last { (branches.last, branches.blank) } else { (branches.middle, branches.through) };
-        let mut info: Vec<String> = object.problem.iter().map(String::as_str).map(words::cause).collect();
-        info.extend(object.node.iter().filter(|_| detail == Detail::Wide).map(|node| format!("on {node}")));
-        lines.push(Line {
-            name: format!("{indent}{branch}{} {}", object.kind, object.name),
-            state: object.state,
-            says: object.says.clone(),
-            age: words::age(object.created, view.seen_at),
-            info: info.join("; "),
-        });
+        lines.push(self::object(view, object, &format!("{indent}{branch}"), detail));
         let shown = |pod: &&ObjectView| detail > Detail::Brief || pod.state > State::Well;
         let pods: Vec<&ObjectView> = object.pods.iter().filter(shown).collect();
         nest(view, &pods, (&format!("{indent}{below}"), style, detail), lines);
+    }
+}
+
+fn object(view: &ReleaseView, object: &ObjectView, branch: &str, detail: Detail) -> Line {
+    let mut info: Vec<String> = object.problem.iter().map(String::as_str).map(words::cause).collect();
+    info.extend(object.node.iter().filter(|_| detail == Detail::Wide).map(|node| format!("on {node}")));
+    Line {
+        name: format!("{branch}{} {}", object.kind, object.name),
+        state: object.state,
+        says: object.says.clone(),
+        age: words::age(object.created, view.seen_at),
+        info: info.join("; "),
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: [`Seen`]. Out: [`ReleaseView`] and [`Summary`], which become text, JSON and YAML. Never here: calls,
 //! clocks, icons.
 
+mod database;
 mod plan;
 mod revisions;
 mod services;
@@ -11,9 +12,10 @@ mod summary;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::seen::Seen;
+use super::{look::Kind, seen::Seen};
 use crate::api::{DecisionRecord, HistoryEntry, Mode, Outcome, PlanRecord};
 
+pub use database::{BackupView, DatabaseView, MigrationView};
 pub use plan::{PlanView, Standing};
 pub use summary::unreadable;
 
@@ -106,6 +108,12 @@ pub struct ReleaseView {
     pub summary: Summary,
     /// Active, candidate, previous, and what earlier ones left.
     pub revisions: Vec<RevisionView>,
+    /// Its database, when it has one.
+    pub database: Option<DatabaseView>,
+    /// The last backup that it took.
+    pub backup: Option<BackupView>,
+    /// The last migration.
+    pub migration: Option<MigrationView>,
     /// Its Services, those that carry users' traffic first.
     pub services: Vec<ServiceView>,
     /// The plan that waits or runs.
@@ -229,20 +237,38 @@ impl ReleaseView {
         let record = seen.release.status.as_ref().map(|status| &status.record);
         let revisions = revisions::of(seen);
         let services = services::of(seen, &revisions);
-        let mut summary = Summary::of(&seen.release, seen.now);
-        summary.next.splice(0..0, summary::look_at(&summary, &revisions));
-        Self {
+        let backup = database::backup(seen);
+        let migration = database::migration(seen, &revisions);
+        let database = database::of(seen, backup.as_ref(), migration.as_ref());
+        // Nobody misses the backups of a Release that has no database.
+        let unseen = seen.unseen.iter().filter(|(kind, _)| database.is_some() || **kind != Kind::DatabaseBackup);
+        let summary = Summary::of(&seen.release, seen.now);
+        let unseen = unseen.map(|(_, why)| why.clone()).collect();
+        let mut view = Self {
             api_version: API_VERSION,
             kind: "ReleaseView",
             seen_at: seen.now,
             summary,
+            unseen,
             revisions,
+            database,
+            backup,
+            migration,
             services,
             plan: record.and_then(|record| record.plan.clone()),
             decisions: record.map(|record| record.decisions.iter().rev().cloned().collect()).unwrap_or_default(),
             history: record.map(|record| record.history.iter().rev().cloned().collect()).unwrap_or_default(),
-            unseen: seen.unseen.values().cloned().collect(),
-        }
+        };
+        let look_at = summary::look_at(&view);
+        view.summary.next.splice(0..0, look_at);
+        view
+    }
+
+    /// Returns the Jobs that work on the database.
+    pub fn database_jobs(&self) -> impl Iterator<Item = &ObjectView> {
+        let database = self.database.iter().flat_map(|database| &database.jobs);
+        let backup = self.backup.iter().flat_map(|backup| &backup.jobs);
+        database.chain(backup).chain(self.migration.iter().flat_map(|migration| &migration.jobs))
     }
 }
 

@@ -210,6 +210,8 @@ pub struct JobSeen {
     pub suspended: bool,
     /// How far it is, from its conditions alone.
     pub state: JobState,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }

@@ -239,6 +239,7 @@ pub fn plan(seen: &Observed) -> Plan {
             Move::To(next) => record = *next,
             Move::Stay(mut plan) => {
                 upkeep::while_waiting(seen, &mut plan);
+                database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);
                 // A deadline that is over wakes nobody any more: whatever it meant has been decided above.
                 plan.recheck = plan.recheck.filter(|at| *at > seen.now);

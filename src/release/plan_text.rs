@@ -62,10 +62,10 @@ pub fn short(plan: &PlanRecord) -> Vec<Line> {
     let headed = |head: &str, text: String| Line { step: None, head: head.to_owned(), text };
     let steps: Vec<&str> = plan.steps.iter().map(|planned| planned.step.as_str()).collect();
     let mut lines = vec![headed("Steps", format!("{}.", steps.join(", ")))];
-    // What runs and what decides about its fate: the two steps in which a plan differs from the last one.
+    // What is done to the database, what runs and what decides about its fate: in these a plan differs from the last one.
     let of = |step| plan.steps.iter().find(move |planned| planned.step == step);
-    lines.extend(of(Step::Deploy).map(|planned| headed("Deploy", planned.does.clone())));
-    lines.extend(of(Step::Watch).map(|planned| headed("Watch", planned.does.clone())));
+    let shown = [Step::Backup, Step::Migrate, Step::Deploy, Step::Watch];
+    lines.extend(shown.into_iter().filter_map(of).map(|planned| headed(planned.step.as_str(), planned.does.clone())));
     lines.push(headed("No return", no_return(plan)));
     lines.extend(plan.risks.iter().map(|risk| headed("Risk", risk.clone())));
     lines
@@ -75,6 +75,18 @@ pub fn short(plan: &PlanRecord) -> Vec<Line> {
 #[must_use]
 pub fn point_of_no_return(plan: &PlanRecord) -> Option<&WayBackPoint> {
     plan.way_back.iter().find(|point| point.scope == Scope::ForwardOnly)
+}
+
+/// Returns a size in the unit that people read.
+#[must_use]
+pub fn size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 10_000 && unit + 1 < UNITS.len() {
+        value /= 1000;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS.get(unit).unwrap_or(&"B"))
 }
 
 fn no_return(plan: &PlanRecord) -> String {
@@ -93,4 +105,13 @@ fn way_back(point: &WayBackPoint) -> String {
 
 fn plain(text: &str) -> Line {
     Line { step: None, head: String::new(), text: text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_are_in_the_unit_that_people_read() {
+        let sizes = [0, 7_300_000, 41_000_000_000, i64::MAX].map(super::size);
+        assert_eq!(sizes, ["0 B", "7300 kB", "41 GB", "9223372 TB"]);
+    }
 }

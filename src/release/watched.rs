@@ -56,6 +56,7 @@ struct DeploymentStatus {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition {
     #[serde(rename = "type")]
     type_: String,
@@ -64,6 +65,8 @@ struct Condition {
     reason: String,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    last_transition_time: Option<jiff::Timestamp>,
 }
 
 /// A Service, without its ports.
@@ -220,6 +223,12 @@ pub fn slice(object: &EndpointSlice) -> Entry<SliceSeen> {
 /// Reads a Job, by its conditions alone: its counters go up and down.
 #[must_use]
 pub fn job(object: &Job) -> Entry<JobSeen> {
+    entry(object, job_seen(object))
+}
+
+/// Reads a Job, whoever it belongs to.
+#[must_use]
+pub fn job_seen(object: &Job) -> JobSeen {
     let is = |type_: &str| {
         object.status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
     };
@@ -228,18 +237,16 @@ pub fn job(object: &Job) -> Entry<JobSeen> {
         (None, Some(failed)) => JobState::Failed { reason: failed.reason.clone(), message: failed.message.clone() },
         (None, None) => JobState::Running,
     };
-    entry(
-        object,
-        JobSeen {
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            ours: ours(object),
-            revision: label(object, REVISION),
-            suspended: object.spec.suspend,
-            state,
-            deleting: object.metadata.deletion_timestamp.is_some(),
-        },
-    )
+    JobSeen {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        ours: ours(object),
+        revision: label(object, REVISION),
+        suspended: object.spec.suspend,
+        ended: is("Complete").or_else(|| is("Failed")).and_then(|condition| condition.last_transition_time),
+        state,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
 }
 
 /// Reads a `ControllerRevision`.

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use switchback::{
@@ -43,7 +44,7 @@ pub const SHOP: &str = "
     SELECT lo_from_bytea(0, 'large');
 ";
 /// Bytes of a part in tests: many parts of a small database. S3 wants at least 5 MiB.
-pub const SMALL: Layout = Layout { part_bytes: 5 << 20, piece_parts: 2 };
+pub const SMALL: Layout = Layout { part_bytes: 5 << 20, piece_parts: 2, patience: Duration::from_secs(10) };
 
 pub struct World {
     pub postgres: Postgres,
@@ -105,10 +106,7 @@ impl World {
 
     /// Takes a backup in this process.
     pub async fn backup(&self, parameters: &BackupParameters) -> Result<BackupResult, Refusal> {
-        match backup::run(parameters, &self.places(), SMALL).await {
-            Answer::Done(result) => Ok(result),
-            Answer::Refused(refusal) => Err(refusal),
-        }
+        backup::run(parameters, &self.places(), SMALL).await
     }
 
     /// Starts the agent as a process of its own.
@@ -117,14 +115,8 @@ impl World {
         let _ = fs::remove_file(&result);
         let child = Command::new(env!("CARGO_BIN_EXE_switchback-agent"))
             .args(["backup", "--parameters", &serde_json::to_string(parameters).unwrap()])
-            .arg("--result")
-            .arg(&result)
-            .arg("--programs")
-            .arg(bin())
-            .arg("--memory")
-            .arg(self.path("memory"))
-            .arg("--scratch")
-            .arg(self.path("sockets"))
+            .args([Path::new("--result"), &result, Path::new("--programs"), bin()])
+            .args([Path::new("--memory"), &self.path("memory"), Path::new("--scratch"), &self.path("sockets")])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -154,7 +146,7 @@ impl World {
         copy: &CopyResult,
         level: ProofLevel,
     ) -> Result<ProofResult, Refusal> {
-        let store = Store::open(storage).await?;
+        let store = Store::open(storage, SMALL.patience).await?;
         let (attempt, manifest) = Manifest::read(&store, copy).await?;
         let places = self.places();
         let proven =
@@ -163,20 +155,23 @@ impl World {
     }
 
     pub async fn manifest(&self, storage: &StorageTarget, result: &BackupResult) -> Manifest {
-        let store = Store::open(storage).await.unwrap();
+        let store = Store::open(storage, SMALL.patience).await.unwrap();
         let copy = result.copies.iter().find(|copy| copy.storage == storage.name).unwrap();
         Manifest::read(&store, copy).await.unwrap().1
     }
 
-    /// Waits until the agent's `pg_dump` copies rows, and stops it there.
+    /// Waits until some of what the agent's `pg_dump` says is on its way into the volume, and stops it there.
     pub fn stop_dump(&self, agent: &Agent) -> u32 {
         let mut found = None;
+        let begun =
+            || files(&self.path("volume")).iter().any(|file| fs::metadata(file).is_ok_and(|about| about.len() > 4096));
         let copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY %' AND state = 'active'";
         assert!(soon(|| {
             found = children(agent.child.id()).into_iter().find(|pid| command(*pid).contains("--snapshot="));
-            found.is_some() && self.postgres.superuser("shop").sql(copying) == "1"
+            found.is_some() && begun()
         }));
         crate::support::process::signal("STOP", found.unwrap());
+        assert_eq!(self.postgres.superuser("shop").sql(copying), "1", "the dump was over before it could be stopped");
         found.unwrap()
     }
 }

@@ -203,6 +203,13 @@ impl Bench {
         ))
     }
 
+    /// Returns the process that holds the database's lock.
+    pub fn lock_holder(&self) -> u32 {
+        let ask = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        self.login.sql(ask).parse().unwrap()
+    }
+
     /// Waits until a statement of this text runs in the database.
     pub fn wait_for(&self, text: &str) {
         let admin = Postgres::shared().superuser("postgres");

@@ -82,15 +82,16 @@ fn threat_t12_arguments_are_words_and_no_shell_reads_them() {
 fn input_37_a_command_that_never_ends_and_ignores_sigterm_is_ended_with_all_it_started() {
     let (bench, facts) = Bench::marked("never");
     let pids = bench.folder.path().join("pids");
+    bench.login.sql("CREATE TABLE w (id int)");
     let script = format!(
-        "trap '' TERM; psql -c 'CREATE TABLE w (id int)' -c 'BEGIN; INSERT INTO w VALUES (1); SELECT pg_sleep(100)' & \
+        "trap '' TERM; psql -c 'BEGIN; INSERT INTO w VALUES (1); SELECT pg_sleep(100)' & \
          sh -c \"trap '' TERM; echo \\$\\$ > {}; while :; do sleep 1; done\" & while :; do sleep 1; done",
         pids.display()
     );
     let parameters = shell(&bench, &facts, &script);
-    let parameters = MigrateParameters { timeout: Duration::from_secs(2), ..parameters };
+    let parameters = MigrateParameters { timeout: Duration::from_secs(5), ..parameters };
     let said = failed(bench.migrate(&parameters), MigrationState::Failed, Reason::DeadlineExceeded);
-    assert!(said.contains("was ended: the migration did not end within 2 s"), "{said}");
+    assert!(said.contains("was ended: the migration did not end within 5 s"), "{said}");
     let pid = fs::read_to_string(pids).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
     assert!(soon(|| fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z ")) || fs::metadata(&stat).is_err()));
@@ -108,7 +109,9 @@ fn input_33_success_without_having_been_at_the_database_is_none() {
     );
     assert!(said.contains("never connected"), "{said}");
     // Somebody that the command left behind still works.
-    let script = "setsid psql -c 'SELECT pg_sleep(100) /* behind */' >/dev/null 2>&1 & sleep 1; exit 0";
+    let script = "setsid psql -c 'SELECT pg_sleep(100) /* behind */' >/dev/null 2>&1 & \
+         until psql -Atc \"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%behind%'\" \
+         | grep -q 1; do sleep 0.1; done; exit 0";
     let said =
         failed(bench.migrate(&shell(&bench, &facts, script)), MigrationState::Failed, Reason::MigrationResultMismatch);
     assert!(said.contains("1 of its sessions were still at work"), "{said}");
@@ -118,7 +121,9 @@ fn input_33_success_without_having_been_at_the_database_is_none() {
 #[test]
 fn a_cancel_request_reaches_the_session_it_is_for() {
     let (bench, facts) = Bench::marked("cancel");
-    let script = "timeout -s INT 2 psql -c 'SELECT pg_sleep(50)'; psql -Atc \"SELECT 'after'\"";
+    let script = "psql -c 'SELECT pg_sleep(50) /* cancelled */' & \
+         until psql -Atc \"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%cancelled%'\" \
+         | grep -q 1; do sleep 0.1; done; kill -INT $!; wait $!; psql -Atc \"SELECT 'after'\"";
     let ran = bench.migrate(&shell(&bench, &facts, script));
     assert!(ran.output.contains("canceling statement due to user request"), "{}", ran.output);
     assert!(ran.output.contains("after"), "{}", ran.output);
@@ -135,5 +140,16 @@ fn a_command_that_connects_by_itself_gets_a_file_and_no_secret_in_its_environmen
         MigrateParameters { work: MigrationWork::Command { argv, direct: true }, ..bench.command(&facts, &[]) };
     let ran = bench.migrate(&parameters);
     assert!(ran.output.contains("600\nt\n"), "{}", ran.output);
+    applied(ran);
+}
+
+#[test]
+fn a_driver_that_wants_a_newer_protocol_is_told_of_the_one_there_is() {
+    let (bench, facts) = Bench::marked("protocol");
+    let script = "exec 3<>/dev/tcp/127.0.0.1/$PGPORT; printf '\\0\\0\\0\\x19\\0\\3\\0\\2user\\0x\\0_pq_.y\\0z\\0\\0' >&3; \
+         head -c 29 <&3 | od -An -v -tx1 -w29";
+    let ran = bench.migrate(&bench.command(&facts, &["bash", "-c", script]));
+    let answer = "76 00 00 00 13 00 03 00 00 00 00 00 01 5f 70 71 5f 2e 79 00 52 00 00 00 08 00 00 00 00";
+    assert!(ran.output.contains(answer), "{}", ran.output);
     applied(ran);
 }

@@ -72,8 +72,8 @@ fn input_26_what_cannot_be_reached_says_how_far_it_came() {
 #[test]
 fn input_26_a_certificate_that_does_not_fit_is_refused_where_it_is_asked_for() {
     let bench = Bench::new("tls");
-    let own = own_certificate(&bench);
-    let wrong = ("ca.crt", Some(own.certificate.as_str()));
+    let own = own_certificate(&bench, "30");
+    let wrong = ("ca.crt", Some(own.text.as_str()));
     for mode in ["verify-full", "verify-ca", "require"] {
         let target = with(&bench, &format!("wrong-{mode}"), &[wrong, ("sslmode", Some(mode))]);
         let said = why(&bench, &target, Reason::DatabaseUnreachable);
@@ -94,38 +94,55 @@ fn input_26_a_certificate_that_does_not_fit_is_refused_where_it_is_asked_for() {
 
 /// A certificate that is its own authority, made out for another host.
 struct Own {
+    text: String,
+    key: String,
     certificate: String,
-    files: [PathBuf; 2],
 }
 
-fn own_certificate(bench: &Bench) -> Own {
-    let [key, certificate] = ["own.key", "own.crt"].map(|name| bench.folder.path().join(name));
-    let arguments = "req -x509 -days 30 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=elsewhere \
-                     -addext subjectAltName=DNS:elsewhere -keyout KEY -out CERTIFICATE";
-    let arguments: Vec<String> = arguments
-        .split_whitespace()
-        .map(|word| word.replace("KEY", key.to_str().unwrap()).replace("CERTIFICATE", certificate.to_str().unwrap()))
-        .collect();
-    run(Path::new("openssl"), &arguments.iter().map(String::as_str).collect::<Vec<_>>(), None);
-    Own { certificate: std::fs::read_to_string(&certificate).unwrap(), files: [key, certificate] }
+fn own_certificate(bench: &Bench, days: &str) -> Own {
+    let path = |name: &str| bench.folder.path().join(format!("{name}{days}")).display().to_string();
+    let [key, asked, extensions, certificate] = ["own.key", "own.csr", "own.ext", "own.crt"].map(path);
+    std::fs::write(&extensions, "subjectAltName=DNS:elsewhere\nbasicConstraints=critical,CA:TRUE\n").unwrap();
+    let openssl = |arguments: &[&str]| run(Path::new("openssl"), arguments, None);
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    openssl(&[&["req", "-new", "-nodes", "-subj", "/CN=x", "-keyout", &key, "-out", &asked], &curve[..]].concat());
+    let made = ["-signkey", &key, "-days", days, "-extfile", &extensions, "-out", &certificate];
+    openssl(&[&["x509", "-req", "-in", &asked], &made[..]].concat());
+    if crate::process::is_root() {
+        run(Path::new("chown"), &["postgres", &key], None);
+    }
+    Own { text: std::fs::read_to_string(&certificate).unwrap(), key, certificate }
+}
+
+impl Own {
+    /// Starts a server that shows this certificate; returns it and its superuser's Secret, which trusts it.
+    fn server(&self) -> (Postgres, PathBuf) {
+        let server = Postgres::start_with(&[("ssl_cert_file", &self.certificate), ("ssl_key_file", &self.key)]);
+        let secret = server.superuser("postgres").secret;
+        std::fs::write(secret.join("ca.crt"), &self.text).unwrap();
+        (server, secret)
+    }
 }
 
 #[test]
 fn input_26_a_certificate_that_is_its_own_authority_is_taken_and_its_name_still_counts() {
     let bench = Bench::new("own");
-    let own = own_certificate(&bench);
-    if crate::process::is_root() {
-        run(Path::new("chown"), &["postgres", own.files[0].to_str().unwrap()], None);
-    }
-    let [key, certificate] = own.files.each_ref().map(|path| path.to_str().unwrap());
-    let server = Postgres::start_with(&[("ssl_cert_file", certificate), ("ssl_key_file", key)]);
-    let secret = server.superuser("postgres").secret;
-    std::fs::write(secret.join("ca.crt"), &own.certificate).unwrap();
+    let (_server, secret) = own_certificate(&bench, "30").server();
     let target = DatabaseTarget { secret: secret.clone(), ..bench.target(None) };
     let said = why(&bench, &target, Reason::DatabaseUnreachable);
     assert!(said.contains("not valid for name"), "{said}");
     std::fs::write(secret.join("sslmode"), "verify-ca").unwrap();
     done(bench.mark(&target));
+}
+
+#[test]
+fn input_26_a_certificate_that_has_expired_says_so() {
+    let bench = Bench::new("expired");
+    let (_server, secret) = own_certificate(&bench, "-1").server();
+    std::fs::write(secret.join("sslmode"), "verify-ca").unwrap();
+    let target = DatabaseTarget { secret, ..bench.target(None) };
+    let said = why(&bench, &target, Reason::DatabaseUnreachable);
+    assert!(said.contains("TLS: ") && said.contains("Expired"), "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use switchback::{
 
 use crate::{
     bench::{Bench, applied, done, refused},
-    postgres::Postgres,
+    postgres::{Login, Postgres},
 };
 
 fn changed(
@@ -120,20 +120,46 @@ fn what_was_never_marked_is_not_migrated() {
     refused(bench.migrate(&parameters), Reason::NotMarked);
 }
 
+/// Somebody who may create schemas in a database lays ours before we do.
+fn plant(name: &str, what: &str) -> (Bench, Login) {
+    let bench = Bench::new(name);
+    let planter = format!("{name}_planter");
+    let password = Postgres::shared().database(&planter).password;
+    Postgres::shared().superuser(name).sql(&format!("GRANT CREATE ON DATABASE {name} TO {planter}"));
+    let planter = Postgres::shared().login(name, &planter, &password);
+    planter.sql(&format!("CREATE SCHEMA switchback; {what}; GRANT ALL ON SCHEMA switchback TO PUBLIC"));
+    (bench, planter)
+}
+
 #[test]
-fn threat_t23_code_that_somebody_laid_into_our_schema_is_not_run() {
-    let bench = Bench::new("planted");
-    let admin = Postgres::shared().superuser("planted");
-    Postgres::shared().database("planter");
-    admin.sql("GRANT CREATE ON DATABASE planted TO planter");
-    let planter = Postgres::shared().login("planted", "planter", "password-of-planter");
-    planter.sql(
-        "CREATE SCHEMA switchback; CREATE TABLE switchback.identity (one boolean PRIMARY KEY, uuid uuid, environment text, \
-         epoch bigint); GRANT ALL ON SCHEMA switchback TO PUBLIC; GRANT ALL ON switchback.identity TO PUBLIC",
+fn threat_t23_a_schema_that_somebody_laid_for_us_is_not_ours() {
+    let (bench, planter) = plant(
+        "planted",
+        "CREATE TABLE switchback.identity (one boolean PRIMARY KEY, uuid uuid, environment text, epoch bigint); \
+         GRANT ALL ON switchback.identity TO PUBLIC",
     );
     let said = refused(bench.mark(&bench.target(None)), Reason::IdentityUncertain);
-    assert!(said.contains("schema switchback belongs to planter"), "{said}");
+    assert!(said.contains("schema switchback belongs to planted_planter"), "{said}");
     assert_eq!(planter.sql("SELECT count(*) FROM switchback.identity"), "0");
+}
+
+#[test]
+fn threat_t23_code_in_a_view_that_somebody_laid_for_us_does_not_run_as_us() {
+    let (bench, planter) = plant(
+        "viewed",
+        "CREATE TABLE switchback.loot (who text); GRANT ALL ON switchback.loot TO PUBLIC; \
+         CREATE FUNCTION switchback.rob() RETURNS bigint LANGUAGE sql AS \
+         'INSERT INTO switchback.loot VALUES (current_user) RETURNING 1::bigint'; \
+         CREATE VIEW switchback.identity AS SELECT gen_random_uuid() AS uuid, 'Production'::text AS environment, \
+         switchback.rob() AS epoch; GRANT ALL ON switchback.identity TO PUBLIC",
+    );
+    let seen = bench.inspect(&bench.target(None), None).result;
+    assert!(
+        matches!(&seen.database, Some(Answer::Refused(why)) if why.reason == Reason::IdentityUncertain),
+        "{seen:?}"
+    );
+    refused(bench.mark(&bench.target(None)), Reason::IdentityUncertain);
+    assert_eq!(planter.sql("SELECT count(*) FROM switchback.loot"), "0");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
 
 const SLOW: [(&str, &str); 2] = [
     ("1.sql", "CREATE TABLE runs (id int)"),
-    ("2.sql", "INSERT INTO runs VALUES (1); SELECT pg_sleep(2) /* slowly */"),
+    ("2.sql", "INSERT INTO runs VALUES (1); SELECT pg_sleep(4) /* slowly */"),
 ];
 
 /// Ends sessions of a database by their application name, as an administrator.
@@ -34,11 +34,23 @@ fn i1_an_agent_that_is_killed_leaves_no_statement_that_works_on_beside_the_next(
     bench.wait_for("slowly");
     agent.kill();
     assert_eq!(bench.ledger(), "Started|1|");
-    let ran = bench.migrate(&parameters);
-    assert!(ran.output.contains("ended 1 backends of an earlier attempt"), "{}", ran.output);
-    applied(ran);
+    applied(bench.migrate(&parameters));
     assert_eq!(bench.ledger(), "Applied|2|");
     assert_eq!(bench.login.sql("SELECT count(*) FROM runs"), "1");
+}
+
+#[test]
+fn a_backend_of_an_earlier_attempt_is_ended_before_anything_begins() {
+    let (bench, facts) = Bench::marked("orphan");
+    // The server notices within seconds that an agent is gone; this one's network has swallowed the news.
+    let mut psql = bench.login.psql();
+    psql.env("PGAPPNAME", "switchback migrate some-release").args(["--command", "SELECT pg_sleep(60) /* orphan */"]);
+    let mut orphan = psql.spawn().unwrap();
+    bench.wait_for("orphan */");
+    let ran = bench.migrate(&bench.sql(&facts, &[("1.sql", "SELECT 1")]));
+    assert!(ran.output.contains("ended 1 backends of an earlier attempt"), "{}", ran.output);
+    applied(ran);
+    assert!(!orphan.wait().unwrap().success());
 }
 
 #[test]
@@ -179,10 +191,23 @@ fn i1_who_gets_a_lost_lock_ends_the_former_holders_work_and_is_not_ended_by_it()
     bench.wait_for("slowly");
     let second = bench.start(&parameters);
     bench.wait_for("pg_try_advisory_lock");
-    let lock = bench.login.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted");
-    bench.login.sql(&format!("SELECT pg_terminate_backend({lock})"));
+    bench.login.sql(&format!("SELECT pg_terminate_backend({})", bench.lock_holder()));
     failed(first.end::<Answer<MigrateResult>>(), MigrationState::Started, Reason::MigrationUncertain);
     applied(second.end::<Answer<MigrateResult>>());
     assert_eq!(bench.ledger(), "Applied|2|");
     assert_eq!(bench.login.sql("SELECT count(*) FROM runs"), "1");
+}
+
+#[test]
+fn a_lock_whose_session_falls_silent_counts_as_lost() {
+    let (bench, facts) = Bench::marked("silent");
+    let agent = bench.start(&bench.command(&facts, &["psql", "-c", "SELECT pg_sleep(60) /* unheard */"]));
+    bench.wait_for("unheard");
+    let lock = bench.lock_holder();
+    // As a network that swallows everything: the session is there and says nothing.
+    signal("STOP", lock);
+    let ran = agent.end::<Answer<MigrateResult>>();
+    signal("CONT", lock);
+    let said = failed(ran, MigrationState::Started, Reason::MigrationUncertain);
+    assert!(said.contains("did not answer within 10 s") && said.contains("nothing of it works on"), "{said}");
 }

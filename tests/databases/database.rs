@@ -6,6 +6,7 @@ use switchback::{
     agent_job::seen::AgentJobSeen,
     api::{DatabaseIdentity, Reason, Standing, set_standing},
     database::plan::{Observed, ProvenSeen, plan},
+    protocol::{Answer, MigrateResult},
 };
 
 use crate::{at, done, ended, failed, job, look, now, refused, told};
@@ -201,6 +202,8 @@ fn rows() -> Vec<(&'static str, Observed)> {
             seen(|seen| {
                 well(seen, Some(3));
                 let result = json!({ "state": "Applied", "database": facts("7000", Some(5)) });
+                let result: MigrateResult = serde_json::from_value(result).unwrap();
+                let result = serde_json::to_value(Answer::Done(result)).unwrap();
                 seen.jobs = vec![done(job("shop-3-migrate", "migrate", "release"), &result)];
             }),
         ),
@@ -219,7 +222,7 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 seen.status.identity_seen_at = Some(MicroTime(at("11:59:30")));
                 seen.jobs = vec![done(
                     job("shop-3-migrate", "migrate", "release"),
-                    &json!({ "state": "Applied", "database": facts("7000", Some(5)) }),
+                    &json!({ "done": { "state": "Applied", "database": facts("7000", Some(5)) } }),
                 )];
             }),
         ),
@@ -230,7 +233,7 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 inspected(seen, json!({ "done": facts("7000", Some(3)) }));
                 seen.jobs.push(done(
                     job("shop-3-migrate", "migrate", "release"),
-                    &json!({ "state": "Applied", "database": facts("7000", Some(5)) }),
+                    &json!({ "done": { "state": "Applied", "database": facts("7000", Some(5)) } }),
                 ));
             }),
         ),

@@ -205,6 +205,7 @@ impl World {
     fn end(&mut self, job: &JobSeen, said: Option<Said>) {
         let Some(said) = said else { return };
         let seen = self.jobs.get_mut(&job.name).unwrap();
+        seen.ended = Some(self.now);
         seen.state = JobState::Complete;
         if !said.well {
             seen.state = JobState::Failed { reason: "PodFailurePolicy".into(), message: "exit code 1".into() };

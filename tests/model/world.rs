@@ -420,6 +420,7 @@ impl World {
                     revision: label(labels::REVISION),
                     suspended: manifest.body["spec"]["suspend"] == true,
                     state: JobState::Running,
+                    ended: None,
                     deleting: false,
                 });
             }

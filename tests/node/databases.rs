@@ -52,8 +52,7 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         let proven = all.iter().find(|found| found.metadata.uid.as_ref() == Some(&backup.uid)).unwrap();
         let status = proven.status.clone().unwrap();
         let proven_at = status.proof.as_ref().unwrap().at.0;
-        let began =
-            psql(&scene, &format!("SELECT extract(epoch FROM began_at) FROM switchback.ledger WHERE {row}")).await;
+        let began = psql(&scene, &format!("SELECT extract(epoch FROM began) FROM switchback.ledger WHERE {row}")).await;
         assert!(began.parse::<f64>().unwrap() > proven_at.as_millisecond() as f64 / 1000.0, "I2: {began} {proven_at}");
         assert_eq!(status.proof.as_ref().unwrap().level, ProofLevel::Restored);
         assert_eq!(status.rows, Some(500));
@@ -86,7 +85,7 @@ async fn input_32_a_failing_migration_never_touches_what_serves_and_its_statemen
         let counted = load.end("migration-fails").await;
         assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0"]);
         // The ledger is truthful: the second file is in, the third is not and left nothing.
-        let ledger = "SELECT string_agg(state, ',' ORDER BY began_at) FROM switchback.ledger";
+        let ledger = "SELECT string_agg(state, ',' ORDER BY began) FROM switchback.ledger";
         assert_eq!(psql(&scene, ledger).await, "Applied,Failed");
         assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger_files").await, "2");
         assert_eq!(psql(&scene, "SELECT to_regclass('public.carts') IS NULL").await, "t");

@@ -27,14 +27,13 @@ pub use self::{dump::Places, stream::Layout};
 use super::{
     manifest::Content,
     postgres::{self, Connected, failure, identity, lock},
-    redact::Redactor,
     refuse,
     store::{Finder, Store, key},
 };
 use crate::{
     api::Reason,
     clock::{self, Stopwatch},
-    protocol::{Answer, BackupParameters, BackupResult, Refusal, StoragePlace},
+    protocol::{BackupParameters, BackupResult, Refusal},
 };
 
 /// How long the database's lock is asked for: as long as somebody else's short work may take.
@@ -57,20 +56,13 @@ pub struct Work<'a> {
 }
 
 /// Takes one backup.
-pub async fn run(parameters: &BackupParameters, places: &Places, layout: Layout) -> Answer<BackupResult> {
-    let secrets = parameters.storages.iter().filter_map(|storage| match &storage.place {
-        StoragePlace::S3 { secret, .. } => Some(secret.as_path()),
-        StoragePlace::Volume { .. } => None,
-    });
-    let folders: Vec<_> = secrets.chain([parameters.database.secret.as_path()]).collect();
-    let redactor = Redactor::of_folders(&folders);
+///
+/// # Errors
+/// It was refused or failed; nothing is left that looks like a backup. Its message may hold what must not leave.
+pub async fn run(parameters: &BackupParameters, places: &Places, layout: Layout) -> Result<BackupResult, Refusal> {
     let name = format!("backup {}-{}", parameters.backup_uid, parameters.attempt);
     let (started, started_at) = (Stopwatch::start(), clock::now());
-    let work = Work { parameters, places, layout, name, started, started_at };
-    match work.attempt().await {
-        Ok(result) => Answer::Done(result),
-        Err(refusal) => Answer::Refused(redactor.refusal(refusal)),
-    }
+    Work { parameters, places, layout, name, started, started_at }.attempt().await
 }
 
 /// What stands before the first byte is read.
@@ -158,7 +150,7 @@ impl Work<'_> {
         let attempt = key::Attempt::new(marker, self.started_at, backup_uid, self.parameters.attempt)?;
         let mut stores = Vec::new();
         for storage in &self.parameters.storages {
-            stores.push(Store::open(storage).await?);
+            stores.push(Store::open(storage, self.layout.patience).await?);
         }
         if stores.is_empty() {
             return Err(refuse(Reason::StorageNotFound, "no storage is named"));

@@ -5,6 +5,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use async_compression::{Level, tokio::bufread::ZstdEncoder};
@@ -36,18 +37,21 @@ const CHUNKS: usize = 4;
 /// How an archive of `pg_dump` begins.
 const MAGIC: &[u8] = b"PGDMP";
 
-/// How large parts and pieces are.
+/// How large parts and pieces are, and how patient it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// Bytes of a part. Storages allow 10,000 parts of an object, all but the last equal.
+    /// Bytes of a part: two are in memory. Storages allow 10,000 parts of an object, all but the last equal.
     pub part_bytes: u64,
     /// Parts of a piece.
     pub piece_parts: u64,
+    /// How long a request to a storage is repeated before it has failed: a storage that is away for a minute shall not
+    /// cost a backup.
+    pub patience: Duration,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { part_bytes: 16 << 20, piece_parts: 4096 }
+        Self { part_bytes: 8 << 20, piece_parts: 8192, patience: Duration::from_secs(90) }
     }
 }
 
@@ -69,7 +73,8 @@ pub async fn send(
     layout: Layout,
 ) -> Result<Streamed, Refusal> {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let mut compressor = Compressor(tokio::spawn(compress(source, sender)));
+    let (used, free) = mpsc::unbounded_channel();
+    let mut compressor = Compressor(tokio::spawn(compress(source, Chunks { sender, free })));
     let mut parts = Parts { receiver, rest: Bytes::new(), layout };
     let mut sums = Sums::default();
     let mut next = parts.next(&mut sums).await;
@@ -86,7 +91,13 @@ pub async fn send(
             (sent, Some(filled))
         };
         sent?;
-        drop(part);
+        for chunk in part.into_chunks() {
+            if let Ok(mut chunk) = chunk.try_into_mut() {
+                chunk.clear();
+                // Nobody fills it any more when the dump is over.
+                let _ = used.send(chunk);
+            }
+        }
         next = match filled {
             Some(filled) => filled,
             None => {
@@ -114,15 +125,29 @@ impl Drop for Compressor {
     }
 }
 
+/// Where chunks go, and come back from: an allocator that is asked for new ones all the time keeps several times what is
+/// in use.
+struct Chunks {
+    sender: mpsc::Sender<Bytes>,
+    free: mpsc::UnboundedReceiver<BytesMut>,
+}
+
+impl Chunks {
+    fn next(&mut self) -> BytesMut {
+        let used = self.free.try_recv().ok().filter(|chunk| chunk.capacity() >= CHUNK_BYTES);
+        used.unwrap_or_else(|| BytesMut::with_capacity(CHUNK_BYTES))
+    }
+}
+
 /// Compresses everything that can be read; returns what the plain bytes add up to.
-async fn compress(source: impl AsyncRead + Unpin + Send, sender: mpsc::Sender<Bytes>) -> std::io::Result<Sum> {
+async fn compress(source: impl AsyncRead + Unpin + Send, mut chunks: Chunks) -> std::io::Result<Sum> {
     let source = Counting { inner: source, hash: Sha256::new(), bytes: 0, begin: Vec::new() };
     let source = BufReader::with_capacity(CHUNK_BYTES, source);
     let mut encoder = ZstdEncoder::with_quality(source, Level::Precise(LEVEL));
     loop {
-        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        let mut chunk = chunks.next();
         while chunk.len() < CHUNK_BYTES && encoder.read_buf(&mut chunk).await? > 0 {}
-        if chunk.is_empty() || sender.send(chunk.freeze()).await.is_err() {
+        if chunk.is_empty() || chunks.sender.send(chunk.freeze()).await.is_err() {
             break;
         }
     }

@@ -140,12 +140,19 @@ async fn migrate(
     };
     let end = work::run(&at, prepared, &lock, &mut outside).await;
     let (state, problem) = conclude(&at, &lock, end).await;
-    let files = match state {
-        MigrationState::Applied => names.len(),
-        _ => ledger::files(&client)
-            .await
-            .map_or(0, |applied| names.iter().filter(|name| applied.contains_key(*name)).count()),
+    let applied = match state {
+        MigrationState::Applied => Ok(names.len()),
+        _ => {
+            ledger::files(&client).await.map(|applied| names.iter().filter(|name| applied.contains_key(*name)).count())
+        }
     };
+    let problem = problem.map(|problem| match (&applied, names.len()) {
+        (Ok(applied), pending) if pending > 0 => {
+            refuse(problem.reason, format!("{}; {applied} of {pending} pending files were applied", problem.message))
+        }
+        _ => problem,
+    });
+    let files = applied.unwrap_or(0);
     Ok(MigrateResult {
         state,
         problem,

@@ -12,6 +12,8 @@ use tokio::{
 const CANCEL: u32 = 80_877_102;
 const TLS: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
+/// The version that sessions here have: 3.0.
+const PROTOCOL: u32 = 3 << 16;
 /// PostgreSQL's own limit.
 const LONGEST: usize = 10_000;
 
@@ -79,7 +81,7 @@ pub fn welcome(startup: &Startup, greeting: &[u8]) -> Bytes {
     let mut text = BytesMut::new();
     if startup.minor > 0 || !startup.unknown.is_empty() {
         message(&mut text, b'v', |body| {
-            body.put_u32(0);
+            body.put_u32(PROTOCOL);
             body.put_u32(u32::try_from(startup.unknown.len()).unwrap_or(0));
             startup.unknown.iter().for_each(|name| put_text(body, name));
         });

@@ -9,6 +9,7 @@ use super::{
     Seen,
     address::Address,
     failure::{failed, words},
+    schema,
 };
 use crate::{
     agent::refuse,
@@ -29,7 +30,8 @@ const LOOK: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_
      FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
 const MARKER: &str = "SELECT uuid::pg_catalog.text, environment, epoch FROM switchback.identity";
 
-/// Looks at the database of a session that has just begun; returns its backend's process id and the facts.
+/// Looks at the database of a session that has just begun; returns its backend's process id and the facts, but for the
+/// marker.
 pub(super) async fn look(client: &Client, address: &Address, seen: Seen) -> Result<(i32, DatabaseFacts), Refusal> {
     let doing = format!("{}: looking at the database", address.endpoint());
     let row = client.query_one(LOOK, &[]).await.map_err(|error| failed(&doing, &error))?;
@@ -47,7 +49,7 @@ pub(super) async fn look(client: &Client, address: &Address, seen: Seen) -> Resu
         system_identifier: row.try_get(5).map_err(field)?,
         oid: row.try_get(6).map_err(field)?,
         name: row.try_get(7).map_err(field)?,
-        marker: read_marker(client).await?,
+        marker: None,
     };
     let facts = DatabaseFacts {
         identity,
@@ -84,6 +86,7 @@ fn version(number: i32) -> String {
 /// Reads the marker of a database; none when it was never marked.
 pub async fn read_marker(client: &Client) -> Result<Option<Marker>, Refusal> {
     let doing = "reading switchback.identity";
+    schema::refuse_foreign(client).await?;
     let there = client.query_one("SELECT pg_catalog.to_regclass('switchback.identity') IS NOT NULL", &[]).await;
     if !there.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| failed(doing, &error))? {
         return Ok(None);

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, GenericClient, error::SqlState};
+use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
 
-use super::{failure::failed, identity};
+use super::{failure::failed, identity, schema};
 use crate::{
     agent::refuse,
     api::{Environment, Reason},
@@ -56,18 +56,6 @@ GRANT SELECT ON switchback.identity TO PUBLIC;
 ";
 /// Keeps two who make the schema at once apart, for a moment: `SWBK` and the number of this lock.
 const ALONE: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1398227531, 2)";
-/// Whatever in the schema somebody else could have laid there for this role to step on.
-const FOREIGN: &str = "SELECT 'schema switchback belongs to ' || pg_catalog.pg_get_userbyid(n.nspowner)
-    FROM pg_catalog.pg_namespace n WHERE n.nspname = 'switchback' AND NOT (n.nspowner = ANY (TRUSTED))
-UNION ALL SELECT 'switchback.' || c.relname || ' belongs to ' || pg_catalog.pg_get_userbyid(c.relowner)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'switchback' AND NOT (c.relowner = ANY (TRUSTED))
-UNION ALL SELECT 'switchback.' || c.relname || ' is no plain table'
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'switchback' AND c.relname IN ('identity', 'ledger', 'ledger_files', 'ledger_sessions')
-    AND (c.relkind <> 'r' OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)";
-const TRUSTED: &str = "SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper OR r.rolname = current_user \
-    OR r.oid = (SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";
 const FIRST: &str = "INSERT INTO switchback.identity (uuid, environment, epoch) VALUES ($1::text::uuid, $2, 0) \
     ON CONFLICT (one) DO NOTHING";
 const RAISE: &str = "UPDATE switchback.identity SET epoch = epoch + 1 RETURNING uuid::text, environment, epoch";
@@ -126,24 +114,13 @@ pub async fn mark(client: &mut Client, environment: Environment) -> Result<Marke
     let transaction = client.transaction().await.map_err(error)?;
     transaction.batch_execute(ALONE).await.map_err(error)?;
     transaction.batch_execute(SCHEMA).await.map_err(error)?;
-    refuse_foreign(&transaction).await?;
+    schema::refuse_foreign(&transaction).await?;
     let uuid = Uuid::new_v4().to_string();
     let environment: &str = environment.into();
     transaction.execute(FIRST, &[&uuid, &environment]).await.map_err(error)?;
     let marker = identity::marker(&transaction.query_one(RAISE, &[]).await.map_err(error)?)?;
     transaction.commit().await.map_err(error)?;
     Ok(marker)
-}
-
-/// Refuses a schema of that name that somebody else owns or has put code into: our role would run it.
-async fn refuse_foreign(client: &impl GenericClient) -> Result<(), Refusal> {
-    let rows = client.query(&FOREIGN.replace("TRUSTED", TRUSTED), &[]).await;
-    let rows = rows.map_err(|error| failed("looking at the schema switchback", &error))?;
-    let found: Vec<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    if found.is_empty() {
-        return Ok(());
-    }
-    Err(refuse(Reason::IdentityUncertain, format!("the schema switchback is not ours: {}", found.join("; "))))
 }
 
 /// Reads the entry of one migration; none before the first and where there is no ledger yet.
@@ -166,7 +143,7 @@ pub async fn read(client: &Client, key: &Key) -> Result<Option<Entry>, Refusal> 
 pub async fn start(client: &mut Client, key: &Key, backup_uid: &str) -> Result<(i32, Marker), Refusal> {
     let error = |error| failed("writing to the ledger", &error);
     let transaction = client.transaction().await.map_err(error)?;
-    refuse_foreign(&transaction).await?;
+    schema::refuse_foreign(&transaction).await?;
     let marker = identity::marker(&transaction.query_one(RAISE, &[]).await.map_err(error)?)?;
     let row = transaction.query_one(START, &[&key.release_uid, &key.revision, &backup_uid]).await.map_err(error)?;
     let attempt = row.try_get(0).map_err(error)?;

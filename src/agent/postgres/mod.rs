@@ -9,6 +9,7 @@ pub mod failure;
 pub mod identity;
 pub mod ledger;
 pub mod lock;
+pub mod schema;
 pub mod tls;
 
 use std::time::Duration;
@@ -102,8 +103,10 @@ async fn start(target: &DatabaseTarget, address: Address, purpose: &str) -> Resu
     let (client, connection) = connected.map_err(|error| failure::not_connected(&address.endpoint(), &error))?;
     let gone = drive(connection);
     let seen = Seen { probe, certificate: seen.get().cloned() };
-    let (pid, facts) = identity::look(&client, &address, seen).await?;
+    let (pid, mut facts) = identity::look(&client, &address, seen).await?;
+    // Not before: behind a pooler, settings would stay with somebody else's session.
     settle(&client).await?;
+    facts.identity.marker = identity::read_marker(&client).await?;
     identity::verify(target, &facts.identity)?;
     Ok(Connected { client, pid, facts, gone, address })
 }

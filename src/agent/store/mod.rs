@@ -27,6 +27,7 @@ use tokio::fs;
 
 use crate::{
     agent::secret,
+    api::Reason,
     protocol::{Refusal, StoragePlace, StorageTarget},
 };
 
@@ -41,10 +42,6 @@ const DEFAULT_REGION: &str = "us-east-1";
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest silence of a storage within one request.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long a request is repeated before it has failed. Below the agent's other deadlines: a storage that is away
-/// for a minute shall not cost a backup.
-const RETRY: Duration = Duration::from_secs(90);
-
 /// A storage that was opened. Opening asks nothing of it.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -62,15 +59,11 @@ enum Kind {
 }
 
 impl Store {
-    /// Opens a storage.
+    /// Opens a storage. A request is repeated until its patience is over.
     ///
     /// # Errors
     /// Credentials that are missing, a prefix or folder that leaves its place, an address that is none.
-    pub async fn open(target: &StorageTarget) -> Result<Self, Refusal> {
-        Self::open_with(target, RETRY).await
-    }
-
-    async fn open_with(target: &StorageTarget, patience: Duration) -> Result<Self, Refusal> {
+    pub async fn open(target: &StorageTarget, patience: Duration) -> Result<Self, Refusal> {
         match &target.place {
             StoragePlace::S3 { .. } => Self::open_s3(target, patience),
             StoragePlace::Volume { path } => Self::open_volume(&target.name, path).await,
@@ -94,7 +87,7 @@ impl Store {
             .with_secret_access_key(secret::required(folder, "secretAccessKey")?)
             .with_virtual_hosted_style_request(false)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_retry(RetryConfig { retry_timeout: patience, ..RetryConfig::default() });
+            .with_retry(RetryConfig { retry_timeout: patience, max_retries: usize::MAX, ..RetryConfig::default() });
         if let Some(token) = secret::optional(folder, "sessionToken")? {
             builder = builder.with_token(token);
         }
@@ -166,6 +159,15 @@ impl Store {
         refusal::of(&self.name, &self.place, what, error)
     }
 
+    /// Returns the refusal for an object that must be there: one that is gone was taken away.
+    fn not_returned(&self, key: &Path, error: &object_store::Error) -> Refusal {
+        let refusal = self.refused(&format!("return {key}"), error);
+        match error {
+            object_store::Error::NotFound { .. } => Refusal { reason: Reason::BackupVerificationFailed, ..refusal },
+            _ => refusal,
+        }
+    }
+
     /// Writes a small object that must not be there yet.
     ///
     /// # Errors
@@ -183,7 +185,7 @@ impl Store {
     /// # Errors
     /// The storage did not return it.
     pub async fn get(&self, key: &Path) -> Result<Vec<u8>, Refusal> {
-        let refused = |error| self.refused(&format!("return {key}"), &error);
+        let refused = |error| self.not_returned(key, &error);
         let bytes = self.objects().get(key).await.map_err(refused)?.bytes().await.map_err(refused)?;
         Ok(bytes.to_vec())
     }

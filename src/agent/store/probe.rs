@@ -19,7 +19,7 @@ pub async fn probe(target: &StorageTarget) -> Option<Refusal> {
 }
 
 async fn look(target: &StorageTarget) -> Result<(), Refusal> {
-    let store = Store::open_with(target, PATIENCE).await?;
+    let store = Store::open(target, PATIENCE).await?;
     let key = store.key(&Path::from(format!("probe/{}", Uuid::new_v4())));
     store.put_once(&key, CONTENT.to_vec()).await?;
     let seen = second_write_and_read(&store, &key).await;

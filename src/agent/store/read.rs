@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use super::Store;
 use crate::{api::Reason, protocol::Refusal};
 
-/// Bytes of one range. Two are in memory at a time.
-pub const RANGE_BYTES: u64 = 8 << 20;
+/// Bytes of one range. Two are in memory at a time, one of them twice while it is put together.
+pub const RANGE_BYTES: u64 = 4 << 20;
 
 /// Reads one object from its beginning to its end.
 #[derive(Debug)]
@@ -72,11 +72,7 @@ impl Store {
     /// The storage did not return it (`DestinationNotWritable`), or returned less (`BackupVerificationFailed`).
     pub async fn range(&self, key: &Path, range: Range<u64>) -> Result<Bytes, Refusal> {
         let wanted = range.end - range.start;
-        let bytes = self
-            .objects()
-            .get_range(key, range)
-            .await
-            .map_err(|error| self.refused(&format!("return {key}"), &error))?;
+        let bytes = self.objects().get_range(key, range).await.map_err(|error| self.not_returned(key, &error))?;
         if bytes.len() as u64 == wanted {
             return Ok(bytes);
         }
@@ -91,7 +87,7 @@ impl Store {
     /// # Errors
     /// The storage does not know it.
     pub async fn facts(&self, key: &Path) -> Result<(u64, Option<String>), Refusal> {
-        let meta = self.objects().head(key).await.map_err(|error| self.refused(&format!("show {key}"), &error))?;
+        let meta = self.objects().head(key).await.map_err(|error| self.not_returned(key, &error))?;
         Ok((meta.size, meta.e_tag))
     }
 }

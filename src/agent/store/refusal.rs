@@ -7,7 +7,7 @@ use std::{error::Error, io};
 use crate::{api::Reason, protocol::Refusal};
 
 /// Error codes of S3 services that say who is asking is not known.
-const UNKNOWN_CALLER: [&str; 8] = [
+const UNKNOWN_CALLER: [&str; 9] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",
@@ -16,6 +16,7 @@ const UNKNOWN_CALLER: [&str; 8] = [
     "TokenRefreshRequired",
     "RequestTimeTooSkewed",
     "AuthorizationHeaderMalformed",
+    "XAdminUserNotFound",
 ];
 /// Error codes, and words of services without a code of their own for it, that say there is no room.
 const FULL: [&str; 6] = [

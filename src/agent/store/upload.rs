@@ -20,7 +20,7 @@ use crate::{api::Reason, protocol::Refusal};
 /// One part of an object: its bytes, and what they add up to.
 #[derive(Debug, Clone)]
 pub struct Part {
-    payload: PutPayload,
+    chunks: Vec<Bytes>,
     bytes: u64,
     md5: [u8; 16],
 }
@@ -34,7 +34,17 @@ impl Part {
             md5.update(chunk);
         }
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { payload: chunks.into_iter().collect(), bytes, md5: md5.finalize().into() }
+        Self { chunks, bytes, md5: md5.finalize().into() }
+    }
+
+    /// Gives the pieces back, to be filled again.
+    #[must_use]
+    pub fn into_chunks(self) -> Vec<Bytes> {
+        self.chunks
+    }
+
+    fn payload(&self) -> PutPayload {
+        self.chunks.iter().cloned().collect()
     }
 
     /// Returns how many bytes it has.
@@ -111,12 +121,12 @@ impl Upload {
         let refused = |store: &Store, key: &Path, error| store.refused(&format!("take a part of {key}"), &error);
         match (&mut self.kind, &self.store.kind) {
             (UploadKind::S3 { id, parts, sums }, Kind::S3(client)) => {
-                let sent = client.put_part(&self.key, id, parts.len(), part.payload.clone()).await;
+                let sent = client.put_part(&self.key, id, parts.len(), part.payload()).await;
                 parts.push(sent.map_err(|error| refused(&self.store, &self.key, error))?);
                 sums.push(part.md5);
             }
             (UploadKind::Volume(upload), _) => {
-                let sent = upload.put_part(part.payload.clone()).await;
+                let sent = upload.put_part(part.payload()).await;
                 sent.map_err(|error| refused(&self.store, &self.key, error))?;
             }
             (UploadKind::S3 { .. }, Kind::Volume { .. }) => {}

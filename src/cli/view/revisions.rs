@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{Record, RevisionId},
-    protocol::CheckResult,
+    protocol::{Answer, BackupResult, CheckResult, DatabaseFacts, InspectResult, MigrateResult, Refusal},
     release::observed::JobState,
 };
 
@@ -29,7 +29,7 @@ struct Known {
 pub(super) fn of(seen: &Seen) -> Vec<RevisionView> {
     let mut known = seen.release.status.as_ref().map(|status| named(&status.record)).unwrap_or_default();
     let digits = seen.deployments.iter().map(|deployment| (&deployment.seen.revision, deployment.version.clone()));
-    let digits = digits.chain(seen.jobs.iter().map(|job| (&job.seen.revision, None)));
+    let digits = digits.chain(checks(seen).map(|job| (&job.seen.revision, None)));
     for (digits, version) in digits.filter(|(digits, _)| !digits.is_empty()) {
         if !known.iter().any(|known| known.digits == *digits) {
             let (revision, digits) = (digits.clone(), digits.clone());
@@ -37,6 +37,11 @@ pub(super) fn of(seen: &Seen) -> Vec<RevisionView> {
         }
     }
     known.into_iter().map(|known| revision(seen, known)).collect()
+}
+
+/// Returns the Jobs that check revisions; the others belong to the database.
+fn checks(seen: &Seen) -> impl Iterator<Item = &Job> {
+    seen.jobs.iter().filter(|job| job.verb.is_none())
 }
 
 fn named(record: &Record) -> Vec<Known> {
@@ -71,7 +76,7 @@ fn revision(seen: &Seen, known: Known) -> RevisionView {
         .filter(|deployment| deployment.seen.revision == known.digits)
         .map(|it| deployment(seen, it))
         .collect();
-    let jobs = seen.jobs.iter().filter(|job| job.seen.revision == known.digits).map(|it| job(seen, it)).collect();
+    let jobs = checks(seen).filter(|job| job.seen.revision == known.digits).map(|it| job(seen, it)).collect();
     let (state, says) = sum_up(&known, &deployments, seen);
     RevisionView {
         revision: known.revision,
@@ -171,23 +176,52 @@ fn pod(pod: &Pod) -> ObjectView {
     }
 }
 
-fn job(seen: &Seen, job: &Job) -> ObjectView {
+pub(super) fn job(seen: &Seen, job: &Job) -> ObjectView {
     let it = &job.seen;
-    let of_job = || seen.pods.iter().filter(|pod| pod.seen.job.as_deref() == Some(it.name.as_str()));
-    let result = of_job()
-        .filter_map(|pod| pod.seen.message.as_ref())
-        .find_map(|message| serde_json::from_str::<CheckResult>(message).ok());
-    let verdicts = result.map(|result| result.failures()).filter(|failures| !failures.is_empty());
+    let refusal = seen.message_of(&it.name).and_then(|message| refusal(message, job.verb.as_deref()));
+    let well = if job.verb.is_some() { "done" } else { "passed" };
     let (state, says, problem) = match &it.state {
         _ if it.deleting => (State::Moving, "being deleted", None),
-        JobState::Running => (State::Moving, "running", verdicts),
-        JobState::Complete => (State::Well, "passed", None),
+        JobState::Running if it.suspended => (State::Moving, "not started", None),
+        JobState::Running => (State::Moving, "running", refusal),
+        // A Job on a database ends well also when its answer is no.
+        JobState::Complete if job.verb.is_some() && refusal.is_some() => (State::Bad, "refused", refusal),
+        JobState::Complete => (State::Well, well, None),
         JobState::Failed { reason, message } => {
-            (State::Bad, "failed", verdicts.or_else(|| Some(format!("{reason}: {message}"))))
+            (State::Bad, "failed", refusal.or_else(|| Some(format!("{reason}: {message}"))))
         }
     };
-    let mut pods: Vec<ObjectView> = of_job().map(pod).collect();
+    let mut pods: Vec<ObjectView> =
+        seen.pods.iter().filter(|pod| pod.seen.job.as_deref() == Some(it.name.as_str())).map(pod).collect();
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     let (name, says) = (it.name.clone(), says.to_owned());
     ObjectView { kind: "Job", name, state, says, problem, created: job.created, node: None, pods }
+}
+
+/// Says why the agent said no, when it did.
+fn refusal(message: &str, verb: Option<&str>) -> Option<String> {
+    fn parsed<T: serde::de::DeserializeOwned>(message: &str) -> Option<T> {
+        serde_json::from_str(message).ok()
+    }
+    fn refused<T>(answer: Answer<T>) -> Option<Refusal> {
+        match answer {
+            Answer::Done(_) => None,
+            Answer::Refused(refusal) => Some(refusal),
+        }
+    }
+    let refusal = match verb {
+        None => {
+            let failures = parsed::<CheckResult>(message)?.failures();
+            return (!failures.is_empty()).then_some(failures);
+        }
+        Some("inspect") => {
+            let InspectResult { database, storages, migration } = parsed(message)?;
+            let storage = storages.into_iter().find_map(|storage| storage.problem);
+            database.and_then(refused).or(storage).or_else(|| migration.and_then(refused))
+        }
+        Some("mark") => parsed(message).and_then(refused::<DatabaseFacts>),
+        Some("backup") => parsed(message).and_then(refused::<BackupResult>),
+        Some(_) => parsed::<MigrateResult>(message)?.problem,
+    };
+    refusal.map(|refusal| refusal.message)
 }

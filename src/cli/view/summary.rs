@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
-use super::{ObjectView, RevisionView, State, StepView, Summary};
+use super::{ReleaseView, State, StepView, Summary};
 use crate::api::{Condition, ConditionType, DecisionRecord, Mode, Reason, Record, Release, Step};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
@@ -175,11 +175,11 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
 }
 
 /// Returns the command that shows why the first sick pod is sick.
-pub(super) fn look_at(summary: &Summary, revisions: &[RevisionView]) -> Option<String> {
-    let objects = revisions.iter().flat_map(|revision| revision.deployments.iter().chain(&revision.jobs));
-    let pods: Vec<&ObjectView> = objects.flat_map(|object| &object.pods).collect();
-    let pod = pods.iter().find(|pod| pod.state == State::Bad)?;
-    let (name, namespace) = (&pod.name, &summary.namespace);
+pub(super) fn look_at(view: &ReleaseView) -> Option<String> {
+    let objects = view.revisions.iter().flat_map(|revision| revision.deployments.iter().chain(&revision.jobs));
+    let mut pods = objects.chain(view.database_jobs()).flat_map(|object| &object.pods);
+    let pod = pods.find(|pod| pod.state == State::Bad)?;
+    let (name, namespace) = (&pod.name, &view.summary.namespace);
     let crashed = pod.problem.as_ref().is_some_and(|problem| problem.contains("exit code"));
     Some(if crashed {
         format!("kubectl logs {name} -n {namespace} --all-containers --previous")

@@ -1,5 +1,7 @@
 //! What several steps share about the database of a Release: the Job that looks at it, the claim, its words; pure.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     super::{
         manifests::{self, LookFor},
@@ -232,6 +234,15 @@ pub(super) enum Said<T> {
     This(Box<T>),
 }
 
+/// How long the word of a Job that has ended may take to be seen: Jobs and pods come through different watches.
+const LATE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Returns when the last word that may still come would have come.
+pub(super) fn last_word(seen: &Observed) -> Option<Timestamp> {
+    let late = |job: &JobSeen| job.ended?.checked_add(LATE).ok();
+    seen.jobs.iter().filter(|job| job.ours).filter_map(late).filter(|at| *at > seen.now).max()
+}
+
 /// Reads the result of a Job; a missing one is neither a success nor a reason to run again.
 pub(super) fn result<T: serde::de::DeserializeOwned>(seen: &Observed, job: &JobSeen) -> Said<T> {
     let ended = match &job.state {
@@ -244,6 +255,9 @@ pub(super) fn result<T: serde::de::DeserializeOwned>(seen: &Observed, job: &JobS
     let said = pods.iter().rev().find_map(|pod| pod.message.as_deref());
     match said.and_then(|said| serde_json::from_str(said).ok()) {
         Some(result) => Said::This(Box::new(result)),
+        None if job.ended.and_then(|ended| ended.checked_add(LATE).ok()).is_some_and(|late| late > seen.now) => {
+            Said::Nothing
+        }
         None => {
             let problem = pods.iter().rev().find_map(|pod| pod.problem.clone());
             Said::Lost(problem.map_or_else(

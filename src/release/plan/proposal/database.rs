@@ -1,6 +1,6 @@
 //! What the plan says of the database, in words; pure.
 
-use super::planned;
+use super::{super::super::plan_text::size, planned};
 use crate::api::{
     DatabaseRecord, Environment, Migration, PendingMigration, PlannedStep, ProofLevel, ReleaseDatabase, ReleaseSpec,
     Scope, Step, WayBackPoint,
@@ -116,26 +116,6 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<
     risks
 }
 
-/// Returns a size in the unit that people read.
-fn size(bytes: i64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let (mut value, mut unit) = (bytes, 0);
-    while value >= 10_000 && unit + 1 < UNITS.len() {
-        value /= 1000;
-        unit += 1;
-    }
-    format!("{value} {}", UNITS.get(unit).unwrap_or(&"B"))
-}
-
 fn environment(environment: Environment) -> &'static str {
     environment.into()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn sizes_are_in_the_unit_that_people_read() {
-        let sizes = [0, 7_300_000, 41_000_000_000, i64::MAX].map(super::size);
-        assert_eq!(sizes, ["0 B", "7300 kB", "41 GB", "9223372 TB"]);
-    }
 }
