@@ -1,6 +1,8 @@
 //! The CustomResourceDefinitions, made from the types.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 use serde_json::json;
 
@@ -9,13 +11,14 @@ use super::{BackupStorage, DatabaseBackup, DatabaseInstance, Decision, Release};
 /// Returns all CRDs, in the order in which they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let crds = vec![
         with_status_default(Release::crd()),
         Decision::crd(),
         with_status_default(DatabaseInstance::crd()),
         with_status_default(BackupStorage::crd()),
         with_status_default(DatabaseBackup::crd()),
-    ]
+    ];
+    crds.into_iter().map(with_our_words).collect()
 }
 
 /// Returns all CRDs as YAML documents.
@@ -42,4 +45,26 @@ fn with_status_default(mut crd: CustomResourceDefinition) -> CustomResourceDefin
         }
     }
     crd
+}
+
+/// Takes away each `oneOf` that a rule of ours says in words. The API server tells what a schema says first, and of a
+/// `oneOf` it tells "must validate one and only one schema (oneOf). Found none valid", whatever the rule would have said.
+fn with_our_words(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        schema.into_iter().for_each(speak);
+    }
+    crd
+}
+
+fn speak(schema: &mut JSONSchemaProps) {
+    let rules = schema.x_kubernetes_validations.iter().flatten();
+    let messages = rules.filter_map(|rule| rule.message.as_deref());
+    if messages.into_iter().any(|message| message.starts_with("name exactly one of")) {
+        schema.one_of = None;
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(speak);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        speak(items);
+    }
 }

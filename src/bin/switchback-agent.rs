@@ -156,6 +156,7 @@ async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Erro
 
 async fn serve_scratch(arguments: Scratch) -> Result<bool, Box<dyn std::error::Error>> {
     let Scratch { programs, sockets, data, timeout } = arguments;
-    let scratch = scratch::Scratch { programs: programs.unwrap_or_default(), sockets, data, timeout: timeout.as_std() };
+    let programs = programs.unwrap_or_default();
+    let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
     scratch::serve(&scratch).await.map_err(|refusal| refusal.message.into())
 }

@@ -6,6 +6,7 @@
 
 pub mod abort;
 pub mod approve;
+mod complete;
 pub mod connection;
 pub mod decide;
 mod file;
@@ -71,14 +72,21 @@ enum Command {
 /// Runs the plugin on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = if completes() { None } else { Some(Cli::parse()) };
     // A second call is the only way this fails, and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ended = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Problem::new(Exit::Failed, "cannot start", error.to_string()))
-        .and_then(|runtime| runtime.block_on(run(&cli)));
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                match &cli {
+                    Some(cli) => run(cli).await,
+                    None => complete().await,
+                }
+            })
+        });
     match ended {
         Ok(exit) => exit.into(),
         // The reader of standard output has gone: nothing is wrong.
@@ -88,6 +96,19 @@ pub fn main() -> ExitCode {
             problem.exit.into()
         }
     }
+}
+
+/// Returns whether kubectl runs this program to complete a command line.
+fn completes() -> bool {
+    let called = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = called.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(complete::PREFIX))
+}
+
+async fn complete() -> Result<Exit, Problem> {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    show::print(&complete::run(Cli::command(), &words).await)?;
+    Ok(Exit::Reached)
 }
 
 async fn run(cli: &Cli) -> Result<Exit, Problem> {

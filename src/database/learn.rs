@@ -80,7 +80,7 @@ fn facts_of(job: &AgentJobSeen, now: Timestamp) -> Option<DatabaseFacts> {
             Answer::Refused(_) => None,
         },
         probe::MARK => facts(probe::MARK, Ok(result)).ok(),
-        "migrate" => serde_json::from_value::<MigrateResult>(result).ok()?.database,
+        "migrate" => migrated(result).ok()?.database,
         _ => None,
     }
 }
@@ -108,7 +108,16 @@ pub(super) fn doubted(seen: &Observed) -> bool {
 fn refusal_of(job: &AgentJobSeen, now: Timestamp) -> Option<Refusal> {
     let Said::Result(result) = job.said::<Value>(now) else { return None };
     if job.verb == "migrate" {
-        return serde_json::from_value::<MigrateResult>(result).ok()?.problem;
+        return migrated(result).map_or_else(Some, |done| done.problem);
     }
     serde_json::from_value(result.get("refused")?.clone()).ok()
+}
+
+/// Reads what came of a migration; what cannot be read was refused.
+fn migrated(result: Value) -> Result<MigrateResult, Refusal> {
+    match serde_json::from_value::<Answer<MigrateResult>>(result) {
+        Ok(Answer::Done(done)) => Ok(done),
+        Ok(Answer::Refused(refusal)) => Err(refusal),
+        Err(error) => Err(Refusal { reason: Reason::JobLost, message: error.to_string() }),
+    }
 }

@@ -96,7 +96,11 @@ fn rows(step: Step) -> Vec<Seen> {
             }),
             ("the Job says applied", |world| run_migration(world, MigrationEnd::Applied)),
             ("the Job says failed", |world| run_migration(world, MigrationEnd::Fails)),
-            ("the Job's pod is lost", |world| run_migration(world, MigrationEnd::PodLost)),
+            ("the Job failed and its word was not seen yet", |world| run_migration(world, MigrationEnd::PodLost)),
+            ("the Job's pod is lost", |world| {
+                run_migration(world, MigrationEnd::PodLost);
+                world.wait(11);
+            }),
             ("somebody deleted the running Job", |world| {
                 run_migration(world, MigrationEnd::Hangs);
                 world.jobs.clear();

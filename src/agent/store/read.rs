@@ -12,7 +12,7 @@ use super::Store;
 use crate::{api::Reason, protocol::Refusal};
 
 /// Bytes of one range. Two are in memory at a time, one of them twice while it is put together.
-pub const RANGE_BYTES: u64 = 4 << 20;
+pub const RANGE_BYTES: u64 = 2 << 20;
 
 /// Reads one object from its beginning to its end.
 #[derive(Debug)]

@@ -61,6 +61,8 @@ pub struct Upload {
     key: Path,
     kind: UploadKind,
     bytes: u64,
+    /// Something may be under the key that is ours.
+    completing: bool,
 }
 
 enum UploadKind {
@@ -95,7 +97,7 @@ impl Upload {
             },
             Kind::Volume { files, .. } => UploadKind::Volume(files.put_multipart(key).await.map_err(refused)?),
         };
-        Ok(Self { store: store.clone(), key: key.clone(), kind, bytes: 0 })
+        Ok(Self { store: store.clone(), key: key.clone(), kind, bytes: 0, completing: false })
     }
 
     /// Returns the storage's own name for the upload; a volume has none.
@@ -140,6 +142,7 @@ impl Upload {
     /// # Errors
     /// The storage did not put it together; what was sent is to be aborted.
     pub async fn complete(&mut self) -> Result<(), Refusal> {
+        self.completing = true;
         let done = match (&mut self.kind, &self.store.kind) {
             (UploadKind::S3 { id, parts, .. }, Kind::S3(client)) => {
                 client.complete_multipart(&self.key, id, parts.clone()).await.map(|_| ())
@@ -163,7 +166,7 @@ impl Upload {
             (UploadKind::Volume(upload), _) => drop(upload.abort().await),
             (UploadKind::S3 { .. }, Kind::Volume { .. }) => {}
         }
-        self.store.remove(std::slice::from_ref(&self.key)).await
+        if self.completing { self.store.remove(std::slice::from_ref(&self.key)).await } else { Ok(()) }
     }
 
     /// Reads back what the storage holds, after it was completed: its size, and for each part what it adds up to.

@@ -19,8 +19,9 @@ use crate::demo::settings::Database;
 
 /// Connections of one pod.
 const CONNECTIONS: usize = 4;
-/// How long a request waits for one of them.
-const WAIT_LIMIT: Duration = Duration::from_secs(1);
+/// How long a request waits for one of them: longer than the 2 s for which a migration that waits for a lock keeps
+/// others waiting behind it.
+const WAIT_LIMIT: Duration = Duration::from_secs(3);
 /// How long the server works on a statement, waiting for locks included.
 const STATEMENT_LIMIT: &str = "-c statement_timeout=2000";
 /// How long an answer may take before its connection is given up.
