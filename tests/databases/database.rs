@@ -222,7 +222,7 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 seen.status.identity_seen_at = Some(MicroTime(at("11:59:30")));
                 seen.jobs = vec![done(
                     job("shop-3-migrate", "migrate", "release"),
-                    &json!({ "state": "Applied", "database": facts("7000", Some(5)) }),
+                    &json!({ "done": { "state": "Applied", "database": facts("7000", Some(5)) } }),
                 )];
             }),
         ),
@@ -233,7 +233,7 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 inspected(seen, json!({ "done": facts("7000", Some(3)) }));
                 seen.jobs.push(done(
                     job("shop-3-migrate", "migrate", "release"),
-                    &json!({ "state": "Applied", "database": facts("7000", Some(5)) }),
+                    &json!({ "done": { "state": "Applied", "database": facts("7000", Some(5)) } }),
                 ));
             }),
         ),
