@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     identity::{Judgement, is_newer, judge},
     manifests::job_name,
-    plan::Observed,
+    plan::{Observed, say_certain},
 };
 use crate::{
     agent_job::{
@@ -15,7 +15,7 @@ use crate::{
         seen::{AgentJobSeen, Said},
         targets,
     },
-    api::{DatabaseInstanceStatus, ProvenBackup, Reason},
+    api::{ConditionType, DatabaseInstanceStatus, ProvenBackup, Reason, condition},
     protocol::{Answer, BackupResult, DatabaseFacts, InspectResult, MigrateResult, Refusal},
 };
 
@@ -55,8 +55,13 @@ pub(super) fn learn(seen: &Observed, status: &mut DatabaseInstanceStatus) {
     for facts in seen.jobs.iter().filter(later).filter_map(|job| facts_of(job, seen.now)) {
         let learned = targets::identity(&facts);
         if let Some(known) = status.identity.as_mut().filter(|known| is_newer(known, &learned)) {
-            *known = learned;
+            let marked = known.marker.is_none() && learned.marker.is_some();
+            *known = learned.clone();
             status.identity_seen_at = Some(MicroTime(seen.now));
+            // What was said of a database without a mark is true no more.
+            if marked && is_well(seen, status) {
+                say_certain(seen, status, &learned);
+            }
         }
     }
     let marker = status.identity.as_ref().and_then(|identity| identity.marker.as_ref()).map(|marker| &marker.uuid);
@@ -70,6 +75,12 @@ pub(super) fn learn(seen: &Observed, status: &mut DatabaseInstanceStatus) {
     if let Some(newest) = newest.filter(|_| status.last_proven.as_ref().is_none_or(older)) {
         status.last_proven = Some(newest.clone());
     }
+}
+
+/// Returns whether it was found well as its spec says now.
+fn is_well(seen: &Observed, status: &DatabaseInstanceStatus) -> bool {
+    let ready = condition(&status.conditions, ConditionType::Ready).filter(|ready| ready.status == "True");
+    status.observed_generation == seen.generation && ready.is_some()
 }
 
 fn facts_of(job: &AgentJobSeen, now: Timestamp) -> Option<DatabaseFacts> {

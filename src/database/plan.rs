@@ -177,13 +177,9 @@ fn conclude(seen: &Observed, status: &mut DatabaseInstanceStatus, found: Result<
                     status.last_proven = None;
                 }
             }
-            let message = format!("It is {}.", fingerprint(&facts));
-            let certain = (ConditionType::IdentityCertain, Some(true), Reason::Reachable);
-            set_condition(&mut status.conditions, certain, &message, (seen.generation, seen.now));
-            let standing = Standing::Well(Reason::Reachable, well(seen, &facts, &seen_as));
+            say_certain(seen, status, &facts);
             status.identity = Some(facts);
             status.identity_seen_at = Some(MicroTime(seen.now));
-            stand(seen, status, &standing);
             true
         }
         Judgement::Uncertain(differences) => {
@@ -202,6 +198,14 @@ fn conclude(seen: &Observed, status: &mut DatabaseInstanceStatus, found: Result<
             false
         }
     }
+}
+
+/// Says who the database is, and that it may be used.
+pub(super) fn say_certain(seen: &Observed, status: &mut DatabaseInstanceStatus, facts: &DatabaseIdentity) {
+    let message = format!("It is {}.", fingerprint(facts));
+    let certain = (ConditionType::IdentityCertain, Some(true), Reason::Reachable);
+    set_condition(&mut status.conditions, certain, &message, (seen.generation, seen.now));
+    stand(seen, status, &Standing::Well(Reason::Reachable, well(seen, facts, &words(facts))));
 }
 
 fn uncertain(seen: &Observed, status: &mut DatabaseInstanceStatus, message: &str) {

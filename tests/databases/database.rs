@@ -174,6 +174,13 @@ fn rows() -> Vec<(&'static str, Observed)> {
             }),
         ),
         (
+            "a Release marks it: what is said of it changes",
+            seen(|seen| {
+                well(seen, None);
+                seen.jobs = vec![done(mark_job(), &json!({ "done": facts("7000", Some(1)) }))];
+            }),
+        ),
+        (
             "the word is taken away: it may be given again",
             seen(|seen| {
                 well(seen, Some(3));
