@@ -18,7 +18,7 @@ const SCRATCH_ID: u32 = 100;
 /// Its group.
 const SCRATCH_GROUP: u32 = 102;
 /// How long the agent may take to cancel its statements and to report, in seconds.
-const GRACE_SECONDS: u32 = 30;
+const GRACE_SECONDS: u32 = 60;
 
 /// Returns the pod.
 pub(super) fn spec(job: &AgentJob<'_>) -> Value {

@@ -75,9 +75,28 @@ impl Gone {
     }
 }
 
+/// How often a session is tried to be started when nothing answers.
+const TRIES: u32 = 3;
+/// How long is waited before the second try; twice that before the third.
+const WAIT: Duration = Duration::from_secs(1);
+
 /// Starts a session with the application name `switchback <purpose>`: `search_path` is `pg_catalog`, row security is
 /// off, no time-out is on, and the database is who the target says it must be.
 pub async fn connect(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
+    let mut tries = 1;
+    loop {
+        match connect_once(target, purpose).await {
+            // A name server or a Service that is away for a moment is no reason to give a release up.
+            Err(refusal) if refusal.reason == Reason::DatabaseUnreachable && tries < TRIES => {
+                tokio::time::sleep(WAIT * tries).await;
+                tries += 1;
+            }
+            came => return came,
+        }
+    }
+}
+
+async fn connect_once(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
     let address = Address::read(&target.secret)?;
     let endpoint = address.endpoint();
     match tokio::time::timeout(START_TIMEOUT, start(target, address, purpose)).await {

@@ -140,7 +140,7 @@ const fn keeps_failing(outcome: Outcome) -> bool {
 }
 
 /// Ends a text like a sentence.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }
 

@@ -123,7 +123,7 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         || (Reason::MigrationFailed, "It ended without success and said no more.".to_owned()),
         |problem| (problem.reason, problem.message),
     );
-    failed(seen, record, (reason, format!("{message} {}", stands(state))))
+    failed(seen, record, (reason, format!("{} {}", ending::sentence(&message), stands(state))))
 }
 
 const fn progress(state: MigrationState) -> MigrationProgress {
