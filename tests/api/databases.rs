@@ -80,10 +80,7 @@ async fn every_rule_of_databases_accepts_and_refuses() {
         let both = changed(bucket(), &[("/spec/volume", json!({ "claim": "disk" }))]);
         assert_refused(namespace.try_make::<BackupStorage>(admin, &both).await, CHOICE);
         let neither = json!({ "metadata": { "name": "nowhere" }, "spec": {} });
-        assert_refused(
-            namespace.try_make::<BackupStorage>(admin, &neither).await,
-            "must validate one and only one schema",
-        );
+        assert_refused(namespace.try_make::<BackupStorage>(admin, &neither).await, CHOICE);
         namespace.make::<DatabaseBackup>(admin, &backup()).await.unwrap();
         let other = json!({ "spec": { "proof": "Stored" } });
         assert_refused(namespace.patch::<DatabaseBackup>(admin, "now", other).await, IMMUTABLE);
