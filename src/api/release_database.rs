@@ -4,14 +4,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, PodTemplate, ProofLevel};
+use super::{Duration, PodTemplate, ProofLevel, names};
 
 /// The database of a Release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseDatabase {
     /// Name of a DatabaseInstance in this namespace.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub name: String,
     /// The backup that is taken before anything changes.
     #[serde(default, skip_serializing_if = "ReleaseBackup::is_default")]
@@ -27,7 +27,7 @@ pub struct ReleaseDatabase {
 pub struct ReleaseBackup {
     /// Names of BackupStorages; all must hold it (default: those of the DatabaseInstance).
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(length(max = 4), inner(length(min = 1, max = 253), regex(pattern = names::OBJECT)))]
     pub storage: Vec<String>,
     /// How far it is proven before the release goes on (default: Restored when there is a migration, else Stored).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub enum MigrationSource {
 pub struct SqlFiles {
     /// Name of a ConfigMap in this namespace whose keys are the files, applied in the order of their names. An approval
     /// covers their content.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub config_map: String,
 }
 

@@ -321,7 +321,7 @@ pub struct DecisionRecord {
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseRecord {
     /// Name of the DatabaseInstance.
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 253))]
     pub name: String,
     /// UID of the DatabaseInstance.
     #[schemars(length(max = 64))]
@@ -340,7 +340,7 @@ pub struct DatabaseRecord {
     /// What it is declared to be.
     pub environment: Environment,
     /// Names of the BackupStorages that the backup goes to.
-    #[schemars(length(max = 4), inner(length(max = 63)))]
+    #[schemars(length(max = 4), inner(length(max = 253)))]
     pub storages: Vec<String>,
     /// What the migration consists of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

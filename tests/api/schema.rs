@@ -151,11 +151,48 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/workloads/0/services/0/spec/selector", json!({ "app": "shop" }))],
         ),
         (
+            "breachFor of an http check is not shorter than watch.for: it could never fail",
+            vec![("/spec/checks/0/phase", "Watch".into()), ("/spec/checks/0/http/breachFor", "14m".into())],
+            vec![("/spec/checks/0/phase", "Watch".into()), ("/spec/checks/0/http/breachFor", "15m".into())],
+        ),
+        (
+            "the migration names a workload that this Release does not have",
+            vec![("/spec/database/migration", by_workload("web"))],
+            vec![("/spec/database/migration", by_workload("wep"))],
+        ),
+        (
+            "name exactly one of workload, pod and sql",
+            vec![("/spec/database/migration", by_pod())],
+            vec![("/spec/database/migration/workload", "web".into())],
+        ),
+        (
+            "command is required with workload and pod, and means nothing with sql: an image's own entry point is never run",
+            vec![("/spec/database/migration", by_workload("web"))],
+            vec![("/spec/database/migration/command", json!(["migrate"]))],
+        ),
+        (
+            "direct means nothing with sql",
+            vec![("/spec/database/migration/direct", false.into())],
+            vec![("/spec/database/migration/direct", true.into())],
+        ),
+        (
             "a headless Service cannot be switched: its clients keep the addresses they looked up",
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "10.96.0.77".into())],
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
         ),
     ]
+}
+
+/// A migration by a command of a workload's image.
+fn by_workload(name: &str) -> Value {
+    json!({ "workload": name, "command": ["migrate", "up"], "change": "Expand" })
+}
+
+/// A migration by a pod of its own.
+fn by_pod() -> Value {
+    let containers = json!([{ "name": "c", "image": "a" }]);
+    let pod = json!({ "spec": { "containers": containers, "initContainers": containers } });
+    json!({ "pod": pod, "command": ["migrate", "up"], "change": "Expand" })
 }
 
 /// A rule that holds at many places.
@@ -175,6 +212,10 @@ fn full() -> Value {
         { "name": "home", "phase": "Verify", "http": { "service": "shop" } },
         { "name": "smoke", "phase": "Verify", "job": { "template": pod } },
     ]);
+    body["spec"]["database"] = json!({
+        "name": "shop", "backup": { "storage": ["offsite"] },
+        "migration": { "sql": { "configMap": "shop-1" }, "change": "Expand" },
+    });
     for part in ["switch", "watch", "rollback", "deadlines"] {
         body["spec"][part] = json!({});
     }
@@ -254,6 +295,10 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             if place.starts_with("/spec/volume/") {
                 body["spec"] = json!({ "volume": { "claim": "disk" } });
             }
+            // A migration is files of SQL or something that runs a command.
+            if place.starts_with("/spec/database/migration/pod/") {
+                body["spec"]["database"]["migration"] = by_pod();
+            }
             let mut body = changed(body, &[(&place, text.into())]);
             if place.ends_with("/services/0/name") {
                 body["spec"]["checks"][0]["http"]["service"] = text.into();
@@ -313,7 +358,7 @@ async fn every_rule_accepts_and_refuses() {
         }
         let mut neither = good;
         neither["spec"].as_object_mut().unwrap().remove("approve");
-        assert_refused(namespace.try_make::<Decision>(admin, &neither).await, "must validate one and only one schema");
+        assert_refused(namespace.try_make::<Decision>(admin, &neither).await, ELSEWHERE[1]);
     })
     .await;
 }
