@@ -26,6 +26,10 @@ pub enum ConditionType {
     Finished,
     /// The plan in status has the approval it needs.
     Approved,
+    /// The backup that the attempt asked for is stored and proven.
+    BackedUp,
+    /// The ledger says that the attempt's migration was applied.
+    Migrated,
     /// The candidate is up, at full size and proven in the preview endpoints.
     CandidateReady,
     /// All verify checks of the candidate passed.

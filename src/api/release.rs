@@ -34,6 +34,7 @@ use super::{
         priority = 1
     ),
     printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.version", priority = 1),
+    printcolumn(name = "Backup", type_ = "string", json_path = ".status.backup.name", priority = 1),
     printcolumn(name = "Approved by", type_ = "string", json_path = ".status.decisions[-1:].actor", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -195,6 +195,13 @@ impl Said<'_> {
         }
     }
 
+    fn backed_up(&self) -> String {
+        self.plan.record.backup.as_ref().map_or_else(String::new, |backup| {
+            let proof: &str = backup.proof.into();
+            format!("DatabaseBackup {} is complete, proven: {proof}.", backup.name)
+        })
+    }
+
     /// How far the attempt is: each of these is true from the step on that follows what it speaks of.
     fn progress(&self) -> Vec<Row> {
         let record = &self.plan.record;
@@ -205,6 +212,10 @@ impl Said<'_> {
             (Mode::Manual, Some(decision)) => format!("Approved by {}.", decision.actor),
             _ => "Approved by its mode, Automatic.".to_owned(),
         };
+        let looked = record.database.as_ref();
+        let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Migrate, self.backed_up()));
+        let due = looked.filter(|looked| looked.pending.is_some());
+        let migrated = due.map(|_| (ConditionType::Migrated, Step::Deploy, "The ledger says: applied.".to_owned()));
         let rows = [
             (ConditionType::Approved, Step::Preflight, by),
             (ConditionType::CandidateReady, Step::Verify, "All pods of the candidate are ready.".to_owned()),
@@ -212,6 +223,8 @@ impl Said<'_> {
             (ConditionType::Switched, Step::Watch, "Traffic is on the candidate.".to_owned()),
         ];
         rows.into_iter()
+            .chain(backed_up)
+            .chain(migrated)
             .map(|(type_, from, message)| {
                 let holds = record.step >= from;
                 (type_, Some(holds), reason_of(record.step), if holds { message } else { "Not yet.".to_owned() })

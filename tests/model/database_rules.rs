@@ -234,3 +234,16 @@ fn deleting_a_release_keeps_its_backups_and_lets_them_go() {
     assert!(world.database.backups.len() == 2 && world.database.backups.values().all(|backup| !backup.is_held()));
     assert_eq!(ran(&world), 0);
 }
+
+#[test]
+fn a_backup_that_no_watch_has_shown_yet_is_let_go_before_the_release_is_gone() {
+    let mut world = World::at(Step::Backup);
+    world.look(usize::MAX);
+    world.deleting = true;
+    world.contents.clear();
+    let mut seen = world.observed();
+    seen.backups.clear();
+    let (_, plan) = world.plan_of(seen);
+    let does: Vec<String> = plan.actions.iter().map(crate::world::words).collect();
+    assert_eq!(does, ["let go of shop-uid-shop-2"]);
+}

@@ -1,8 +1,11 @@
-//! Deletion: children go with their owners, so only the unowned `ControllerRevision`s and then our finalizer
-//! have to be removed; pure.
+//! Deletion: children go with their owners, so only the unowned `ControllerRevision`s, the hold on backups and then our
+//! finalizer have to be removed; pure.
 
 use super::{
-    super::{manifests::Kind, observed::Observed},
+    super::{
+        manifests::{self, Kind},
+        observed::{Answer, Ask, BackupSeen, Observed},
+    },
     Action, Plan, Situation,
 };
 use crate::api::{Reason, Record};
@@ -19,7 +22,32 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Plan {
     let backups = seen.backups.iter().filter(|backup| backup.is_held()).map(Action::let_go);
     plan.actions = contents.chain(backups).collect();
     if plan.actions.is_empty() {
-        plan.actions.push(Action::RemoveFinalizer);
+        match unseen_backup(seen, &plan.record) {
+            Unseen::Ask(ask) => plan.asks.push(ask),
+            Unseen::Held(backup) => plan.actions.push(Action::let_go(&backup)),
+            Unseen::None => plan.actions.push(Action::RemoveFinalizer),
+        }
     }
     plan
+}
+
+/// What is known of a backup that was asked for a moment ago and that no watch has shown yet.
+enum Unseen {
+    Ask(Ask),
+    Held(Box<BackupSeen>),
+    None,
+}
+
+fn unseen_backup(seen: &Observed, record: &Record) -> Unseen {
+    let name = manifests::backup_name(&seen.release, record);
+    let asked_for = record.candidate.is_some() && record.database.is_some();
+    if !asked_for || seen.backups.iter().any(|backup| backup.name == name) {
+        return Unseen::None;
+    }
+    let ask = Ask::LiveBackup(name);
+    match seen.answer(&ask) {
+        None => Unseen::Ask(ask),
+        Some(Answer::Backup(Some(live))) if live.is_held() => Unseen::Held(live.clone()),
+        Some(_) => Unseen::None,
+    }
 }
