@@ -61,7 +61,8 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
     let actions = if recorded(seen, &record) { vec![Action::Create(Box::new(job))] } else { vec![] };
-    Plan { actions, ..Plan::stay(record, told(format!("Making Job {name}, attempt {number}."))) }.into()
+    let situation = told(&record, &format!("Making Job {name}, attempt {number}."));
+    Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
 /// Records the Job and, when a look has read that record back and the backup is still there, resumes it.
@@ -73,8 +74,8 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let ask = Ask::LiveBackup(backup.name.clone());
     match seen.answer(&ask) {
         None => {
-            return Plan { asks: vec![ask], ..Plan::stay(record, told("Looking at the backup once more.".into())) }
-                .into();
+            let situation = told(&record, "Looking at the backup once more.");
+            return Plan { asks: vec![ask], ..Plan::stay(record, situation) }.into();
         }
         Some(observed::Answer::Backup(Some(live))) if live.uid == backup.uid && is_whole(&live.state, &backup) => {}
         Some(_) => {
@@ -93,7 +94,8 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let read_back = recorded(seen, &record) && seen.record().migration.as_ref() == Some(&now);
     record.migration = Some(now);
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
-    Plan { actions, ..Plan::stay(record, told(format!("Starting Job {}.", job.name))) }.into()
+    let situation = told(&record, &format!("Starting Job {}.", job.name));
+    Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
 fn is_whole(state: &BackupState, backup: &crate::api::BackupRecord) -> bool {
@@ -103,7 +105,10 @@ fn is_whole(state: &BackupState, backup: &crate::api::BackupRecord) -> bool {
 /// Waits for the Job and reads what it says.
 fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
     let answer: Answer<MigrateResult> = match database::result(seen, job) {
-        Said::Nothing => return Plan::stay(record, told(format!("Job {} migrates.", job.name))).into(),
+        Said::Nothing => {
+            let situation = told(&record, &format!("Job {} migrates.", job.name));
+            return Plan::stay(record, situation).into();
+        }
         Said::Lost(message) => return again(seen, record, message),
         Said::This(answer) => *answer,
     };
@@ -152,7 +157,7 @@ fn again(seen: &Observed, mut record: Record, message: String) -> Move {
         Some(migration) if migration.attempt < LOST_JOBS => {
             migration.attempt += 1;
             migration.job.clear();
-            let situation = told(format!("{message} Another Job asks the ledger how far it came."));
+            let situation = told(&record, &format!("{message} Another Job asks the ledger how far it came."));
             Plan::stay(record, situation).into()
         }
         Some(migration) => {
@@ -171,6 +176,7 @@ fn attempt<'a>(seen: &'a Observed, record: &Record) -> Option<&'a super::super::
     seen.attempt(record.candidate.as_ref()?.attempt)
 }
 
-fn told(what: String) -> Situation {
-    Situation::Working(Reason::Migrating, format!("{what} The version that serves is not touched."))
+fn told(record: &Record, what: &str) -> Situation {
+    let serves = record.active.as_ref().map(|active| format!(" {} serves on, untouched.", active.version));
+    Situation::Working(Reason::Migrating, format!("{what}{}", serves.unwrap_or_default()))
 }
