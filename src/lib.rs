@@ -31,6 +31,9 @@
 //!   stands in the status as read (`recorded` in `release/plan.rs`); every action is idempotent by name and guarded by
 //!   UID or resourceVersion (`release/act.rs`).
 //! - **Invariant: status is what was observed.** `release/status.rs` derives it from what was seen and nothing else.
+//! - **Invariant: no migration without a proven backup.** `release/plan/backup.rs` waits for the proof that was asked for;
+//!   `release/plan/migrate.rs` reads the DatabaseBackup live before it resumes the Job; `agent/backup` writes the manifest,
+//!   without which there is no backup, after the proof.
 //! - **Invariant: one migration.** `agent/migrate` holds the database's lock alone, ends what lives of earlier attempts
 //!   before it reads the ledger, and writes an end down only when nothing of it works on; what it cannot prove stays
 //!   `Started`.

@@ -141,12 +141,24 @@ fn users_pod(pod: &PodTemplate) -> Value {
     pod
 }
 
+/// What of a user's container belongs to serving, or would keep the agent's word from being found.
+const USERS_ALONE: [&str; 8] = [
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "ports",
+    "restartPolicy",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+];
+
 /// Returns the user's container without what belongs to serving.
 fn users_container(pod: &PodTemplate, name: &str) -> Value {
     let found = pod.containers().find(|container| container.get("name").and_then(Value::as_str) == Some(name));
     let mut container = found.cloned().unwrap_or_else(|| json!({}));
     if let Some(map) = container.as_object_mut() {
-        for part in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports", "restartPolicy"] {
+        for part in USERS_ALONE {
             map.remove(part);
         }
     }

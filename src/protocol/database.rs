@@ -317,6 +317,10 @@ pub struct MigrateParameters {
     pub work: MigrationWork,
     /// Whether it may run again after an uncertain end.
     pub idempotent: bool,
+    /// Whether this Job follows one of the same attempt whose word was lost: it asks what came of that one, and does
+    /// not try again what has failed.
+    #[serde(default)]
+    pub again: bool,
     /// How long it may take.
     pub timeout: Duration,
     /// How long one statement may wait for a lock.

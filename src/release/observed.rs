@@ -189,6 +189,8 @@ pub struct PodSeen {
     pub deleting: bool,
     /// Why it does not run or is not ready, from its containers.
     pub problem: Option<String>,
+    /// Whether its agent container runs or ran.
+    pub agent_ran: bool,
     /// What its agent container left as termination message.
     pub message: Option<String>,
     /// When it was created.

@@ -175,6 +175,7 @@ impl Bench {
             release_uid: UID.into(),
             revision: REVISION.into(),
             backup_uid: "backup".into(),
+            again: false,
             idempotent: matches!(work, MigrationWork::Sql { .. }),
             work,
             timeout: Duration::from_secs(60),

@@ -68,7 +68,7 @@ fn input_34_a_history_that_does_not_fit_is_refused_and_says_where() {
     applied(bench.migrate(&bench.sql(&facts, &TWO)));
     let cases = [
         ("changed", vec![TWO[0], ("002_fill.sql", "SELECT 1")], "002_fill.sql was applied as"),
-        ("missing", vec![TWO[0]], "002_fill.sql was applied and is missing now"),
+        ("missing", vec![TWO[1]], "was applied and is missing now"),
         (
             "late",
             vec![TWO[0], ("001_z.sql", "SELECT 1"), TWO[1]],
@@ -82,6 +82,26 @@ fn input_34_a_history_that_does_not_fit_is_refused_and_says_where() {
         assert_eq!(refusal.reason, Reason::MigrationHistoryDiverged);
         assert!(refusal.message.contains(says), "{}", refusal.message);
     }
+}
+
+#[test]
+fn an_earlier_version_finds_nothing_due_in_a_database_that_is_ahead_of_it() {
+    let (bench, facts) = Bench::marked("ahead");
+    applied(bench.migrate(&bench.sql(&facts, &TWO)));
+    let folder = bench.files("earlier", &[TWO[0]]);
+    let seen = bench.inspect(&bench.target(Some(&facts)), Some(folder)).result;
+    let Some(Answer::Done(found)) = seen.migration else { panic!("{seen:?}") };
+    assert_eq!((found.files, found.pending), (1, 0));
+}
+
+#[test]
+fn rule_13_a_job_that_follows_a_lost_one_tells_its_failure_and_does_not_repeat_it() {
+    let (bench, facts) = Bench::marked("follows");
+    let parameters = bench.sql(&facts, &[TWO[0], ("002_fill.sql", "SELEC")]);
+    let said = failed(bench.migrate(&parameters), MigrationState::Failed, Reason::MigrationFailed);
+    let again = MigrateParameters { again: true, ..parameters };
+    let told = failed(bench.migrate(&again), MigrationState::Failed, Reason::MigrationFailed);
+    assert_eq!(told.split(';').next(), said.split(';').next());
 }
 
 #[test]

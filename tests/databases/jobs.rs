@@ -54,6 +54,7 @@ fn job_of_a_migration_in_the_users_image() {
         backup_uid: "backup".into(),
         work: MigrationWork::Command { argv: vec!["migrate".into(), "up".into()], direct: false },
         idempotent: true,
+        again: false,
         timeout: "15m".parse().unwrap(),
         lock_timeout: "2s".parse().unwrap(),
     });

@@ -27,6 +27,8 @@ pub enum MigrationEnd {
     /// The pod is lost after the ledger said Started.
     PodLost,
     Hangs,
+    /// The pod never starts: an image that nobody has.
+    NeverStarts,
 }
 
 /// The database of the Release, and what it has been through.
@@ -147,6 +149,8 @@ impl World {
             name,
             uid,
             resource_version: "1".into(),
+            database: manifest.body["spec"]["database"].as_str().unwrap().to_owned(),
+            storages: serde_json::from_value(manifest.body["spec"]["storage"].clone()).unwrap(),
             finalizers: vec![labels::IN_USE.into()],
             deleting: false,
             state: BackupState::Working("it runs.".into()),
@@ -274,6 +278,13 @@ impl World {
             let result = MigrateResult { state, problem, database: None, began_at: None, files: 1, seconds: 0.1 };
             Some(Said { well: state == MigrationState::Applied, message: Some(json!(Answer::Done(result))) })
         };
+        if self.database.migration == MigrationEnd::NeverStarts {
+            return None;
+        }
+        let name = format!("{}-pod", job.name);
+        let mut running = pod(name.clone(), &job.revision, "", false);
+        (running.job, running.agent_ran) = (Some(job.name.clone()), true);
+        self.pods.insert(name, running);
         if self.database.migration == MigrationEnd::Hangs {
             return None;
         }
@@ -291,7 +302,7 @@ impl World {
                 let message = "2.sql line 3: ALTER TABLE cart: relation \"cart\" does not exist.".to_owned();
                 (MigrationState::Failed, Some(Refusal { reason: Reason::MigrationFailed, message }))
             }
-            MigrationEnd::Applied | MigrationEnd::Hangs => (MigrationState::Applied, None),
+            MigrationEnd::Applied | MigrationEnd::Hangs | MigrationEnd::NeverStarts => (MigrationState::Applied, None),
         };
         self.database.ledger.insert(revision, state);
         result(state, problem)

@@ -5,6 +5,8 @@ use switchback::{
     protocol::{MigrationState, Refusal},
 };
 
+use switchback::release::observed::BackupState;
+
 use crate::{
     database::{MigrationEnd, spec},
     world::World,
@@ -15,7 +17,8 @@ fn migrating() -> World {
     let mut world = World::at(Step::Migrate);
     world.database.migration = MigrationEnd::Hangs;
     for _ in 0..4 {
-        world.turn();
+        world.look(usize::MAX);
+        world.settle();
     }
     assert!(world.jobs.values().any(|job| job.name.contains("-migrate-1") && !job.suspended));
     world
@@ -246,4 +249,70 @@ fn a_backup_that_no_watch_has_shown_yet_is_let_go_before_the_release_is_gone() {
     let (_, plan) = world.plan_of(seen);
     let does: Vec<String> = plan.actions.iter().map(crate::world::words).collect();
     assert_eq!(does, ["let go of shop-uid-shop-2"]);
+}
+
+#[test]
+fn input_06_a_migration_whose_pod_never_starts_holds_nobody() {
+    type Happen = fn(&mut World);
+    let happenings: [(&str, Happen); 4] = [
+        ("a new spec", |world| world.ask_for("3.0.0")),
+        ("an abort", |world| {
+            world.abort();
+        }),
+        ("a deletion", |world| world.deleting = true),
+        ("the deadline", |world| world.wait(601)),
+    ];
+    for (name, happen) in happenings {
+        let mut world = World::at(Step::Migrate);
+        world.database.migration = MigrationEnd::NeverStarts;
+        for _ in 0..4 {
+            world.look(usize::MAX);
+            world.settle();
+        }
+        assert!(world.message("Ready").contains("migrate-1 starts"), "{name}: {}", world.message("Ready"));
+        happen(&mut world);
+        for _ in 0..12 {
+            world.look(usize::MAX);
+            world.settle();
+        }
+        assert!(world.gone || world.step() != Step::Migrate, "{name}: {:?}", world.status.conditions);
+        assert!(!world.jobs.values().any(|job| job.name.contains("-migrate-")), "{name}: {:?}", world.jobs);
+        assert_eq!(ran(&world), 0, "{name}");
+    }
+}
+
+#[test]
+fn threat_t10_a_backup_that_somebody_else_made_under_our_name_is_no_backup() {
+    type Forge = fn(&mut World);
+    let forgeries: [(&str, Forge); 2] = [
+        ("of another database", |world| {
+            world.database.backups.values_mut().for_each(|backup| backup.database = "empty".into());
+        }),
+        ("taken a week ago", |world| {
+            let then = world.now.checked_sub(jiff::SignedDuration::from_hours(168)).unwrap();
+            for backup in world.database.backups.values_mut() {
+                if let BackupState::Complete(done) = &mut backup.state {
+                    done.taken_at = k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(then);
+                }
+            }
+        }),
+    ];
+    for (name, forge) in forgeries {
+        let mut world = World::at(Step::Backup);
+        world.look(usize::MAX);
+        world.end_backups();
+        forge(&mut world);
+        world.run_to_rest();
+        assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")), "{name}");
+        assert_eq!(ran(&world), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_database_that_was_exchanged_after_the_approval_is_not_migrated() {
+    let mut world = World::at(Step::Migrate);
+    world.set_instance(|status| status.identity.as_mut().unwrap().oid = 99);
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "IdentityUncertain")));
+    assert_eq!(ran(&world), 0);
 }

@@ -627,6 +627,7 @@ pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen
         ready,
         deleting: false,
         problem: None,
+        agent_ran: false,
         message: None,
         created: None,
     }

@@ -92,8 +92,11 @@ pub fn read(folder: &Path) -> Result<Files, Refusal> {
 /// Returns the files that were not applied yet, when the ones that were are all there, unchanged and first.
 pub fn pending<'a>(files: &'a Files, applied: &BTreeMap<String, String>) -> Result<Vec<&'a File>, Refusal> {
     let mut differences = Vec::new();
+    let newest = files.files.last().map(|file| file.name.as_str());
     for (name, sha256) in applied {
         match files.files.iter().find(|file| file.name == *name) {
+            // What only a later version has brought is what this one is declared to work on.
+            None if newest.is_some_and(|newest| name.as_str() > newest) => {}
             None => differences.push(format!("{name} was applied and is missing now")),
             Some(file) if file.sha256 != *sha256 => differences.push(format!(
                 "{name} was applied as {}, is {} now",

@@ -94,7 +94,11 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
         let result = MigrateResult { state, problem, database: Some(control.facts.clone()), ..nothing() };
         Ok(Begun::Ended(Box::new(result)))
     };
+    let failed = entry.as_ref().map(|entry| entry.error.clone()).unwrap_or_default();
     match entry.map(|entry| entry.state) {
+        Some(MigrationState::Failed) if parameters.again => {
+            return answer(MigrationState::Failed, Some(remembered(&failed)));
+        }
         Some(MigrationState::Applied) => return answer(MigrationState::Applied, None),
         Some(MigrationState::Started) if !parameters.idempotent => {
             let text = "an earlier attempt began and its end is not known; it is not declared idempotent";
@@ -104,6 +108,15 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
     }
     let prepared = work::prepare(parameters, &control.client).await?;
     Ok(Begun::Ready(Box::new(Ready { control, lock, key, prepared })))
+}
+
+/// Reads what the ledger keeps of a failure: its reason, a colon, its message.
+fn remembered(error: &str) -> Refusal {
+    let (reason, message) = error.split_once(": ").unwrap_or(("", error));
+    match reason.parse() {
+        Ok(reason) => refuse(reason, message),
+        Err(_) => refuse(Reason::MigrationFailed, error),
+    }
 }
 
 fn nothing() -> MigrateResult {

@@ -37,6 +37,8 @@ pub struct LookFor<'a> {
 pub struct Migrate<'a> {
     /// Name of the Job.
     pub name: &'a str,
+    /// Its number in the attempt, from 1.
+    pub number: u8,
     /// The database.
     pub instance: &'a InstanceSeen,
     /// What the Release says of it.
@@ -123,7 +125,7 @@ pub fn migrate_job(
     what: Migrate<'_>,
     owner: Option<&AttemptSeen>,
 ) -> Option<Manifest> {
-    let Migrate { name, instance, database, looked, backup } = what;
+    let Migrate { name, number, instance, database, looked, backup } = what;
     let migration = database.migration.as_ref()?;
     let work = Work::Migrate(MigrateParameters {
         database: targets::database(&instance.name, &instance.spec, instance.status.identity.as_ref()),
@@ -140,6 +142,7 @@ pub fn migrate_job(
             }
         },
         idempotent: migration.is_idempotent(),
+        again: number > 1,
         timeout: migration.timeout,
         lock_timeout: migration.lock_timeout,
     });

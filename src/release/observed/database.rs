@@ -42,6 +42,10 @@ pub struct BackupSeen {
     pub uid: String,
     /// The version that was read; guards its finalizers.
     pub resource_version: String,
+    /// The DatabaseInstance that it is of.
+    pub database: String,
+    /// The BackupStorages that it goes to.
+    pub storages: Vec<String>,
     /// Its finalizers.
     pub finalizers: Vec<String>,
     /// Whether it is being deleted.

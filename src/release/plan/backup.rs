@@ -7,7 +7,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content, database,
     ending::{self, Why},
-    enter, overdue, recorded, still_wanted,
+    enter, migrate, overdue, recorded, still_wanted,
 };
 use crate::api::{Outcome, Reason, Record, Step};
 
@@ -33,13 +33,19 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         let situation = told(format!("Asking for DatabaseBackup {name}."));
         return Plan { actions, ..Plan::stay(record, situation) }.into();
     };
+    let asked = backup.database == looked.name && backup.storages == looked.storages;
     match &backup.state {
+        // Whoever may create backups may guess this name.
+        _ if !asked || is_older(&backup.state, &record) => {
+            let message = format!("DatabaseBackup {name} was not made for this attempt: somebody else made it.");
+            failed(record, Reason::NameTaken, message)
+        }
         BackupState::Complete(done) if done.proof >= database::proof(database, looked) => {
             let due = looked.pending.is_some();
             record.backup = Some((**done).clone());
             if due {
                 record.migration = None;
-                return enter(record, Step::Migrate, seen.now, None);
+                return enter(record, Step::Migrate, seen.now, Some(migrate::START));
             }
             enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy))
         }
@@ -59,4 +65,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
         BackupState::Working(what) => Plan::stay(record, told(format!("DatabaseBackup {name}: {what}"))).into(),
     }
+}
+
+/// Returns whether a backup was taken before the attempt asked for one.
+fn is_older(state: &BackupState, record: &Record) -> bool {
+    let asked = record.step_since.as_ref().map(|since| since.0);
+    matches!(state, BackupState::Complete(done) if asked.is_some_and(|asked| done.taken_at.0 < asked))
 }

@@ -7,18 +7,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{
-        manifests,
-        observed::{self, Ask, BackupState, JobSeen, Observed},
+        manifests::{self, Kind},
+        observed::{self, Ask, BackupState, InstanceSeen, JobSeen, Observed},
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     database::{self, LOST_JOBS, Said},
     ending::{self, Why},
-    enter, recorded, still_wanted,
+    enter, later, overdue, recorded, still_wanted,
 };
 use crate::{
-    api::{MigrationProgress, MigrationRecord, Outcome, Reason, Record, Step},
+    agent_job::targets,
+    api::{DatabaseRecord, Duration, MigrationProgress, MigrationRecord, Outcome, Reason, Record, Step},
     protocol::{Answer, MigrateResult, MigrationState},
 };
+
+/// How long the pod of a Job may take to start: pulling the image, finding a node.
+pub(super) const START: Duration = Duration::from_secs(600);
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     if !is_running(&record) {
@@ -55,9 +59,20 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
         return failed(seen, record, (Reason::DatabaseNotFound, message));
     };
     if record.migration.as_ref().is_some_and(|migration| is_running(&record) && !migration.job.is_empty()) {
+        if let Some(moved) = gives_up(seen, &record, (name, None)) {
+            return moved;
+        }
         return again(seen, record, format!("Job {name} is gone: somebody deleted it."));
     }
-    let what = manifests::Migrate { name, instance, database, looked, backup };
+    if !is_approved(instance, looked) {
+        let message = format!(
+            "DatabaseInstance {} is another database now than the one that was approved and backed up. Nothing was \
+             migrated.",
+            looked.name
+        );
+        return failed(seen, record, (Reason::IdentityUncertain, message));
+    }
+    let what = manifests::Migrate { name, number, instance, database, looked, backup };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
     let actions = if recorded(seen, &record) { vec![Action::Create(Box::new(job))] } else { vec![] };
@@ -105,7 +120,10 @@ fn is_whole(state: &BackupState, backup: &crate::api::BackupRecord) -> bool {
 /// Waits for the Job and reads what it says.
 fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
     let answer: Answer<MigrateResult> = match database::result(seen, job) {
+        Said::Nothing if !has_started(seen, job) => return not_started(seen, record, job),
         Said::Nothing => {
+            // The deadline was for its start; from here on the agent keeps the time.
+            record.deadline = None;
             let situation = told(&record, &format!("Job {} migrates.", job.name));
             return Plan::stay(record, situation).into();
         }
@@ -113,7 +131,9 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         Said::This(answer) => *answer,
     };
     let (state, problem) = match answer {
-        Answer::Refused(refusal) => (MigrationProgress::NotStarted, Some(refusal)),
+        // A Job that follows a lost one cannot speak for it.
+        Answer::Refused(refusal) if is_first(&record) => (MigrationProgress::NotStarted, Some(refusal)),
+        Answer::Refused(refusal) => (MigrationProgress::Uncertain, Some(refusal)),
         Answer::Done(result) => (progress(result.state), result.problem),
     };
     if let Some(migration) = &mut record.migration {
@@ -131,6 +151,19 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
     failed(seen, record, (reason, format!("{} {}", ending::sentence(&message), stands(state))))
 }
 
+/// Returns whether the database is still the one that was looked at; it may have been marked since.
+fn is_approved(instance: &InstanceSeen, looked: &DatabaseRecord) -> bool {
+    let Some(identity) = &instance.status.identity else { return false };
+    let now = targets::fingerprint(identity);
+    let without_marker = |text: &str| text.rsplit_once('/').map(|(who, _)| who.to_owned());
+    now == looked.fingerprint
+        || (looked.fingerprint.ends_with("/none") && without_marker(&now) == without_marker(&looked.fingerprint))
+}
+
+fn is_first(record: &Record) -> bool {
+    record.migration.as_ref().is_none_or(|migration| migration.attempt == 1)
+}
+
 const fn progress(state: MigrationState) -> MigrationProgress {
     match state {
         MigrationState::Applied => MigrationProgress::Applied,
@@ -138,6 +171,49 @@ const fn progress(state: MigrationState) -> MigrationProgress {
         MigrationState::Started => MigrationProgress::Uncertain,
         MigrationState::NotStarted => MigrationProgress::NotStarted,
     }
+}
+
+/// Returns whether the agent in a Job's pod was seen to run.
+fn has_started(seen: &Observed, job: &JobSeen) -> bool {
+    seen.pods.iter().any(|pod| pod.job.as_deref() == Some(&job.name) && pod.agent_ran)
+}
+
+/// Waits for the pod to start. As long as it has not, nothing was migrated and nobody has to wait for it: it ends with
+/// the deadline, with another spec, an abort or a deletion. The Job is deleted first; a pod that starts meanwhile is told
+/// to end, and the ledger says how far it came.
+fn not_started(seen: &Observed, record: Record, job: &JobSeen) -> Move {
+    let pods = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name));
+    let problem = pods.filter_map(|pod| pod.problem.as_deref()).next_back();
+    let situation = told(&record, &format!("Job {} starts{}.", job.name, because(problem)));
+    match gives_up(seen, &record, (&job.name, problem)) {
+        Some(Move::To(_)) if !job.deleting => {
+            let actions = vec![Action::delete(Kind::Job, &job.name, &job.uid)];
+            Plan { actions, ..Plan::stay(record, situation) }.into()
+        }
+        Some(moved) => moved,
+        None => Plan::stay(record, situation).into(),
+    }
+}
+
+/// Returns how a migration ends whose pod was not seen to start.
+fn gives_up(seen: &Observed, record: &Record, (job, problem): (&str, Option<&str>)) -> Option<Move> {
+    let mut record = record.clone();
+    if let Some(migration) = &mut record.migration {
+        migration.state = MigrationProgress::Uncertain;
+        migration.ended_at = Some(MicroTime(seen.now));
+    }
+    if seen.release.deleting || !still_wanted(seen, &record) {
+        return Some(ending::superseded(seen, record));
+    }
+    if overdue(seen, &record) {
+        let message = format!("Job {job} did not start in time{}.", because(problem));
+        return Some(failed(seen, record, (Reason::JobLost, message)));
+    }
+    abort::check(seen, &record)
+}
+
+fn because(problem: Option<&str>) -> String {
+    problem.map(|problem| format!(": {problem}")).unwrap_or_default()
 }
 
 /// Says what stays of a migration that was not applied.
@@ -157,6 +233,7 @@ fn again(seen: &Observed, mut record: Record, message: String) -> Move {
         Some(migration) if migration.attempt < LOST_JOBS => {
             migration.attempt += 1;
             migration.job.clear();
+            record.deadline = Some(MicroTime(later(seen.now, START)));
             let situation = told(&record, &format!("{message} Another Job asks the ledger how far it came."));
             Plan::stay(record, situation).into()
         }

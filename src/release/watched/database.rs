@@ -47,6 +47,8 @@ pub fn backup_seen(object: &DatabaseBackup) -> BackupSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
+        database: object.spec.database.clone(),
+        storages: object.spec.storage.clone(),
         finalizers: object.finalizers().to_vec(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         state: state(object),

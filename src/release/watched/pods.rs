@@ -39,9 +39,14 @@ struct ContainerStatus {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct ContainerState {
+    running: Option<Running>,
     waiting: Option<Waiting>,
     terminated: Option<Terminated>,
 }
+
+/// When it began is nobody's business here.
+#[derive(Clone, Debug, Deserialize)]
+struct Running {}
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -90,6 +95,12 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
         ready,
         deleting: object.metadata.deletion_timestamp.is_some(),
         problem: unschedulable.or_else(|| containers().find_map(problem)),
+        agent_ran: status.container_statuses.iter().filter(|container| container.name == AGENT_CONTAINER).any(
+            |container| {
+                let ContainerState { running, waiting: _, terminated } = &container.state;
+                running.is_some() || terminated.is_some() || container.last_state.terminated.is_some()
+            },
+        ),
         message,
         created: object.creation_timestamp().map(|time| time.0),
     }
