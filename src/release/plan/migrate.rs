@@ -24,6 +24,9 @@ use crate::{
 /// How long the pod of a Job may take to start: pulling the image, finding a node.
 pub(super) const START: Duration = Duration::from_secs(600);
 
+/// How long nobody is believed to be waiting in vain for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     if !is_running(&record) {
         if seen.release.deleting || !still_wanted(seen, &record) {
@@ -185,6 +188,14 @@ fn not_started(seen: &Observed, record: Record, job: &JobSeen) -> Move {
     let pods = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name));
     let problem = pods.filter_map(|pod| pod.problem.as_deref()).next_back();
     let situation = told(&record, &format!("Job {} starts{}.", job.name, because(problem)));
+    // Its pod may run already and the node not have said so.
+    let patience =
+        record.deadline().and_then(|end| end.checked_sub(START.as_signed()).ok()).map(|since| later(since, PATIENCE));
+    if let Some(until) = patience.filter(|until| problem.is_none() && seen.now < *until) {
+        let mut plan = Plan::stay(record, situation);
+        plan.look_again_at(until);
+        return plan.into();
+    }
     match gives_up(seen, &record, (&job.name, problem)) {
         Some(Move::To(_)) if !job.deleting => {
             let actions = vec![Action::delete(Kind::Job, &job.name, &job.uid)];
