@@ -123,10 +123,10 @@ fn is_default_lock_timeout(timeout: &Duration) -> bool {
 }
 
 impl ReleaseDatabase {
-    /// Returns how far the backup must be proven.
+    /// Returns how far the backup must be proven: where no migration is due, nothing depends on it yet.
     #[must_use]
-    pub fn proof(&self) -> ProofLevel {
-        let default = if self.migration.is_some() { ProofLevel::Restored } else { ProofLevel::Stored };
+    pub fn proof(&self, due: bool) -> ProofLevel {
+        let default = if due { ProofLevel::Restored } else { ProofLevel::Stored };
         self.backup.proof.unwrap_or(default)
     }
 }

@@ -22,6 +22,7 @@ use crate::{
         calls::{self, Place, is_controlled_by},
         merge,
     },
+    release::watched::Job,
 };
 
 /// How many times one reconcile looks: each look may record something and the next one act on it.
@@ -137,7 +138,7 @@ async fn act_all<S>(shared: &Shared, object: &ObjectMeta, plan: &Plan<S>) -> Res
             }
             Action::Resume { name, uid } => {
                 let patch = agent_job::resume_patch(uid);
-                calls::merge::<super::watched::Job>(&shared.client, &job(name), &patch, false).await?;
+                calls::merge::<Job>(&shared.client, &job(name), &patch, false).await?;
             }
             Action::Delete { name, uid } => calls::delete(&shared.client, &job(name), uid).await?,
         }

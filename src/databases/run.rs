@@ -29,7 +29,10 @@ use crate::{
     backup::Backups,
     database::Databases,
     kube_io::{backoff::Backoff, index::Owner, news::Announcer},
-    release::{observed::Settings, watched::Pod},
+    release::{
+        observed::Settings,
+        watched::{Job, Pod},
+    },
     storage::Storages,
 };
 
@@ -130,7 +133,7 @@ impl Lane {
             tokio::join!(
                 self.follow(&wakes, |number, label, event| {
                     self.shared.cache.jobs.get(number).map_or_else(Vec::new, |index| {
-                        index.take(self.number, event, |job: &watched::Job| watched::job(job, label))
+                        index.take(self.number, event, |job: &Job| watched::job(job, label))
                     })
                 }),
                 self.follow(&wakes, |number, label, event| {

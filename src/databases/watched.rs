@@ -3,56 +3,20 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::batch::v1 as batch,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
 use kube::{Resource, ResourceExt, core::DeserializeGuard};
-use serde::Deserialize;
 
 use crate::{
     agent_job::seen::{AgentJobSeen, JobEnd},
     api::labels::{BACKUP_UID, DATABASE_UID, STORAGE_UID, VERB},
     kube_io::index::Owner,
-    release::watched::Pod,
+    release::{
+        observed::{JobSeen, JobState},
+        watched::{self, Job, Pod},
+    },
 };
 
 /// What an index keeps of an object: under which key, its name, what was seen.
 pub(super) type Entry<S> = Option<(Owner, String, S)>;
-
-/// A Job, without its template.
-#[derive(Resource, Clone, Debug, Deserialize)]
-#[resource(inherit = "batch::Job")]
-pub struct Job {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: JobSpec,
-    #[serde(default)]
-    status: JobStatus,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct JobSpec {
-    suspend: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct JobStatus {
-    conditions: Vec<JobCondition>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct JobCondition {
-    #[serde(rename = "type")]
-    type_: String,
-    status: String,
-    reason: String,
-    message: String,
-    last_transition_time: Option<Time>,
-}
 
 /// A pod of a Job of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,26 +41,22 @@ pub(super) fn job(object: &Job, label: &str) -> Entry<AgentJobSeen> {
 }
 
 fn job_seen(object: &Job) -> AgentJobSeen {
-    let is = |type_: &str| {
-        object.status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
-    };
-    let at = |condition: &JobCondition| condition.last_transition_time.as_ref().map_or(Timestamp::MIN, |time| time.0);
-    let ended = match (is("Complete"), is("Failed")) {
-        (Some(complete), _) => Some(JobEnd { at: at(complete), failure: None }),
-        (None, Some(failed)) => {
-            Some(JobEnd { at: at(failed), failure: Some(format!("{}: {}", failed.reason, failed.message)) })
-        }
-        (None, None) => None,
+    let JobSeen { name, uid, suspended, state, ended, deleting, .. } = watched::job_seen(object);
+    let at = ended.unwrap_or(Timestamp::MIN);
+    let ended = match state {
+        JobState::Running => None,
+        JobState::Complete => Some(JobEnd { at, failure: None }),
+        JobState::Failed { reason, message } => Some(JobEnd { at, failure: Some(format!("{reason}: {message}")) }),
     };
     AgentJobSeen {
-        name: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
+        name,
+        uid,
         verb: object.labels().get(VERB).cloned().unwrap_or_default(),
         owner: object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|o| o.uid.clone()),
         created: object.creation_timestamp().map(|time| time.0),
-        suspended: object.spec.suspend,
+        suspended,
         ended,
-        deleting: object.metadata.deletion_timestamp.is_some(),
+        deleting,
         message: None,
         problem: None,
     }
@@ -106,7 +66,7 @@ fn job_seen(object: &Job) -> AgentJobSeen {
 pub(super) fn pod(object: &Pod, label: &str) -> Entry<AgentPodSeen> {
     let uid = object.labels().get(label)?.clone();
     let job = object.owner_references().iter().find(|owner| owner.kind == "Job")?.uid.clone();
-    let seen = crate::release::watched::pod_seen(object);
+    let seen = watched::pod_seen(object);
     let pod = AgentPodSeen { job, created: seen.created, message: seen.message, problem: seen.problem };
     Some(((object.namespace()?, uid), object.name_any(), pod))
 }
@@ -129,7 +89,6 @@ where
     K: Resource<DynamicType = ()> + Clone,
 {
     let object = object.0.as_ref().ok()?;
-    let mut object = object.clone();
-    object.meta_mut().managed_fields = None;
-    Some(((object.meta().namespace.clone()?, object.name_any()), object.name_any(), Arc::new(object)))
+    let name = object.name_any();
+    Some(((object.meta().namespace.clone()?, name.clone()), name, Arc::new(object.clone())))
 }

@@ -185,6 +185,17 @@ impl Action {
         }
     }
 
+    /// Lets go of every DatabaseBackup that is held.
+    fn let_go_all(seen: &Observed) -> impl Iterator<Item = Self> {
+        seen.backups.iter().filter(|backup| backup.is_held()).map(Self::let_go)
+    }
+
+    /// Deletes every Job.
+    fn delete_jobs(seen: &Observed) -> impl Iterator<Item = Self> {
+        let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting);
+        jobs.map(|job| Self::delete(Kind::Job, &job.name, &job.uid))
+    }
+
     /// Sets the number of pods of a Deployment.
     fn scale(deployment: &DeploymentSeen, replicas: i32) -> Self {
         Self::Scale { deployment: deployment.name.clone(), uid: deployment.uid.clone(), replicas }
@@ -289,6 +300,11 @@ fn recorded(seen: &Observed, record: &Record) -> bool {
     let read = seen.record();
     let attempt = |record: &Record| record.candidate.as_ref().map(|candidate| candidate.attempt);
     read.step == record.step && attempt(read) == attempt(record)
+}
+
+/// Returns what may be done once its step stands in the status as read, and nothing before.
+fn when_recorded(seen: &Observed, record: &Record, action: Action) -> Vec<Action> {
+    recorded(seen, record).then_some(action).into_iter().collect()
 }
 
 /// Returns whether the deadline of the step is over.

@@ -5,11 +5,10 @@ use super::{
         manifests,
         observed::{BackupState, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content, database,
-    ending::{self, Why},
-    enter, migrate, overdue, recorded, still_wanted,
+    Action, Move, Plan, Situation, abort, candidate_content, database, ending, enter, migrate, overdue, still_wanted,
+    when_recorded,
 };
-use crate::api::{Outcome, Reason, Record, Step};
+use crate::api::{Reason, Record, Step};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !still_wanted(seen, &record) {
@@ -23,13 +22,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     };
     let name = manifests::backup_name(&seen.release, &record);
+    let proof = database.proof(looked.pending.is_some());
     let told = |what: String| Situation::Working(Reason::BackingUp, what);
-    let failed = |record, reason, message| {
-        ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
-    };
     let Some(backup) = seen.backups.iter().find(|backup| backup.name == name) else {
-        let manifest = manifests::backup(&seen.release, (&name, database, looked), database::proof(database, looked));
-        let actions = if recorded(seen, &record) { vec![Action::Create(Box::new(manifest))] } else { vec![] };
+        let manifest = manifests::backup(&seen.release, (&name, database, looked), proof);
+        let actions = when_recorded(seen, &record, Action::Create(Box::new(manifest)));
         let situation = told(format!("Asking for DatabaseBackup {name}."));
         return Plan { actions, ..Plan::stay(record, situation) }.into();
     };
@@ -38,9 +35,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         // Whoever may create backups may guess this name.
         _ if !asked || is_older(&backup.state, &record) => {
             let message = format!("DatabaseBackup {name} was not made for this attempt: somebody else made it.");
-            failed(record, Reason::NameTaken, message)
+            ending::failed(seen, record, (Reason::NameTaken, message))
         }
-        BackupState::Complete(done) if done.proof >= database::proof(database, looked) => {
+        BackupState::Complete(done) if done.proof >= proof => {
             let due = looked.pending.is_some();
             record.backup = Some((**done).clone());
             if due {
@@ -51,17 +48,17 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
         BackupState::Complete(done) => {
             let message = format!("DatabaseBackup {name} says {:?}, less than was asked for.", done.proof);
-            failed(record, Reason::BackupFailed, message)
+            ending::failed(seen, record, (Reason::BackupFailed, message))
         }
         BackupState::Failed { reason, message } => {
             let message = format!("DatabaseBackup {name}: {message} Nothing was migrated.");
-            failed(record, Reason::parse_or(reason, Reason::BackupFailed), message)
+            ending::failed(seen, record, (Reason::parse_or(reason, Reason::BackupFailed), message))
         }
         BackupState::Working(what) if overdue(seen, &record) => {
             let limit = content.deadlines.backup;
             let message =
                 format!("DatabaseBackup {name} was not complete within {limit}: {what} Nothing was migrated.");
-            failed(record, Reason::BackupFailed, message)
+            ending::failed(seen, record, (Reason::BackupFailed, message))
         }
         BackupState::Working(what) => Plan::stay(record, told(format!("DatabaseBackup {name}: {what}"))).into(),
     }

@@ -7,13 +7,11 @@ use super::{
         manifests::{self, LookFor},
         observed::{Answer, Ask, InstanceSeen, JobSeen, JobState, Observed, StorageSeen},
     },
-    Action, recorded,
+    Action, when_recorded,
 };
 use crate::{
     agent_job::targets,
-    api::{
-        DatabaseRecord, MigrationSource, PendingMigration, ProofLevel, Reason, Record, ReleaseDatabase, ReleaseSpec,
-    },
+    api::{DatabaseRecord, MigrationSource, PendingMigration, Reason, Record, ReleaseDatabase, ReleaseSpec},
     protocol::{self, DatabaseFacts, InspectResult, MigrationFacts, MigrationState, Refusal},
 };
 
@@ -48,7 +46,7 @@ pub(super) fn look(seen: &Observed, record: &Record, spec: &ReleaseSpec, databas
         let what = LookFor { name, instance, storages: &storages, migration: database.migration.as_ref() };
         let job = manifests::look_job((&seen.release, &seen.settings), spec, what);
         // What is made counts from the record, which must be there first.
-        let actions = if recorded(seen, record) { vec![Action::Create(Box::new(job))] } else { vec![] };
+        let actions = when_recorded(seen, record, Action::Create(Box::new(job)));
         return Look::Working(actions, vec![], format!("Looking at database {}.", database.name));
     };
     match result::<InspectResult>(seen, job) {
@@ -68,7 +66,7 @@ pub(super) fn mark(seen: &Observed, record: &Record, (spec, instance): (&Release
     let Some(job) = seen.job(&name) else {
         let owner = record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
         let job = manifests::mark_job((&seen.release, &seen.settings), spec, (name, instance), owner);
-        let actions = if recorded(seen, record) { vec![Action::Create(Box::new(job))] } else { vec![] };
+        let actions = when_recorded(seen, record, Action::Create(Box::new(job)));
         return Look::Working(actions, vec![], told());
     };
     if job.suspended {
@@ -274,10 +272,4 @@ pub(super) fn of<'a>(
     record: &'a Record,
 ) -> Option<(&'a ReleaseDatabase, &'a DatabaseRecord)> {
     Some((content.database.as_ref()?, record.database.as_ref()?))
-}
-
-/// Returns how far a backup must be proven: where nothing is due, nothing depends on it yet.
-pub(super) fn proof(database: &ReleaseDatabase, looked: &DatabaseRecord) -> ProofLevel {
-    let default = if looked.pending.is_some() { ProofLevel::Restored } else { ProofLevel::Stored };
-    database.backup.proof.unwrap_or(default)
 }

@@ -19,8 +19,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Plan {
     let contents =
         seen.attempts.iter().map(|attempt| Action::delete(Kind::ControllerRevision, &attempt.name, &attempt.uid));
     // Backups stay; they only must not wait for a Release that is gone.
-    let backups = seen.backups.iter().filter(|backup| backup.is_held()).map(Action::let_go);
-    plan.actions = contents.chain(backups).collect();
+    plan.actions = contents.chain(Action::let_go_all(seen)).collect();
     if plan.actions.is_empty() {
         match unseen_backup(seen, &plan.record) {
             Unseen::Ask(ask) => plan.asks.push(ask),

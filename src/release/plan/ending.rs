@@ -144,6 +144,11 @@ pub(super) fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }
 
+/// Ends an attempt that cannot go on.
+pub(super) fn failed(seen: &Observed, record: Record, (reason, message): (Reason, String)) -> Move {
+    turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
+}
+
 /// Ends an attempt whose spec was replaced before traffic moved.
 pub(super) fn superseded(seen: &Observed, record: Record) -> Move {
     let message = format!("The spec changed to {}; this attempt ends before traffic moved.", seen.release.spec.version);

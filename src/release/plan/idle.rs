@@ -97,10 +97,8 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
     let deployments: Vec<Action> = old.map(|seen| Action::delete(Kind::Deployment, &seen.name, &seen.uid)).collect();
     let contents = forgotten(seen, record, &kept);
     // What an attempt that ended before it made anything has looked with, and what it held.
-    let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting);
-    let jobs = jobs.map(|job| Action::delete(Kind::Job, &job.name, &job.uid));
-    let held = seen.backups.iter().filter(|backup| backup.is_held()).map(Action::let_go);
-    plan.actions.extend(deployments.into_iter().chain(contents).chain(jobs).chain(held));
+    let looked = Action::delete_jobs(seen).chain(Action::let_go_all(seen));
+    plan.actions.extend(deployments.into_iter().chain(contents).chain(looked));
 }
 
 /// Lists the contents of attempts that history has forgotten and that own nothing any more.

@@ -8,10 +8,9 @@ use super::{
     },
     Move, Plan, Situation,
     database::{self, Look},
-    ending::{self, Why},
-    enter, overdue, proposal, still_wanted,
+    ending, enter, overdue, proposal, still_wanted,
 };
-use crate::api::{CheckPhase, Outcome, Reason, Record, ReleaseSpec, Step};
+use crate::api::{CheckPhase, Reason, Record, ReleaseSpec, Step};
 
 /// What dry runs have said.
 pub(super) enum Inspection {
@@ -35,11 +34,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             seen.release.spec.deadlines.inspect,
             last_told(seen)
         );
-        return ending::turn_back(
-            record,
-            seen.now,
-            Why { reason: Reason::DatabaseNotReady, message, outcome: Outcome::Failed },
-        );
+        return ending::failed(seen, record, (Reason::DatabaseNotReady, message));
     }
     match look(seen, &record) {
         None => record.database = None,
@@ -49,7 +44,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             return Plan { actions, asks, ..Plan::stay(record, told) }.into();
         }
         Some(Look::Refused(reason, message)) => {
-            return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed });
+            return ending::failed(seen, record, (reason, message));
         }
     }
     match inspect(seen, &record) {
@@ -57,9 +52,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             let told = Situation::Working(Reason::Inspecting, "Asking the API server for each object.".to_owned());
             Plan { asks, ..Plan::stay(record, told) }.into()
         }
-        Inspection::Refused(reason, message) => {
-            ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
-        }
+        Inspection::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
         Inspection::Fine => {
             record.plan = Some(proposal::propose(seen, &record));
             enter(record, Step::Approve, seen.now, None)

@@ -12,12 +12,11 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     database::{self, LOST_JOBS, Said},
-    ending::{self, Why},
-    enter, later, overdue, recorded, still_wanted,
+    ending, enter, later, overdue, recorded, still_wanted, when_recorded,
 };
 use crate::{
     agent_job::targets,
-    api::{DatabaseRecord, Duration, MigrationProgress, MigrationRecord, Outcome, Reason, Record, Step},
+    api::{DatabaseRecord, Duration, MigrationProgress, MigrationRecord, Reason, Record, Step},
     protocol::{Answer, MigrateResult, MigrationState},
 };
 
@@ -59,7 +58,7 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     };
     let Some(instance) = seen.instance(&looked.name).filter(|instance| instance.uid == looked.uid) else {
         let message = format!("DatabaseInstance {} is gone or is another one now. Nothing was migrated.", looked.name);
-        return failed(seen, record, (Reason::DatabaseNotFound, message));
+        return ending::failed(seen, record, (Reason::DatabaseNotFound, message));
     };
     if record.migration.as_ref().is_some_and(|migration| is_running(&record) && !migration.job.is_empty()) {
         if let Some(moved) = gives_up(seen, &record, (name, None)) {
@@ -73,12 +72,12 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
              migrated.",
             looked.name
         );
-        return failed(seen, record, (Reason::IdentityUncertain, message));
+        return ending::failed(seen, record, (Reason::IdentityUncertain, message));
     }
     let what = manifests::Migrate { name, number, instance, database, looked, backup };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
-    let actions = if recorded(seen, &record) { vec![Action::Create(Box::new(job))] } else { vec![] };
+    let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
     let situation = told(&record, &format!("Making Job {name}, attempt {number}."));
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
@@ -99,7 +98,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
         Some(_) => {
             let message =
                 format!("DatabaseBackup {} is gone or not complete any more. Nothing was migrated.", backup.name);
-            return failed(seen, record, (Reason::BackupFailed, message));
+            return ending::failed(seen, record, (Reason::BackupFailed, message));
         }
     }
     let now = MigrationRecord {
@@ -151,7 +150,7 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         || (Reason::MigrationFailed, "It ended without success and said no more.".to_owned()),
         |problem| (problem.reason, problem.message),
     );
-    failed(seen, record, (reason, format!("{} {}", ending::sentence(&message), stands(state))))
+    ending::failed(seen, record, (reason, format!("{} {}", ending::sentence(&message), stands(state))))
 }
 
 /// Returns whether the database is still the one that was looked at; it may have been marked since.
@@ -218,7 +217,7 @@ fn gives_up(seen: &Observed, record: &Record, (job, problem): (&str, Option<&str
     }
     if overdue(seen, &record) {
         let message = format!("Job {job} did not start in time{}.", because(problem));
-        return Some(failed(seen, record, (Reason::JobLost, message)));
+        return Some(ending::failed(seen, record, (Reason::JobLost, message)));
     }
     abort::check(seen, &record)
 }
@@ -250,14 +249,10 @@ fn again(seen: &Observed, mut record: Record, message: String) -> Move {
         }
         Some(migration) => {
             migration.state = MigrationProgress::Uncertain;
-            failed(seen, record, (Reason::MigrationUncertain, message))
+            ending::failed(seen, record, (Reason::MigrationUncertain, message))
         }
-        None => failed(seen, record, (Reason::MigrationUncertain, message)),
+        None => ending::failed(seen, record, (Reason::MigrationUncertain, message)),
     }
-}
-
-fn failed(seen: &Observed, record: Record, (reason, message): (Reason, String)) -> Move {
-    ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
 }
 
 fn attempt<'a>(seen: &'a Observed, record: &Record) -> Option<&'a super::super::observed::AttemptSeen> {

@@ -8,7 +8,7 @@ use super::{
     ending::{self, Why},
     enter,
     inspect::{self, Inspection},
-    overdue, proposal, recorded, still_wanted,
+    overdue, proposal, still_wanted, when_recorded,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, labels};
 
@@ -107,21 +107,18 @@ fn take_database(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move
     let Some((_, looked)) = database::of(content, &record) else {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     };
-    let failed = |record, reason, message| {
-        ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
-    };
     let name = &looked.name;
     let Some(instance) = seen.instance(name).filter(|instance| instance.uid == looked.uid) else {
         let message = format!("DatabaseInstance {name} is gone or is another one now.");
-        return failed(record, Reason::DatabaseNotFound, message);
+        return ending::failed(seen, record, (Reason::DatabaseNotFound, message));
     };
     match database::claimed_by_another(seen, instance) {
-        Some(Look::Refused(reason, message)) => return failed(record, reason, message),
+        Some(Look::Refused(reason, message)) => return ending::failed(seen, record, (reason, message)),
         Some(Look::Working(_, asks, _)) => return Plan { asks, ..Plan::stay(record, working()) }.into(),
         Some(Look::Seen(_)) | None => {}
     }
     if instance.claim().is_none_or(|claim| claim.release_uid != seen.release.uid) {
-        let actions = if recorded(seen, &record) { vec![Action::claim(instance)] } else { vec![] };
+        let actions = when_recorded(seen, &record, Action::claim(instance));
         return Plan { actions, ..Plan::stay(record, working()) }.into();
     }
     if instance.is_marked() {
@@ -129,10 +126,10 @@ fn take_database(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move
     }
     if overdue(seen, &record) {
         let message = format!("DatabaseInstance {name} was not marked in time: {}", instance.problem());
-        return failed(record, Reason::NotMarked, message);
+        return ending::failed(seen, record, (Reason::NotMarked, message));
     }
     match database::mark(seen, &record, (content, instance)) {
-        Look::Refused(reason, message) => failed(record, reason, message),
+        Look::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
         Look::Working(actions, asks, message) => {
             let told = Situation::Working(Reason::Preflight, message);
             Plan { actions, asks, ..Plan::stay(record, told) }.into()

@@ -71,11 +71,5 @@ fn removals(seen: &Observed, record: &Record) -> Vec<Action> {
             _ => false,
         })
         .map(|service| Action::delete(Kind::Service, &service.name, &service.uid));
-    let jobs = seen
-        .jobs
-        .iter()
-        .filter(|job| job.ours && !job.deleting)
-        .map(|job| Action::delete(Kind::Job, &job.name, &job.uid));
-    let held = seen.backups.iter().filter(|backup| backup.is_held()).map(Action::let_go);
-    services.chain(jobs).chain(held).collect()
+    services.chain(Action::delete_jobs(seen)).chain(Action::let_go_all(seen)).collect()
 }

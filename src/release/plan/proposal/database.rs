@@ -51,8 +51,7 @@ fn backup((database, looked): Asked<'_>) -> String {
         }
         None => (database.name.clone(), database.backup.storage.join(" and ")),
     };
-    let level = looked.map_or_else(|| database.proof(), |looked| super::super::database::proof(database, looked));
-    let proof = match level {
+    let proof = match database.proof(due((database, looked)).is_some()) {
         ProofLevel::Stored => "reads sizes and checksums back",
         ProofLevel::Readable => "reads all of it back",
         ProofLevel::Restored => "restores it into a scratch server and compares every table",
@@ -110,7 +109,7 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<
                 .to_owned(),
         );
     }
-    if database.proof() < ProofLevel::Restored {
+    if database.proof(true) < ProofLevel::Restored {
         risks.push("The backup is not restored before the migration: whether it can be is not known.".to_owned());
     }
     risks
