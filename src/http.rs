@@ -32,7 +32,7 @@ pub async fn serve(address: SocketAddr, context: Arc<Context>, databases: Arc<Sh
 
 /// Ready once every watch has listed: a missing right or CRD would otherwise look like an idle cluster.
 async fn ready(State((context, databases)): State<Both>) -> impl IntoResponse {
-    if context.is_filled() && databases.is_filled() {
+    if context.filled.is_whole() && databases.filled.is_whole() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not every watch has listed yet")

@@ -3,10 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::Debug,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{SinkExt, StreamExt, channel::mpsc};
@@ -32,7 +29,9 @@ use crate::{
     kube_io::{
         backoff::Backoff,
         index::{Index, Owner},
+        lists::{self, Lists},
         news::Announcer,
+        written::Written,
     },
     metrics::Metrics,
     release::{
@@ -64,8 +63,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let keep_guard = decision::keep(client.clone(), decision::required()?, judged);
     let scopes: Vec<Option<String>> =
         if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
-    let (lists, receivers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| Lists::new()).unzip();
-    let filled = scopes.iter().cloned().zip(receivers).collect();
+    // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
+    let (lists, filled) = lists::counted(&scopes, KINDS + 1);
     let settings = Settings { agent_image: config.agent_image.clone(), tools_image: config.tools_image.clone() };
     let (databases, database_lanes) = databases::lanes(&client, &scopes, &settings);
     let context = Arc::new(Context {
@@ -77,7 +76,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         backoff: Backoff::default(),
         announcer: Announcer::new(client.clone()),
         metrics: Metrics::default(),
-        written: Mutex::new(HashMap::new()),
+        written: Written::default(),
     });
     let lanes: Vec<_> = scopes
         .into_iter()
@@ -118,28 +117,6 @@ async fn client() -> Result<Client, Error> {
 
 /// How many lists must be read before a cache is whole: one per kind.
 const KINDS: usize = 10;
-
-/// Counts the lists of one lane that were not read yet. Each lane has its own: a namespace that is gone, or whose
-/// rights are, must not keep the others from going back.
-struct Lists {
-    open: AtomicUsize,
-    filled: watch::Sender<bool>,
-}
-
-impl Lists {
-    fn new() -> (Self, watch::Receiver<bool>) {
-        let (filled, receiver) = watch::channel(false);
-        // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
-        (Self { open: AtomicUsize::new(KINDS + 1), filled }, receiver)
-    }
-
-    fn read_one(&self) {
-        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-            tracing::info!("every watch has listed");
-            self.filled.send_replace(true);
-        }
-    }
-}
 
 /// Names of Releases by their UID: children know the UID only.
 #[derive(Debug, Default, Clone)]

@@ -17,6 +17,7 @@ pub fn database(name: &str, spec: &DatabaseInstanceSpec, identity: Option<&Datab
         secret: PathBuf::from(paths::DATABASE_SECRET),
         environment: spec.environment,
         expect: identity.map(expected),
+        endpoint: identity.map(|identity| identity.endpoint.clone()),
     }
 }
 

@@ -108,8 +108,8 @@ pub struct PostgresSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub backup: Option<String>,
-    /// Secret with user name and password of the role that migrates (default: `secret`). The server is that of
-    /// `secret`.
+    /// Secret with user name and password of the role that migrates and owns the schema `switchback` (default:
+    /// `secret`). The server is that of `secret`. It must be a member of the role that owns the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub migrate: Option<String>,

@@ -15,7 +15,8 @@ mod result;
 
 use crate::{
     api::{Condition, DatabaseBackup, DatabaseBackupStatus},
-    databases::{Kind, Plan, Shared},
+    databases::{AllWritten, Kind, Plan, Shared},
+    kube_io::written::Written,
 };
 
 /// The kind DatabaseBackup.
@@ -25,6 +26,10 @@ pub struct Backups;
 impl Kind for Backups {
     type Object = DatabaseBackup;
     type Status = DatabaseBackupStatus;
+
+    fn written(all: &AllWritten) -> &Written<DatabaseBackup> {
+        &all.backups
+    }
 
     fn status(object: &DatabaseBackup) -> Option<&DatabaseBackupStatus> {
         object.status.as_ref()

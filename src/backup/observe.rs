@@ -29,6 +29,7 @@ pub(super) fn observe(shared: &Shared, object: &DatabaseBackup) -> Observed {
         generation: object.metadata.generation.unwrap_or_default(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         held: object.finalizers().iter().any(|finalizer| finalizer == labels::IN_USE),
+        release_uid: object.labels().get(labels::RELEASE_UID).cloned(),
         spec: object.spec.clone(),
         status: object.status.clone().unwrap_or_default(),
         database,

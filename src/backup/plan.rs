@@ -26,6 +26,8 @@ use crate::{
 pub const ATTEMPTS: i32 = 3;
 /// Wait before the second attempt, in seconds; four times that before the third.
 const RETRY_SECONDS: i64 = 30;
+/// How often it is asked whether the Release still exists that holds what somebody deletes.
+const HOLDER_ASKED: SignedDuration = SignedDuration::from_secs(60);
 
 /// Everything one look at a DatabaseBackup has shown.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Observed {
     pub deleting: bool,
     /// Whether a Release holds it.
     pub held: bool,
+    /// UID of the Release that had it taken.
+    pub release_uid: Option<String>,
     /// What is asked for.
     pub spec: DatabaseBackupSpec,
     /// Its status as read.
@@ -80,7 +84,7 @@ impl Observed {
 #[must_use]
 pub fn plan(seen: &Observed) -> Plan<DatabaseBackupStatus> {
     let mut plan = Plan { status: seen.status.clone(), actions: vec![], recheck: None };
-    in_use(seen, &mut plan.status);
+    in_use(seen, &mut plan);
     let over = [BackupPhase::Completed, BackupPhase::Failed].iter().any(|phase| phase.as_str() == seen.status.phase);
     // The Jobs of one that goes go with it; one that a Release holds is still needed.
     if over || (seen.deleting && !seen.held) {
@@ -107,9 +111,15 @@ pub fn plan(seen: &Observed) -> Plan<DatabaseBackupStatus> {
     plan
 }
 
-/// Says that a Release holds a backup that somebody deletes.
-fn in_use(seen: &Observed, status: &mut DatabaseBackupStatus) {
+/// Says that a Release holds a backup that somebody deletes, and asks whether there still is that Release: nothing
+/// tells when one was removed by force.
+fn in_use(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>) {
+    let status = &mut plan.status;
     if seen.deleting && seen.held {
+        if let Some(release_uid) = seen.release_uid.clone() {
+            plan.actions.push(Action::LetGoOf { release_uid });
+            plan.recheck = seen.now.checked_add(HOLDER_ASKED).ok();
+        }
         let message = "A Release still depends on this backup; it goes when that does not need it any more.";
         let condition = (ConditionType::InUse, Some(true), Reason::InUse);
         set_condition(&mut status.conditions, condition, message, (seen.generation, seen.now));
@@ -140,7 +150,7 @@ fn attempt(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>) {
         (Some(job), Some(uid)) if job.suspended => plan.actions.push(Action::Resume { name, uid }),
         (Some(job), Some(_)) => match job.said::<Answer<BackupResult>>(seen.now) {
             Said::NotYet { problem, until } => {
-                plan.recheck = until;
+                plan.recheck = until.or(plan.recheck);
                 let standing = taking(seen, problem.as_deref());
                 set_standing(&mut status.conditions, &standing, (seen.generation, seen.now));
             }

@@ -28,6 +28,8 @@ pub(super) fn make(seen: &Observed, look: &Probing) -> Action {
             migration: None,
         }),
     };
+    // The schema of ours belongs to whoever writes the ledger.
+    let role = if look.verb == probe::MARK { Role::Migrate } else { Role::Owner };
     let owner = Owner { kind: "DatabaseInstance", name: &seen.name, uid: &seen.uid };
     let job = AgentJob {
         name: &name,
@@ -37,7 +39,7 @@ pub(super) fn make(seen: &Observed, look: &Probing) -> Action {
         work: &work,
         agent_image: &seen.agent_image,
         image: Image::Agent,
-        database: Some((&seen.spec.postgres, Role::Owner)),
+        database: Some((&seen.spec.postgres, role)),
         storages: vec![],
         migrations: None,
         scratch: None,

@@ -24,7 +24,8 @@ use kube::ResourceExt;
 
 use crate::{
     api::{Condition, ConditionType, DatabaseIdentity, DatabaseInstance, DatabaseInstanceStatus, Reason, condition},
-    databases::{Kind, Plan, Shared},
+    databases::{AllWritten, Kind, Plan, Shared},
+    kube_io::written::Written,
 };
 
 /// The kind DatabaseInstance.
@@ -34,6 +35,10 @@ pub struct Databases;
 impl Kind for Databases {
     type Object = DatabaseInstance;
     type Status = DatabaseInstanceStatus;
+
+    fn written(all: &AllWritten) -> &Written<DatabaseInstance> {
+        &all.databases
+    }
 
     fn status(object: &DatabaseInstance) -> Option<&DatabaseInstanceStatus> {
         object.status.as_ref()

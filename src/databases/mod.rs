@@ -10,18 +10,13 @@ mod reconcile;
 mod run;
 mod watched;
 
-use std::{
-    collections::HashMap,
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
+use std::{fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::sync::watch;
 
 pub use reconcile::{error_policy, reconcile};
 pub use run::{Lane, lanes};
@@ -29,7 +24,7 @@ pub use run::{Lane, lanes};
 use crate::{
     agent_job::seen::AgentJobSeen,
     api::{BackupStorage, Condition, DatabaseBackup, DatabaseInstance},
-    kube_io::{backoff::Backoff, index::Index, news::Announcer},
+    kube_io::{backoff::Backoff, index::Index, lists::Filled, news::Announcer, written::Written},
     release::observed::Settings,
 };
 
@@ -45,10 +40,21 @@ pub struct Shared {
     pub backoff: Backoff,
     /// Publishes events.
     pub announcer: Announcer,
-    /// Whether the caches have been filled once, by namespace; one without a name where all are served.
-    filled: HashMap<Option<String>, watch::Receiver<bool>>,
-    /// Versions of objects as our last status write left them, until the watch has shown them.
-    written: Mutex<HashMap<String, Value>>,
+    /// Whether the caches have been filled once.
+    pub filled: Filled,
+    /// Objects as our last status write left them, until the watch has shown them.
+    pub written: AllWritten,
+}
+
+/// What was written, by kind.
+#[derive(Debug, Default)]
+pub struct AllWritten {
+    /// Databases.
+    pub databases: Written<DatabaseInstance>,
+    /// Storages.
+    pub storages: Written<BackupStorage>,
+    /// Backups.
+    pub backups: Written<DatabaseBackup>,
 }
 
 /// Caches of what these kinds look at. The Jobs and pods are kept once per object that their labels name.
@@ -101,7 +107,7 @@ pub struct Plan<S> {
     pub recheck: Option<Timestamp>,
 }
 
-/// Something to do with a Job.
+/// Something to do with a Job, or with the object itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Make it; one of that name that the object controls is as good.
@@ -117,6 +123,12 @@ pub enum Action {
         name: String,
         /// Its UID.
         uid: String,
+    },
+    /// Take the [`IN_USE`](crate::api::labels::IN_USE) finalizer off the object itself when the Release that held it
+    /// is gone.
+    LetGoOf {
+        /// UID of the Release.
+        release_uid: String,
     },
     /// Delete it and its pods.
     Delete {
@@ -141,6 +153,8 @@ pub trait Kind {
     /// Their status.
     type Status: Clone + Debug + Default + Serialize + Send + Sync;
 
+    /// Returns what was written of this kind.
+    fn written(all: &AllWritten) -> &Written<Self::Object>;
     /// Returns an object's status as read.
     fn status(object: &Self::Object) -> Option<&Self::Status>;
     /// Returns the conditions of a status.

@@ -3,10 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::Debug,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{StreamExt, channel::mpsc};
@@ -21,14 +18,18 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
 
-use super::{Cache, Kind, Shared, error_policy, reconcile, watched};
+use super::{AllWritten, Cache, Kind, Shared, error_policy, reconcile, watched};
 use crate::{
     api::{BackupStorage, DatabaseBackup, DatabaseInstance, labels},
     backup::Backups,
     database::Databases,
-    kube_io::{backoff::Backoff, index::Owner, news::Announcer},
+    kube_io::{
+        backoff::Backoff,
+        index::Owner,
+        lists::{self, Lists},
+        news::Announcer,
+    },
     release::{
         observed::Settings,
         watched::{Job, Pod},
@@ -51,29 +52,23 @@ const LISTS: usize = 5;
 /// Returns what the three controllers share, and one lane per namespace that is served.
 #[must_use]
 pub fn lanes(client: &Client, scopes: &[Option<String>], settings: &Settings) -> (Arc<Shared>, Vec<Arc<Lane>>) {
-    let (senders, receivers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
+    let (lists, filled) = lists::counted(scopes, LISTS);
     let shared = Arc::new(Shared {
         client: client.clone(),
         cache: Cache::default(),
         settings: settings.clone(),
         backoff: Backoff::default(),
         announcer: Announcer::new(client.clone()),
-        filled: scopes.iter().cloned().zip(receivers).collect(),
-        written: Mutex::default(),
+        filled,
+        written: AllWritten::default(),
     });
     let lanes = scopes
         .iter()
-        .zip(senders)
+        .zip(lists)
         .enumerate()
-        .map(|(number, (scope, filled))| {
-            Arc::new(Lane {
-                number,
-                scope: scope.clone(),
-                shared: Arc::clone(&shared),
-                open: AtomicUsize::new(LISTS),
-                filled,
-                names: <[Names; 3]>::default(),
-            })
+        .map(|(number, (scope, lists))| {
+            let (scope, shared, names) = (scope.clone(), Arc::clone(&shared), <[Names; 3]>::default());
+            Arc::new(Lane { number, scope, shared, lists, names })
         })
         .collect();
     (shared, lanes)
@@ -87,8 +82,7 @@ pub struct Lane {
     number: usize,
     scope: Option<String>,
     shared: Arc<Shared>,
-    open: AtomicUsize,
-    filled: watch::Sender<bool>,
+    lists: Lists,
     /// In the order of [`watched::OWNERS`].
     names: [Names; 3],
 }
@@ -165,7 +159,9 @@ impl Lane {
                 let Ok(event) = event else { return };
                 take(&lane, &wakes, event);
                 if let Event::Delete(object) = event {
-                    lane.shared.forget(object.uid().as_deref().unwrap_or_default());
+                    let uid = object.uid().unwrap_or_default();
+                    K::written(&lane.shared.written).forget(&uid);
+                    lane.shared.backoff.succeeded(&uid);
                 }
                 lane.count(&mut listed, matches!(event, Event::InitDone));
             })
@@ -278,9 +274,7 @@ impl Lane {
     fn count(&self, listed: &mut bool, done: bool) {
         if done && !*listed {
             *listed = true;
-            if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-                self.filled.send_replace(true);
-            }
+            self.lists.read_one();
         }
     }
 

@@ -4,7 +4,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
     core::ApiResource,
 };
 use serde::de::DeserializeOwned;
@@ -15,6 +15,8 @@ use crate::{api::labels::FIELD_MANAGER, error::Error};
 /// How long one call may take. kube has no read timeout of its own: a server that vanished would hold a
 /// reconcile for ever.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Size of the pages in which lists are read.
+const PAGE: u32 = 500;
 
 /// Runs one call under its deadline.
 ///
@@ -154,6 +156,29 @@ where
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns whether an object with this UID exists, by asking the API server, not a watch.
+///
+/// # Errors
+/// As [`call`].
+pub async fn exists<K>(client: &Client, namespace: &str, uid: &str) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let all = format!("{} of {namespace}", K::plural(&()));
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let found = call("list", &all, api.list_metadata(&page)).await?;
+        if found.items.iter().any(|object| object.metadata.uid.as_deref() == Some(uid)) {
+            return Ok(true);
+        }
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page.continue_token = Some(token),
+            None => return Ok(false),
+        }
     }
 }
 

@@ -3,5 +3,8 @@
 pub mod backoff;
 pub mod calls;
 pub mod index;
+pub mod lists;
 pub mod merge;
 pub mod news;
+pub mod unreadable;
+pub mod written;

@@ -69,6 +69,10 @@ pub struct DatabaseTarget {
     /// that high. Absent: never seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Identity>,
+    /// `host:port` where it was seen last; nothing is sent to another. A copy that was started elsewhere may have
+    /// everything else in common with the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }
 
 /// What was seen of a database.

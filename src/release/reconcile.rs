@@ -1,17 +1,9 @@
 //! Reconciles one Release: look, plan, remember, act, look again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use kube::{
-    Client, Resource, ResourceExt,
-    core::{DeserializeGuard, ObjectMeta, error_boundary::InvalidObject},
-    runtime::controller,
-};
+use kube::{Client, Resource, ResourceExt, core::DeserializeGuard, runtime::controller};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -23,14 +15,17 @@ use super::{
     status,
 };
 use crate::{
-    api::{Reason, Release, ReleaseStatus, Step},
+    api::{Release, ReleaseStatus, Step},
     clock::{self, Stopwatch},
     error::Error,
     kube_io::{
         backoff::Backoff,
         calls::{self, Place},
+        lists::Filled,
         merge,
         news::Announcer,
+        unreadable,
+        written::Written,
     },
     metrics::Metrics,
 };
@@ -46,8 +41,8 @@ pub struct Context {
     pub client: Client,
     /// What the watches have shown.
     pub cache: Cache,
-    /// Whether the caches have been filled once, by namespace; one without a name where all are served.
-    pub filled: HashMap<Option<String>, watch::Receiver<bool>>,
+    /// Whether the caches have been filled once.
+    pub filled: Filled,
     /// Whether the admission policies guard Decisions.
     pub guard: watch::Receiver<Guard>,
     /// What the operator was told at its start.
@@ -59,7 +54,7 @@ pub struct Context {
     /// What is measured.
     pub metrics: Metrics,
     /// Releases as our last status write left them, until the watch has shown them.
-    pub written: Mutex<HashMap<String, Release>>,
+    pub written: Written<Release>,
 }
 
 /// Brings one Release one or more steps further.
@@ -71,13 +66,16 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<controller::Action, Error> {
     // A cache that was never filled shows nothing, which is not the same as nothing being there.
-    if !context.wait_until_filled(object.meta().namespace.clone()).await {
+    if !context.filled.wait(object.meta().namespace.clone()).await {
         return Ok(controller::Action::await_change());
     }
     let watch = Stopwatch::start();
     let release = match &object.0 {
-        Ok(release) => context.freshest(release),
-        Err(invalid) => return unreadable(&context, invalid).await,
+        Ok(release) => context.written.newest(release),
+        Err(invalid) => {
+            unreadable::tell::<Release>(&context.client, invalid).await?;
+            return Ok(controller::Action::await_change());
+        }
     };
     let key = release.uid().unwrap_or_default();
     let result = advance(&context, release).await;
@@ -121,7 +119,8 @@ async fn advance(context: &Context, mut release: Release) -> Result<controller::
             Ok(()) => {}
         }
         if seen.release.deleting {
-            context.forget(&seen);
+            context.written.forget(&seen.release.uid);
+            observe::forget_contents(&context.cache, &seen);
         }
         let Some(fresh) = written else {
             if taken.is_some() {
@@ -187,7 +186,7 @@ async fn remember(
     let patch = json!({ "metadata": { "resourceVersion": release.resource_version() }, "status": patch });
     let place = Place::new::<Release>(&seen.release.namespace, &seen.release.name);
     let written: Release = calls::merge(&context.client, &place, &patch, true).await?;
-    context.keep_written(&written);
+    context.written.keep(&written);
     log_step(seen, &after);
     let about = release.object_ref(&());
     for news in status::news(seen, plan) {
@@ -223,70 +222,4 @@ fn rest(context: &Context, seen: &Observed, plan: &Plan) -> controller::Action {
         }
         None => controller::Action::await_change(),
     }
-}
-
-/// Says on the object itself that it cannot be read; the others go on.
-async fn unreadable(context: &Context, invalid: &InvalidObject) -> Result<controller::Action, Error> {
-    let ObjectMeta { namespace, name, generation, creation_timestamp, .. } = &invalid.metadata;
-    let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
-    let message = format!(
-        "The stored object does not fit this version's schema: {}. Nothing is done with it. Next: kubectl edit release {name} -n {namespace}",
-        invalid.error
-    );
-    // Repeating it changes nothing: the time is the object's own.
-    let condition = |type_: &str, status: &str| {
-        json!({
-            "type": type_, "status": status, "reason": Reason::InvalidStoredObject.as_str(), "message": message,
-            "lastTransitionTime": creation_timestamp, "observedGeneration": generation,
-        })
-    };
-    let patch = json!({ "status": { "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
-    let place = Place::new::<Release>(&namespace, &name);
-    calls::merge::<DeserializeGuard<Release>>(&context.client, &place, &patch, true).await?;
-    Ok(controller::Action::await_change())
-}
-
-impl Context {
-    /// Waits until every watch over a namespace has listed; false when that will never be.
-    async fn wait_until_filled(&self, namespace: Option<String>) -> bool {
-        let Some(filled) = self.filled.get(&namespace).or_else(|| self.filled.get(&None)) else { return false };
-        filled.clone().wait_for(|filled| *filled).await.is_ok()
-    }
-
-    /// Returns whether every watch over every namespace has listed.
-    #[must_use]
-    pub fn is_filled(&self) -> bool {
-        self.filled.values().all(|filled| *filled.borrow())
-    }
-
-    /// Returns the newer of what the watch has shown and what our last write left.
-    fn freshest(&self, shown: &Release) -> Release {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let uid = shown.uid().unwrap_or_default();
-        match written.get(&uid) {
-            Some(ours) if version(ours) > version(shown) => ours.clone(),
-            _ => {
-                written.remove(&uid);
-                shown.clone()
-            }
-        }
-    }
-
-    /// Forgets what is kept of a Release that goes.
-    fn forget(&self, seen: &Observed) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&seen.release.uid);
-        observe::forget_contents(&self.cache, seen);
-    }
-
-    fn keep_written(&self, release: &Release) {
-        let mut release = release.clone();
-        release.metadata.managed_fields = None;
-        let uid = release.uid().unwrap_or_default();
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, release);
-    }
-}
-
-/// Returns the resourceVersion as a number: within one object, newer ones are larger (KEP-5504).
-fn version(release: &Release) -> u64 {
-    release.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
 }

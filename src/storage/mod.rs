@@ -13,7 +13,8 @@ pub mod plan;
 
 use crate::{
     api::{BackupStorage, BackupStorageStatus, Condition},
-    databases::{Kind, Plan, Shared},
+    databases::{AllWritten, Kind, Plan, Shared},
+    kube_io::written::Written,
 };
 
 /// The kind BackupStorage.
@@ -23,6 +24,10 @@ pub struct Storages;
 impl Kind for Storages {
     type Object = BackupStorage;
     type Status = BackupStorageStatus;
+
+    fn written(all: &AllWritten) -> &Written<BackupStorage> {
+        &all.storages
+    }
 
     fn status(object: &BackupStorage) -> Option<&BackupStorageStatus> {
         object.status.as_ref()

@@ -67,9 +67,10 @@ impl World {
             secret: login.secret.clone(),
             environment: Environment::Production,
             expect: None,
+            endpoint: None,
         };
         let marked = mark::run(&MarkParameters { database: target.clone() }).await.unwrap();
-        target.expect = Some(marked.identity);
+        (target.expect, target.endpoint) = (Some(marked.identity), Some(marked.endpoint));
         let folder = Folder::new("backup");
         for name in ["memory", "volume", "sockets", "scratch"] {
             let path = folder.path().join(name);

@@ -83,7 +83,12 @@ impl Agent {
 
 impl Bench {
     pub fn new(name: &str) -> Self {
-        Self { login: Postgres::shared().database(name), folder: Folder::new(name) }
+        Self::of(Postgres::shared().database(name))
+    }
+
+    /// A database as one of its roles reaches it.
+    pub fn of(login: Login) -> Self {
+        Self { folder: Folder::new(&login.username), login }
     }
 
     /// A database that was marked.
@@ -99,6 +104,7 @@ impl Bench {
             secret: self.login.secret.clone(),
             environment: Environment::Production,
             expect: expect.map(|facts| facts.identity.clone()),
+            endpoint: expect.map(|facts| facts.endpoint.clone()),
         }
     }
 

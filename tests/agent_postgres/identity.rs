@@ -2,7 +2,7 @@
 
 use switchback::{
     api::{Environment, Reason},
-    protocol::{Answer, DatabaseFacts, DatabaseTarget, Marker, Refusal},
+    protocol::{Answer, DatabaseFacts, DatabaseTarget, InspectParameters, InspectResult, Marker, Refusal},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ fn threat_t13_another_database_is_refused_with_both_sides() {
     let (bench, facts) = Bench::marked("identity");
     let identity = facts.identity.clone();
     let marker = identity.marker.clone().unwrap();
-    let cases: [(&str, DatabaseTarget, Vec<String>); 6] = [
+    let cases: [(&str, DatabaseTarget, Vec<String>); 7] = [
         (
             "system identifier",
             changed(&bench, &facts, |target, _| target.expect.as_mut().unwrap().system_identifier = "1".into()),
@@ -54,6 +54,11 @@ fn threat_t13_another_database_is_refused_with_both_sides() {
             "epoch",
             changed(&bench, &facts, |_, marker| marker.epoch = 7),
             vec![format!("epoch was 7, is {}: an older copy", marker.epoch)],
+        ),
+        (
+            "endpoint",
+            changed(&bench, &facts, |target, _| target.endpoint = Some("10.0.0.1:5432".into())),
+            vec![format!("endpoint was 10.0.0.1:5432, the Secret says {}", facts.endpoint)],
         ),
         (
             "environment",
@@ -97,6 +102,30 @@ fn a_marker_is_made_once_and_the_epoch_rises_at_each_write() {
     let reader = Postgres::shared().database("marker_reader");
     let reader = Postgres::shared().login("marker", "marker_reader", &reader.password);
     assert_eq!(reader.sql("SELECT epoch FROM switchback.identity"), "3");
+}
+
+#[test]
+fn a_role_of_its_own_migrates_when_it_may_act_as_the_owner() {
+    let bench = Bench::new("roles");
+    let admin = Postgres::shared().superuser("roles");
+    let login = |name: &str, member: &str| {
+        admin.sql(&format!("CREATE ROLE {name} LOGIN PASSWORD 'p' IN ROLE {member}"));
+        Postgres::shared().login("roles", name, "p")
+    };
+    let (migrator, backup) = (Bench::of(login("roles_migrate", "roles")), login("roles_backup", "pg_read_all_data"));
+    let facts = done(migrator.mark(&migrator.target(None)));
+    let parameters = migrator.sql(&facts, &[("1.sql", "SET ROLE roles; CREATE TABLE t ()")]);
+    let facts = applied(migrator.migrate(&parameters)).database.unwrap();
+    for secret in [&bench.login.secret, &backup.secret] {
+        let other = DatabaseTarget { secret: secret.clone(), ..bench.target(Some(&facts)) };
+        let seen = InspectParameters { database: Some(other), storages: vec![], migration: None };
+        let seen = bench.run::<InspectResult>("inspect", &seen).result;
+        assert!(matches!(&seen.database, Some(Answer::Done(seen)) if seen.identity == facts.identity), "{seen:?}");
+    }
+    // What somebody else has laid there is nobody's marker.
+    admin.sql("ALTER SCHEMA switchback OWNER TO roles_backup");
+    let said = refused(migrator.mark(&migrator.target(Some(&facts))), Reason::IdentityUncertain);
+    assert!(said.contains("schema switchback belongs to roles_backup"), "{said}");
 }
 
 #[test]

@@ -53,6 +53,19 @@ fn inspect_says_what_is_pending() {
 }
 
 #[test]
+fn a_file_that_was_added_to_an_applied_revision_is_due() {
+    let (bench, facts) = Bench::marked("added");
+    applied(bench.migrate(&bench.sql(&facts, &TWO[..1])));
+    // The attempt that applied it has its answer, whatever became of the files since.
+    let both = bench.sql(&facts, &TWO);
+    assert_eq!((applied(bench.migrate(&both)).files, bench.ledger()), (0, "Applied|1|".into()));
+    let next = MigrateParameters { backup_uid: "of-the-next-attempt".into(), ..both };
+    assert_eq!(applied(bench.migrate(&next)).files, 1);
+    assert_eq!(bench.ledger(), "Applied|2|");
+    assert_eq!(bench.login.sql("SELECT count(*) FROM t"), "2");
+}
+
+#[test]
 fn input_07_files_that_changed_after_the_approval_do_not_run() {
     let (bench, facts) = Bench::marked("stale");
     let parameters = bench.sql(&facts, &TWO);
@@ -135,6 +148,11 @@ fn what_would_break_out_of_its_transaction_never_begins() {
         ("begin; SELECT 1; end", "line 1: begin: the file"),
         ("COPY t FROM STDIN;\n1\n\\.", "line 1: COPY t FROM STDIN: COPY has no input"),
         ("-- switchback: no-transaction\nSELECT 1; SELECT 2", "has 2 statements; it must have exactly one"),
+        ("-- switchback: no-transaction\nUPDATE t SET n = n + 1", "line 2: UPDATE t SET n = n + 1: it needs no place"),
+        (
+            "-- switchback: no-transaction\nCREATE INDEX i ON t (n)",
+            "line 2: CREATE INDEX i ON t (n): it needs no place",
+        ),
     ]
     .into_iter()
     .enumerate()

@@ -54,6 +54,7 @@ pub fn seen(change: impl FnOnce(&mut Observed)) -> Observed {
         generation: 1,
         deleting: false,
         held: false,
+        release_uid: None,
         spec: serde_json::from_value(json!({ "database": "shop" })).unwrap(),
         status: Default::default(),
         jobs: vec![],
@@ -187,6 +188,7 @@ fn rows() -> Vec<(&'static str, Observed)> {
             seen(|seen| {
                 seen.status.phase = "Completed".into();
                 (seen.deleting, seen.held) = (true, true);
+                seen.release_uid = Some("release".into());
             }),
         ),
     ]

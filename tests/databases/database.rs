@@ -283,6 +283,7 @@ fn no_job_that_writes_begins_before_its_uid_stands_in_status() {
                     assert_eq!(body["spec"]["suspend"], writes, "{name}");
                 }
                 switchback::databases::Action::Delete { .. } => {}
+                other @ switchback::databases::Action::LetGoOf { .. } => panic!("{name}: {other:?}"),
             }
         }
     }

@@ -48,6 +48,7 @@ fn job_of_a_migration_in_the_users_image() {
             secret: "/secrets/database".into(),
             environment: Environment::Production,
             expect: None,
+            endpoint: None,
         },
         release_uid: "release".into(),
         revision: "v1-0123456789".into(),

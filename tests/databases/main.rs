@@ -84,6 +84,7 @@ pub fn told<S: serde::Serialize>(plan: &Plan<S>, remembered: &[&str]) -> String 
         match action {
             Action::Create { name, .. } => writeln!(text, "    create  {name}").unwrap(),
             Action::Resume { name, uid } => writeln!(text, "    resume  {name} ({uid})").unwrap(),
+            Action::LetGoOf { release_uid } => writeln!(text, "    let go  unless {release_uid} exists").unwrap(),
             Action::Delete { name, uid } => writeln!(text, "    delete  {name} ({uid})").unwrap(),
         }
     }

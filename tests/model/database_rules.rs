@@ -5,7 +5,7 @@ use switchback::{
     protocol::{MigrationState, Refusal},
 };
 
-use switchback::release::observed::BackupState;
+use switchback::release::{manifests::Kind, observed::BackupState};
 
 use crate::{
     database::{MigrationEnd, spec},
@@ -122,6 +122,20 @@ fn rule_06_and_11_a_migration_that_runs_is_let_end() {
         let on = world.selected().map(str::to_owned);
         let blue = spec("1.0.0").revision();
         assert!(world.gone || on.as_deref() == Some(blue.digits()), "{name}: blue serves: {:#?}", world.writes);
+    }
+}
+
+#[test]
+fn a_migration_whose_job_cannot_be_made_is_known_before_anything_is_backed_up() {
+    for kind in [Kind::Job, Kind::Pod] {
+        let mut world = World::serving_with_database();
+        let before = world.database.backups.len();
+        world.foreign.push((kind, "shop-2-migrate-1".into()));
+        world.ask_for("2.0.0");
+        world.run_to_rest();
+        assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")), "{kind:?}");
+        assert!(world.message("Stalled").contains("shop-2-migrate-1"), "{}", world.message("Stalled"));
+        assert_eq!((world.database.backups.len(), world.active()), (before, Some("1.0.0")));
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use switchback::api::{DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step};
+use switchback::api::{
+    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
+    labels::{IN_USE, RELEASE_UID},
+};
 
 use crate::{
     database_scene::{
@@ -220,13 +223,23 @@ async fn rule_06_and_11_a_migration_that_runs_is_let_end_and_then_the_release_go
             (began == "1").then_some(())
         })
         .await;
+        // What the way back rests on outlives a deletion for as long as the Release needs it.
+        let [needed] = held(&scene).await.try_into().unwrap();
+        let api: kube::Api<DatabaseBackup> = namespace.api(&namespace.cluster.admin);
+        api.delete(&needed, &DeleteParams::default()).await.unwrap();
+        within(SOON, "the backup says that it is in use", async || {
+            let status = api.get(&needed).await.unwrap().status?;
+            status.conditions.iter().any(|condition| condition.type_ == "InUse").then_some(())
+        })
+        .await;
         scene.releases().delete("shop", &DeleteParams::background()).await.unwrap();
         within(Duration::from_secs(90), "the Release is gone", async || {
             names_of(&scene, "switchback.dev/v1alpha1", "Release").await.is_empty().then_some(())
         })
         .await;
         assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Applied'").await, "2");
-        assert_eq!((backups(&scene).await.len(), held(&scene).await.len()), (2, 0), "backups stay");
+        assert_eq!(held(&scene).await.len(), 0);
+        within(SOON, "the other backup alone stays", async || (backups(&scene).await.len() == 1).then_some(())).await;
     })
     .await;
 }
@@ -263,6 +276,16 @@ async fn a_backup_by_hand_needs_a_marked_database_and_is_proven_on_a_volume_too(
         assert_eq!(status.phase, "Completed", "{}", report(&scene).await);
         assert_eq!((status.copies.len(), status.rows), (2, Some(1000)));
         assert_eq!(status.proof.unwrap().level, ProofLevel::Restored);
+
+        // One whose Release was removed by force: nobody else takes the finalizer off.
+        let left = json!({
+            "metadata": { "labels": { RELEASE_UID: "of-a-release-that-is-gone" }, "finalizers": [IN_USE] },
+            "spec": { "database": "shop-of-nobody" },
+        });
+        apply::<DatabaseBackup>(&scene, "left", left).await;
+        let api: kube::Api<DatabaseBackup> = namespace.api(&namespace.cluster.admin);
+        api.delete("left", &DeleteParams::default()).await.unwrap();
+        within(SOON, "it goes", async || api.get_opt("left").await.unwrap().is_none().then_some(())).await;
     })
     .await;
 }

@@ -118,6 +118,20 @@ pub fn pending<'a>(files: &'a Files, applied: &BTreeMap<String, String>) -> Resu
     Err(refuse(Reason::MigrationHistoryDiverged, differences.join("; ")))
 }
 
+/// Returns whether PostgreSQL wants a statement outside of transactions, by its words. Each of these that ran and was
+/// cut before it was recorded does nothing more when it runs again, or fails; what changes rows would change them twice.
+fn stands_alone(statement: &Statement<'_>) -> bool {
+    let words = statement.words();
+    let has = |word: &str| words.iter().any(|has| has == word);
+    match words.iter().map(String::as_str).take(2).collect::<Vec<_>>().as_slice() {
+        ["vacuum" | "cluster" | "reindex", ..] => true,
+        ["create", "index" | "unique"] | ["drop", "index"] | ["refresh", "materialized"] => has("concurrently"),
+        ["alter", "table"] => has("detach") && (has("concurrently") || has("finalize")),
+        ["alter", "type"] => has("add") && has("value"),
+        _ => false,
+    }
+}
+
 /// Refuses what could not run as promised, before anything runs.
 pub fn lint(file: &File) -> Result<(), Refusal> {
     let statements = file.statements();
@@ -131,8 +145,11 @@ pub fn lint(file: &File) -> Result<(), Refusal> {
     }
     for statement in statements {
         let words = statement.words();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let words: Vec<&str> = words.iter().take(3).map(String::as_str).collect();
         let why = match words.as_slice() {
+            _ if file.is_outside_transaction() && !stands_alone(&statement) => {
+                "it needs no place outside a transaction, where it could run twice; remove the first line"
+            }
             ["begin" | "start" | "commit" | "end" | "abort", ..] | ["prepare", "transaction", ..] => {
                 "the file is one transaction already"
             }

@@ -94,17 +94,22 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
         let result = MigrateResult { state, problem, database: Some(control.facts.clone()), ..nothing() };
         Ok(Begun::Ended(Box::new(result)))
     };
+    // Each attempt has a backup of its own.
+    let is_of_this_attempt = entry.as_ref().is_some_and(|entry| entry.backup_uid == parameters.backup_uid);
     let failed = entry.as_ref().map(|entry| entry.error.clone()).unwrap_or_default();
     match entry.map(|entry| entry.state) {
-        Some(MigrationState::Failed) if parameters.again => {
+        Some(MigrationState::Failed) if parameters.again && is_of_this_attempt => {
             return answer(MigrationState::Failed, Some(remembered(&failed)));
         }
-        Some(MigrationState::Applied) => return answer(MigrationState::Applied, None),
+        // Files that were added since are due, whatever the revision's row of an earlier attempt says.
+        Some(MigrationState::Applied) if is_of_this_attempt || !work::is_due(parameters, &control.client).await? => {
+            return answer(MigrationState::Applied, None);
+        }
         Some(MigrationState::Started) if !parameters.idempotent => {
             let text = "an earlier attempt began and its end is not known; it is not declared idempotent";
             return answer(MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)));
         }
-        Some(MigrationState::Started | MigrationState::Failed | MigrationState::NotStarted) | None => {}
+        Some(_) | None => {}
     }
     let prepared = work::prepare(parameters, &control.client).await?;
     Ok(Begun::Ready(Box::new(Ready { control, lock, key, prepared })))

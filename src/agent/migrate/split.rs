@@ -21,11 +21,11 @@ impl Statement<'_> {
         if short.len() < line.len() { format!("{short}…") } else { short }
     }
 
-    /// Returns its first words in lower case.
+    /// Returns its words in lower case, those in quotes and comments too.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let words = self.text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
-        words.take(3).map(str::to_lowercase).collect()
+        words.map(str::to_lowercase).collect()
     }
 
     /// Returns the line of the file on which a character of the statement stands; characters count from 1.

@@ -146,6 +146,20 @@ pub fn verify(target: &DatabaseTarget, seen: &Identity) -> Result<(), Refusal> {
     Err(refuse(Reason::IdentityUncertain, text))
 }
 
+/// Refuses an address at which the database was not seen; before a password is sent there.
+pub(super) fn at_its_place(target: &DatabaseTarget, endpoint: &str) -> Result<(), Refusal> {
+    match &target.endpoint {
+        Some(recorded) if recorded != endpoint => {
+            let text = format!(
+                "{} is not the database that was recorded: endpoint was {recorded}, the Secret says {endpoint}",
+                target.name
+            );
+            Err(refuse(Reason::IdentityUncertain, text))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn name(environment: Environment) -> &'static str {
     environment.into()
 }

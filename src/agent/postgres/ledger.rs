@@ -59,7 +59,7 @@ const ALONE: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1398227531, 2)";
 const FIRST: &str = "INSERT INTO switchback.identity (uuid, environment, epoch) VALUES ($1::text::uuid, $2, 0) \
     ON CONFLICT (one) DO NOTHING";
 const RAISE: &str = "UPDATE switchback.identity SET epoch = epoch + 1 RETURNING uuid::text, environment, epoch";
-const READ: &str = "SELECT state, attempt, coalesce(error, '') FROM switchback.ledger \
+const READ: &str = "SELECT state, attempt, coalesce(error, ''), backup_uid FROM switchback.ledger \
     WHERE release_uid = $1 AND revision = $2";
 const START: &str = "INSERT INTO switchback.ledger AS l (release_uid, revision, state, backup_uid, attempt, began) \
     VALUES ($1, $2, 'Started', $3, 1, clock_timestamp()) ON CONFLICT (release_uid, revision) DO UPDATE \
@@ -105,6 +105,8 @@ pub struct Entry {
     pub attempt: i32,
     /// Why it failed.
     pub error: String,
+    /// UID of the DatabaseBackup that was proven before it.
+    pub backup_uid: String,
 }
 
 /// Makes schema and tables, writes the marker when there is none, raises the epoch; all or nothing.
@@ -136,7 +138,12 @@ pub async fn read(client: &Client, key: &Key) -> Result<Option<Entry>, Refusal> 
     let state = serde_json::from_value(state.as_str().into()).map_err(|_| {
         refuse(Reason::MigrationUncertain, format!("the ledger says {state:?}, which nobody here knows"))
     })?;
-    Ok(Some(Entry { state, attempt: row.try_get(1).map_err(error)?, error: row.try_get(2).map_err(error)? }))
+    Ok(Some(Entry {
+        state,
+        attempt: row.try_get(1).map_err(error)?,
+        error: row.try_get(2).map_err(error)?,
+        backup_uid: row.try_get(3).map_err(error)?,
+    }))
 }
 
 /// Commits `Started` and the next epoch at once; returns the attempt's number and the marker.

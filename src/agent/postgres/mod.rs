@@ -99,6 +99,7 @@ pub async fn connect(target: &DatabaseTarget, purpose: &str) -> Result<Connected
 async fn connect_once(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
     let address = Address::read(&target.secret)?;
     let endpoint = address.endpoint();
+    identity::at_its_place(target, &endpoint)?;
     match tokio::time::timeout(START_TIMEOUT, start(target, address, purpose)).await {
         Ok(connected) => connected,
         Err(_) => Err(refuse(

@@ -18,8 +18,10 @@ UNION ALL SELECT 'switchback.' || c.relname || ' is no plain table'
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'switchback' AND c.relname IN ('identity', 'ledger', 'ledger_files', 'ledger_sessions')
     AND (c.relkind <> 'r' OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)";
-const TRUSTED: &str = "SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper OR r.rolname = current_user \
-    OR r.oid = (SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";
+/// Who may do everything in this database anyway: superusers, its owner and whoever may act as that; and ourselves.
+const TRUSTED: &str = "SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user OR \
+    pg_catalog.pg_has_role(r.oid, (SELECT d.datdba FROM pg_catalog.pg_database d \
+    WHERE d.datname = pg_catalog.current_database()), 'MEMBER')";
 /// Refuses a schema of that name that somebody else owns or has put code into: our role would run it.
 pub async fn refuse_foreign(client: &impl GenericClient) -> Result<(), Refusal> {
     let rows = client.query(&FOREIGN.replace("TRUSTED", TRUSTED), &[]).await;

@@ -11,8 +11,7 @@ use super::{
 use crate::{
     agent_job::{self, AgentJob, Image, Work, targets},
     api::{
-        BackupRecord, DatabaseRecord, Migration, MigrationSource, PodTemplate, ProofLevel, Record, ReleaseDatabase,
-        ReleaseSpec,
+        DatabaseRecord, Migration, MigrationSource, PodTemplate, ProofLevel, Record, ReleaseDatabase, ReleaseSpec,
         labels::{self, Role},
     },
     protocol::{InspectParameters, MarkParameters, MigrateParameters, MigrationTarget, MigrationWork, paths},
@@ -45,8 +44,8 @@ pub struct Migrate<'a> {
     pub database: &'a ReleaseDatabase,
     /// What was approved.
     pub looked: &'a DatabaseRecord,
-    /// The backup that was proven before.
-    pub backup: &'a BackupRecord,
+    /// UID of the backup that was proven before.
+    pub backup_uid: &'a str,
 }
 
 /// Returns the name of the Job that looks at the database in this step. A step that is entered again looks again, so
@@ -125,13 +124,13 @@ pub fn migrate_job(
     what: Migrate<'_>,
     owner: Option<&AttemptSeen>,
 ) -> Option<Manifest> {
-    let Migrate { name, number, instance, database, looked, backup } = what;
+    let Migrate { name, number, instance, database, looked, backup_uid } = what;
     let migration = database.migration.as_ref()?;
     let work = Work::Migrate(MigrateParameters {
         database: targets::database(&instance.name, &instance.spec, instance.status.identity.as_ref()),
         release_uid: release.uid.clone(),
         revision: spec.revision().to_string(),
-        backup_uid: backup.uid.clone(),
+        backup_uid: backup_uid.to_owned(),
         work: match &migration.source {
             MigrationSource::Sql(_) => MigrationWork::Sql {
                 folder: PathBuf::from(paths::MIGRATIONS),

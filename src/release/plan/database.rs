@@ -205,7 +205,8 @@ fn said_nothing(of: &str) -> Refusal {
 /// Returns what is due; `None` when nothing is.
 fn pending(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Option<PendingMigration>, Refusal> {
     match facts.state {
-        MigrationState::Applied => return Ok(None),
+        // Files that were added since are due, whatever the revision's row says.
+        MigrationState::Applied if !files => return Ok(None),
         MigrationState::Started if !idempotent => {
             let message =
                 "the migration of this revision began earlier and its end is not known: look at the database, \
@@ -213,7 +214,7 @@ fn pending(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Optio
                     .to_owned();
             return Err(Refusal { reason: Reason::MigrationUncertain, message });
         }
-        MigrationState::Started | MigrationState::NotStarted | MigrationState::Failed => {}
+        MigrationState::Started | MigrationState::NotStarted | MigrationState::Failed | MigrationState::Applied => {}
     }
     if files && facts.pending == 0 {
         return Ok(None);

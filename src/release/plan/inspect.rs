@@ -128,7 +128,18 @@ fn job_objects(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec<Mani
         phase.map(|phase| manifests::agent_job((&seen.release, &seen.settings), (spec, phase), (attempt, None), None));
     let own = manifests::job_checks(spec)
         .map(|(check, job)| manifests::check_job(&seen.release, spec, (attempt, check, job), None));
-    agent.into_iter().chain(own).collect()
+    agent.into_iter().chain(own).chain(migration_job(seen, record, spec)).collect()
+}
+
+/// Returns the Job of the migration, when one is due. Those that look and mark have the agent's pod, which runs while
+/// this is asked; the backup's Job is made for the backup.
+fn migration_job(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Option<Manifest> {
+    let (database, looked) = database::of(spec, record)?;
+    looked.pending.as_ref()?;
+    let instance = seen.instance(&database.name)?;
+    let name = manifests::migrate_name(&seen.release, record, 1);
+    let what = manifests::Migrate { name: &name, number: 1, instance, database, looked, backup_uid: "" };
+    manifests::migrate_job((&seen.release, &seen.settings), spec, what, None)
 }
 
 /// Puts a refusal into words.

@@ -74,7 +74,7 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
         );
         return ending::failed(seen, record, (Reason::IdentityUncertain, message));
     }
-    let what = manifests::Migrate { name, number, instance, database, looked, backup };
+    let what = manifests::Migrate { name, number, instance, database, looked, backup_uid: &backup.uid };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
     let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
