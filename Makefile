@@ -1,4 +1,4 @@
-.PHONY: help cluster cluster-down crds manifests check-manifests demo test test-quick bench-wayback
+.PHONY: help cluster cluster-down crds manifests check-manifests demo test test-quick bench-wayback bench-idle
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -32,3 +32,6 @@ test-quick: ## the tests that need no cluster
 
 bench-wayback: ## how fast traffic goes back, on the lab; writes target/proof/wayback.json
 	@bench/run wayback
+
+bench-idle: ## what one settled Release costs; writes target/proof/idle.json
+	@bench/run idle

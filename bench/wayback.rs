@@ -11,12 +11,12 @@
 
 #[path = "../tests/node/account.rs"]
 mod account;
+#[path = "../tests/node/audited.rs"]
+mod audited;
 #[path = "../tests/node/harness.rs"]
 mod harness;
 #[path = "../tests/support/mod.rs"]
 mod support;
-
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -63,8 +63,7 @@ async fn main() {
 /// Reads the audit log: each patch that sets the fence is a way back; the last pod of the namespace that was
 /// written Ready=False before it is its cause.
 fn measure(namespace: &str) -> Vec<f64> {
-    let log = PathBuf::from(std::env::var("LAB_DIR").expect("run by make bench-wayback")).join("log/audit/audit.log");
-    let text = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
+    let text = String::from_utf8_lossy(&std::fs::read(audited::audit_log()).unwrap()).into_owned();
     let events: Vec<Value> = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

@@ -71,6 +71,14 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Returns what the kernel says of the controller's memory under this name, in KiB.
+    pub fn memory(&self, name: &str) -> u64 {
+        let pid = self.controller.borrow().as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     pub fn releases(&self) -> Api<Release> {
         self.namespace.api(&self.namespace.cluster.admin)
     }

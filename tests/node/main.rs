@@ -11,6 +11,7 @@
 )]
 
 mod account;
+mod audited;
 mod database_scene;
 mod databases;
 mod harness;
