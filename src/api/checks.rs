@@ -57,7 +57,7 @@ pub struct HttpCheck {
     pub port: Option<u16>,
     /// Path and query.
     #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^\s]*$"), default = "default_path")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"), default = "default_path")]
     pub path: String,
     /// Status codes that are a success (default: 200). Redirects are not followed.
     #[serde(default = "default_status")]

@@ -194,7 +194,7 @@ pub struct ScratchSettings {
 pub struct ToolSettings {
     /// Image with the programs of the server's major version (default: the operator's).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = names::IMAGE))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = names::WORD))]
     pub image: Option<String>,
 }
 

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
+use super::names;
+
 /// What one person decided about one object.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -50,10 +52,10 @@ pub struct DecisionTarget {
     /// Kind of the object.
     pub kind: TargetKind,
     /// Name of the object, in the Decision's namespace.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub name: String,
     /// UID of the object.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = names::UID))]
     pub uid: String,
 }
 

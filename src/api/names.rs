@@ -6,5 +6,7 @@ pub(super) const OBJECT: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a
 pub(super) const KEY: &str = r"^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
 /// Folders below something, or nothing.
 pub(super) const FOLDERS: &str = r"^([-_=a-zA-Z0-9][-._=a-zA-Z0-9]*(/[-_=a-zA-Z0-9][-._=a-zA-Z0-9]*)*)?$";
-/// Image of a container.
-pub(super) const IMAGE: &str = r"^[^\s]+$";
+/// One word of printable ASCII: a version, an image, a commit. Whoever approves must see what is there.
+pub(super) const WORD: &str = r"^[!-~]+$";
+/// Object's UID.
+pub(super) const UID: &str = r"^[-0-9a-zA-Z]+$";

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckPhase, Duration, PodTemplate, ReleaseDatabase, RevisionId, ServiceTemplate,
+    Check, CheckPhase, Duration, PodTemplate, ReleaseDatabase, RevisionId, ServiceTemplate, names,
     release_status::ReleaseStatus,
 };
 
@@ -57,7 +57,7 @@ use super::{
 ))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = names::WORD))]
     pub version: String,
     /// What changes, shown to whoever approves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,11 +105,11 @@ pub struct ReleaseSpec {
 pub struct Source {
     /// Repository the version was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = names::WORD))]
     pub repository: Option<String>,
     /// Commit the version was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = names::WORD))]
     pub commit: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     connection::{Cluster, Flags, connect},
-    look,
+    harmless, look,
     problem::{Exit, Problem},
     view::PlanView,
 };
@@ -73,6 +73,7 @@ pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Resul
 
 fn told(release: Release, record: &Record) -> Forecast {
     let wanted = release.spec.revision();
+    let release = harmless::object(release);
     let seen = ReleaseSeen {
         name: release.name_any(),
         namespace: release.namespace().unwrap_or_default(),

@@ -14,6 +14,7 @@ use kube::{
 use super::{
     connection::Cluster,
     follow::{self, Form, News},
+    harmless,
     look::{self, Change, Objects},
     problem::{Exit, Problem},
     show::{Output, Page, print},
@@ -108,9 +109,10 @@ fn releases(cluster: &Cluster, all: bool) -> (Api<DynamicObject>, String) {
 
 /// One that this version cannot read must not hide the others.
 fn summary(object: &DynamicObject) -> Summary {
-    match serde_json::to_value(object).and_then(serde_json::from_value::<Release>) {
+    let object = harmless::object(object.clone());
+    match serde_json::to_value(&object).and_then(serde_json::from_value::<Release>) {
         Ok(release) => Summary::of(&release, clock::now()),
-        Err(problem) => unreadable(object, &problem.to_string()),
+        Err(problem) => unreadable(&object, &problem.to_string()),
     }
 }
 

@@ -20,7 +20,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{connection::Cluster, problem::Problem, seen::Seen};
+use super::{connection::Cluster, harmless, problem::Problem, seen::Seen};
 use crate::{
     api::{
         BackupPhase, DatabaseBackup, Release,
@@ -103,7 +103,7 @@ impl Objects {
             Change::Object(kind, object) => {
                 let key = (kind, object.name_any());
                 self.stale.remove(&key);
-                self.objects.insert(key, *object);
+                self.objects.insert(key, harmless::object(*object));
             }
             Change::Gone(kind, name) => {
                 self.objects.remove(&(kind, name));
@@ -173,7 +173,7 @@ pub(super) fn slim<K: DeserializeOwned>(object: &DynamicObject) -> Option<K> {
 /// When it is not there, the caller may not, or it cannot be read by this version.
 pub async fn release(cluster: &Cluster, name: &str) -> Result<Release, Problem> {
     let api: Api<Release> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    cluster.ask("read", &format!("Release {}/{name}", cluster.namespace), api.get(name)).await
+    cluster.ask("read", &format!("Release {}/{name}", cluster.namespace), api.get(name)).await.map(harmless::object)
 }
 
 /// Reads everything that belongs to a Release, once.
@@ -215,7 +215,7 @@ pub fn changes(cluster: &Cluster, name: &str, uid: &str) -> impl Stream<Item = C
     let release = watcher(releases, config).default_backoff().filter_map(|event| async {
         match event {
             Ok(watcher::Event::Apply(release) | watcher::Event::InitApply(release)) => {
-                Some(Change::Release(Some(Box::new(release))))
+                Some(Change::Release(Some(Box::new(harmless::object(release)))))
             }
             Ok(watcher::Event::Delete(_)) => Some(Change::Release(None)),
             // A hiccup of the watch: it is begun again, and then tells what is.

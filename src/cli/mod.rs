@@ -12,6 +12,7 @@ pub mod decide;
 mod file;
 pub mod follow;
 pub mod get;
+pub mod harmless;
 pub mod look;
 pub mod plan;
 pub mod problem;

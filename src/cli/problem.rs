@@ -3,6 +3,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use super::harmless;
 use crate::error::Error;
 
 /// How a command ended.
@@ -57,7 +58,7 @@ impl Problem {
     /// Says what did not happen and why.
     #[must_use]
     pub fn new(exit: Exit, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), next: None, exit }
+        Self { what: harmless::text(&what.into()), why: harmless::text(&why.into()), next: None, exit }
     }
 
     /// Adds the next command.

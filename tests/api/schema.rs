@@ -15,8 +15,9 @@ use crate::support::{
 
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const SERVICE: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
-const IMAGE: &str = "^[^\\s]+$";
-const PATH: &str = "^/[^\\s]*$";
+const WORD: &str = "^[!-~]+$";
+const OBJECT_UID: &str = "^[-0-9a-zA-Z]+$";
+const PATH: &str = "^/[!-~]*$";
 const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
 const DURATION: &str = "^([0-9]+(ms|s|m|h))+$";
 
@@ -33,7 +34,7 @@ const FINGERPRINT: &str =
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 14] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 15] = [
     (
         NAME,
         &["web", "0-web-9", "a"],
@@ -44,8 +45,13 @@ const PATTERNS: [(&str, &[&str], &[&str]); 14] = [
         &["shop", "s", "shop-9"],
         &["9shop", "Shop", "shop-", "shop.other", "../shop", "shop%2f", "shop\n", "\0", "ѕhop"],
     ),
-    (IMAGE, &["a", "registry.example.com:5000/shop:1.0.0"], &["a b", "a\n", "\ta"]),
-    (PATH, &["/", "/health?full=1"], &["health", "http://elsewhere/", "/a b", "/a\n"]),
+    (
+        WORD,
+        &["a", "registry.example.com:5000/shop:1.0.0", "2.4.0+build"],
+        &["", "a b", "a\n", "\ta", "1.0\u{202e}", "\u{1b}[8m1.0", "1.0\u{200b}", "1.О"],
+    ),
+    (OBJECT_UID, &[UID, "x"], &["", "a b", "../a", "a\n", "\u{1b}[8m"]),
+    (PATH, &["/", "/health?full=1"], &["health", "http://elsewhere/", "/a b", "/a\n", "/\u{202e}a"]),
     (
         DIGEST,
         &[crate::support::objects::DIGEST],
