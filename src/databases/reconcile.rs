@@ -138,7 +138,7 @@ async fn act_all<K: Kind>(shared: &Shared, object: &K::Object, plan: &Plan<K::St
                 calls::merge::<Job>(&shared.client, &job(name), &patch, false).await?;
             }
             Action::LetGoOf { release_uid } => let_go_of::<K>(shared, object, release_uid).await?,
-            Action::Delete { name, uid } => calls::delete(&shared.client, &job(name), uid).await?,
+            Action::Delete { name, uid } => calls::delete(&shared.client, &job(name), (uid, None)).await?,
         }
     }
     Ok(())

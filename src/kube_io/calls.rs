@@ -126,14 +126,15 @@ where
     }
 }
 
-/// Deletes an object with this UID, and what it owns after it. One that is gone, or another one of the same
-/// name, is a success.
+/// Deletes an object with this UID, and of this version when one is given, and what it owns after it. One that is gone,
+/// or is another one by now, is a success.
 ///
 /// # Errors
 /// As [`call`].
-pub async fn delete(client: &Client, place: &Place, uid: &str) -> Result<(), Error> {
+pub async fn delete(client: &Client, place: &Place, (uid, version): (&str, Option<&str>)) -> Result<(), Error> {
+    let resource_version = version.map(str::to_owned);
     let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version }),
         ..DeleteParams::background()
     };
     match call("delete", &place.to_string(), place.api(client).delete(&place.name, &params)).await {

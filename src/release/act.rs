@@ -50,7 +50,10 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
                 (whole, _) => whole.map(|_| ()),
             }
         }
-        Action::Delete { kind, name, uid } => calls::delete(client, &place_of(namespace, *kind, name), uid).await,
+        Action::Delete { kind, name, uid, resource_version } => {
+            let which = (uid.as_str(), resource_version.as_deref());
+            calls::delete(client, &place_of(namespace, *kind, name), which).await
+        }
         Action::Resume { job, uid } => {
             let place = place_of(namespace, Kind::Job, job);
             let patch = agent_job::resume_patch(uid);

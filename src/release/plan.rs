@@ -117,6 +117,8 @@ pub enum Action {
         name: String,
         /// Its UID.
         uid: String,
+        /// The version that was read, where an object that has changed since must stay.
+        resource_version: Option<String>,
     },
     /// Lets a Job that was made suspended begin.
     Resume {
@@ -157,7 +159,17 @@ pub enum Action {
 impl Action {
     /// Deletes an object of ours.
     fn delete(kind: Kind, name: &str, uid: &str) -> Self {
-        Self::Delete { kind, name: name.to_owned(), uid: uid.to_owned() }
+        Self::Delete { kind, name: name.to_owned(), uid: uid.to_owned(), resource_version: None }
+    }
+
+    /// Deletes a DatabaseBackup, unless it has come to its end meanwhile.
+    fn withdraw(backup: &BackupSeen) -> Self {
+        Self::Delete {
+            kind: Kind::DatabaseBackup,
+            name: backup.name.clone(),
+            uid: backup.uid.clone(),
+            resource_version: Some(backup.resource_version.clone()),
+        }
     }
 
     /// Lets a Job that was made suspended begin.

@@ -215,6 +215,9 @@ async fn threat_t10_the_controller_asks_for_backups_of_releases_only() {
         namespace.make::<DatabaseBackup>(&namespace.cluster.admin, &backup("theirs")).await.unwrap();
         let says = "the controller changes and deletes its own databasebackups only";
         assert_refused(namespace.patch::<DatabaseBackup>(&controller, "theirs", free.clone()).await, says);
+        let delete = DeleteParams::default();
+        assert_refused(namespace.api::<DatabaseBackup>(&controller).delete("theirs", &delete).await, says);
+        namespace.api::<DatabaseBackup>(&controller).delete("ours", &delete).await.unwrap();
         namespace.patch::<DatabaseBackup>(&namespace.cluster.admin, "theirs", free).await.unwrap();
     })
     .await;

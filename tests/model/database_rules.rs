@@ -5,7 +5,7 @@ use switchback::{
     protocol::{MigrationState, Refusal},
 };
 
-use switchback::release::{manifests::Kind, observed::BackupState};
+use switchback::release::{manifests::Kind, observed::BackupState, plan::Action};
 
 use crate::{
     database::{MigrationEnd, spec},
@@ -240,6 +240,23 @@ fn an_uncertain_migration_is_not_run_again_by_itself() {
     world.change(wanted);
     world.run_to_rest();
     assert_eq!(world.condition("Stalled"), Some(("True", "MigrationUncertain")));
+}
+
+#[test]
+fn a_backup_that_an_ended_attempt_leaves_unfinished_is_withdrawn_unless_it_completes_meanwhile() {
+    let mut world = World::at(Step::Backup);
+    world.look(usize::MAX);
+    world.abort();
+    let withdrawn = (0..20).find_map(|_| {
+        world.look(usize::MAX);
+        world.plan().1.actions.into_iter().find_map(|action| match action {
+            Action::Delete { kind: Kind::DatabaseBackup, resource_version, .. } => Some(resource_version),
+            _ => None,
+        })
+    });
+    let seen = world.database.backups.values().map(|backup| backup.resource_version.clone()).next_back();
+    assert_eq!(withdrawn, Some(seen));
+    assert!(!world.database.backups.values().any(|backup| backup.is_held()));
 }
 
 #[test]

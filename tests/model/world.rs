@@ -349,7 +349,7 @@ impl World {
                 }
             }
             Action::Point { service, patch, .. } => self.point(service, patch),
-            Action::Delete { kind, name, uid } => self.delete(*kind, name, uid),
+            Action::Delete { kind, name, uid, .. } => self.delete(*kind, name, uid),
             Action::Resume { job, uid } => {
                 for seen in self.jobs.values_mut().filter(|seen| seen.name == *job && seen.uid == *uid) {
                     seen.suspended = false;

@@ -62,7 +62,8 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   verbs: [get, list, watch, patch] # patch: its finalizer; the fence policy refuses a changed spec
 - apiGroups: [switchback.dev]
   resources: [databasebackups]
-  verbs: [create, get, list, watch, patch] # patch: the finalizer by which a Release holds it
+  # patch: the finalizer by which a Release holds it; delete: one that is not complete when its attempt ends
+  verbs: [create, get, list, watch, patch, delete]
 - apiGroups: [switchback.dev]
   resources: [databaseinstances, backupstorages]
   verbs: [list, watch]

@@ -88,9 +88,7 @@ fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
 fn backups(seen: &Observed) -> impl Iterator<Item = (Action, bool)> {
     seen.backups.iter().filter_map(|backup| match backup.state {
         _ if backup.is_held() => Some((Action::let_go(backup), false)),
-        BackupState::Working(_) => {
-            Some((Action::delete(Kind::DatabaseBackup, &backup.name, &backup.uid), backup.deleting))
-        }
+        BackupState::Working(_) => Some((Action::withdraw(backup), backup.deleting)),
         BackupState::Complete(_) | BackupState::Failed { .. } => None,
     })
 }
