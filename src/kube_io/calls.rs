@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
-    core::ApiResource,
+    core::{ApiResource, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -181,6 +181,19 @@ where
             None => return Ok(false),
         }
     }
+}
+
+/// Lists the metadata of the objects that carry a label; there must be few.
+///
+/// # Errors
+/// As [`call`].
+pub async fn list<K>(client: &Client, namespace: &str, label: &str) -> Result<Vec<PartialObjectMeta<K>>, Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let those = format!("{} of {namespace} with {label}", K::plural(&()));
+    Ok(call("list", &those, api.list_metadata(&ListParams::default().labels(label))).await?.items)
 }
 
 /// Returns whether an object is controlled by an owner with this UID.

@@ -196,6 +196,12 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
             let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;
             Ok(Answer::Backup(found.map(|backup| Box::new(watched::backup_seen(&backup)))))
         }
+        Ask::LiveAttempts(uid) => {
+            let whose = format!("{}={uid}", labels::RELEASE_UID);
+            let found = calls::list::<apps::ControllerRevision>(client, namespace, &whose).await?;
+            let entries = found.iter().filter_map(watched::attempt);
+            Ok(Answer::Attempts(entries.map(|(_, _, seen)| seen).collect()))
+        }
         Ask::LiveRelease { name, uid } => {
             let found =
                 calls::read::<PartialObjectMeta<Release>>(client, &Place::new::<Release>(namespace, name)).await?;

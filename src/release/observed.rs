@@ -282,6 +282,8 @@ pub enum Ask {
     LiveService(String),
     /// The DatabaseBackup as it is now.
     LiveBackup(String),
+    /// The `ControllerRevision`s of the Release with this UID as they are now.
+    LiveAttempts(String),
     /// Whether the Release with this name and UID exists.
     LiveRelease {
         /// Its name.
@@ -314,6 +316,8 @@ pub enum Answer {
     Service(Option<Box<ServiceSeen>>),
     /// The live DatabaseBackup; `None` when there is none.
     Backup(Option<Box<BackupSeen>>),
+    /// The live `ControllerRevision`s.
+    Attempts(Vec<AttemptSeen>),
     /// Whether the Decision, or the Release, exists.
     Exists(bool),
 }

@@ -219,6 +219,25 @@ fn rule_11_deleting_a_release_removes_what_nothing_else_would_remove() {
 }
 
 #[test]
+fn rule_11_a_content_that_no_watch_has_shown_yet_is_removed_before_the_release_is_gone() {
+    let mut world = World::new();
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Preflight);
+    world.look(usize::MAX);
+    world.deleting = true;
+    let mut seen = world.observed();
+    assert!(!std::mem::take(&mut seen.attempts).is_empty(), "it was made");
+    let (_, plan) = world.plan_of(seen);
+    let does: Vec<String> = plan.actions.iter().map(crate::world::words).collect();
+    assert_eq!(does, ["delete ControllerRevision shop-anchor", "delete ControllerRevision shop-attempt-1"]);
+    // Also when no event tells that they are gone.
+    assert!(plan.recheck.is_some());
+    world.run_to_rest();
+    assert!(world.gone && world.contents.is_empty());
+}
+
+#[test]
 fn rule_12_threat_t10_a_name_that_somebody_else_has_stops_before_anything_is_changed() {
     for kind in [Kind::Service, Kind::Deployment, Kind::Job] {
         let mut world = World::new();

@@ -260,6 +260,7 @@ impl World {
             },
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
+            Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
             Ask::LiveRelease { uid, .. } => Answer::Exists(uid == UID || self.database.others.contains(uid)),
             Ask::LiveDecision { uid, .. } => Answer::Exists(self.decisions.iter().any(|decision| decision.uid == *uid)),
         }
