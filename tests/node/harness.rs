@@ -12,11 +12,11 @@ use std::{
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, ResourceExt,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use switchback::api::{Decision, Release, Step};
+use switchback::api::{Decision, Release, Step, labels};
 
 use crate::{
     account,
@@ -31,6 +31,10 @@ const LOAD_LIMIT: &str = "240s";
 /// One application in a namespace of its own, with its own controller.
 pub struct Scene<'a> {
     pub namespace: &'a Namespace,
+    /// Name of the Release, and of the Service that users use.
+    pub name: String,
+    /// Pods of each version.
+    replicas: i32,
     kubeconfig: PathBuf,
     controller: RefCell<Option<Child>>,
     log: PathBuf,
@@ -44,9 +48,23 @@ impl<'a> Scene<'a> {
         std::fs::create_dir_all(&folder).unwrap();
         let kubeconfig = folder.join("kubeconfig");
         account::write_kubeconfig(&kubeconfig).await;
-        let scene = Self { namespace, kubeconfig, controller: RefCell::new(None), log: folder.join("controller.log") };
+        let log = folder.join("controller.log");
+        let (name, controller) = ("shop".to_owned(), RefCell::new(None));
+        let scene = Self { namespace, name, replicas: 2, kubeconfig, controller, log };
         scene.start();
         scene
+    }
+
+    /// Another application beside this one, with one pod, under the same controller.
+    pub fn another(&self, name: &str) -> Scene<'a> {
+        Scene {
+            namespace: self.namespace,
+            name: name.to_owned(),
+            replicas: 1,
+            kubeconfig: self.kubeconfig.clone(),
+            controller: RefCell::new(None),
+            log: self.log.clone(),
+        }
     }
 
     /// Starts the controller.
@@ -83,23 +101,24 @@ impl<'a> Scene<'a> {
         self.namespace.api(&self.namespace.cluster.admin)
     }
 
-    /// Asks for a version: the application's environment, and what else of the spec is special.
-    pub async fn ask_for(&self, version: &str, env: &[(&str, &str)], more: Value) {
-        let mut body = release(version, env);
+    /// Asks for a version: the application's environment, and what else of the spec is special. Returns the Release as
+    /// it stood at that moment.
+    pub async fn ask_for(&self, version: &str, env: &[(&str, &str)], more: Value) -> Release {
+        let mut body = release((&self.name, self.replicas), version, env);
         merge(&mut body["spec"], more);
         let params = PatchParams::apply("tests").force();
-        self.releases().patch("shop", &params, &Patch::Apply(&body)).await.unwrap();
+        self.releases().patch(&self.name, &params, &Patch::Apply(&body)).await.unwrap()
     }
 
     pub async fn read(&self) -> Release {
-        self.releases().get("shop").await.unwrap()
+        self.releases().get(&self.name).await.unwrap()
     }
 
     /// Waits until something holds; fails with everything that could tell why it does not.
     pub async fn until(&self, what: &str, holds: impl Fn(&Release) -> bool) -> Release {
         let waited = tokio::time::timeout(RELEASE, async {
             loop {
-                let release = self.releases().get("shop").await;
+                let release = self.releases().get(&self.name).await;
                 match release {
                     Ok(release) if holds(&release) => return release,
                     _ => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -144,11 +163,11 @@ impl<'a> Scene<'a> {
     /// Decides as somebody.
     pub async fn decide_as(&self, actor: &str, release: &Release, decision: Value) -> Result<Decision, kube::Error> {
         let mut spec = json!({
-            "target": { "kind": "Release", "name": "shop", "uid": release.uid() },
+            "target": { "kind": "Release", "name": self.name, "uid": release.uid() },
             "actor": actor,
         });
         merge(&mut spec, decision);
-        let body = json!({ "metadata": { "generateName": "shop-" }, "spec": spec });
+        let body = json!({ "metadata": { "generateName": format!("{}-", self.name) }, "spec": spec });
         let made = self.namespace.make::<Decision>(&self.namespace.cluster.user(actor), &body).await?;
         Ok(made.try_parse().unwrap())
     }
@@ -175,14 +194,14 @@ impl<'a> Scene<'a> {
 
     /// Starts the load on the Service that users use.
     pub async fn load(&self) -> Load {
-        let service = self.namespace.api::<Service>(&self.namespace.cluster.admin).get("shop").await.unwrap();
+        let service = self.namespace.api::<Service>(&self.namespace.cluster.admin).get(&self.name).await.unwrap();
         let address = service.spec.unwrap().cluster_ip.unwrap();
         Load::start(&format!("http://{address}/"))
     }
 
     /// Tells everything there is to tell.
     pub async fn report(&self) -> String {
-        let release = self.releases().get("shop").await.ok();
+        let release = self.releases().get(&self.name).await.ok();
         let status = release.and_then(|release| serde_json::to_string_pretty(&release.status).ok());
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
@@ -201,20 +220,20 @@ impl Drop for Scene<'_> {
 }
 
 /// The demo application as a Release with short waits.
-pub fn release(version: &str, env: &[(&str, &str)]) -> Value {
+fn release((name, replicas): (&str, i32), version: &str, env: &[(&str, &str)]) -> Value {
     let mut env: Vec<Value> = env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     env.push(json!({ "name": "VERSION", "value": version }));
     env.push(json!({ "name": "DRAIN_SECONDS", "value": "3" }));
     json!({
         "apiVersion": "switchback.dev/v1alpha1",
         "kind": "Release",
-        "metadata": { "name": "shop" },
+        "metadata": { "name": name },
         "spec": {
             "version": version,
             "workloads": [{
                 "name": "web",
-                "replicas": 2,
-                "services": [{ "name": "shop", "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] } }],
+                "replicas": replicas,
+                "services": [{ "name": name, "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] } }],
                 "template": { "spec": {
                     "terminationGracePeriodSeconds": 40,
                     "containers": [{
@@ -313,11 +332,21 @@ pub fn proof(name: &str, json: &str) {
     std::fs::File::create(folder.join(format!("{name}.json"))).unwrap().write_all(json.as_bytes()).unwrap();
 }
 
-/// Reads any object of a namespace.
+/// Returns the names of all objects of a kind.
 pub async fn names_of(scene: &Scene<'_>, api_version: &str, kind: &str) -> Vec<String> {
+    list(scene, (api_version, kind), &ListParams::default()).await
+}
+
+/// Returns the names of the objects of a kind that carry the label of a Release.
+pub async fn names_of_release(scene: &Scene<'_>, (api_version, kind): (&str, &str), uid: &str) -> Vec<String> {
+    let selector = format!("{}={uid}", labels::RELEASE_UID);
+    list(scene, (api_version, kind), &ListParams::default().labels(&selector)).await
+}
+
+async fn list(scene: &Scene<'_>, (api_version, kind): (&str, &str), which: &ListParams) -> Vec<String> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, kind));
     let api: Api<DynamicObject> =
         Api::namespaced_with(scene.namespace.cluster.admin.clone(), &scene.namespace.name, &resource);
-    api.list(&kube::api::ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect()
+    api.list(which).await.unwrap().iter().map(ResourceExt::name_any).collect()
 }

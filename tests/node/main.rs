@@ -15,6 +15,7 @@ mod audited;
 mod database_scene;
 mod databases;
 mod harness;
+mod interrupted;
 mod quiet;
 mod releases;
 mod stopped;
