@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::names;
+
 /// A `PodTemplateSpec`, as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -44,7 +46,7 @@ fn containers(min_items: u8) -> Value {
             "x-kubernetes-preserve-unknown-fields": true,
             "properties": {
                 "name": { "type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" },
-                "image": { "type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[^\\s]+$" }
+                "image": { "type": "string", "minLength": 1, "maxLength": 512, "pattern": names::WORD }
             }
         }
     })

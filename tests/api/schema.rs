@@ -222,7 +222,7 @@ fn full() -> Value {
         "name": "shop", "backup": { "storage": ["offsite"] },
         "migration": { "sql": { "configMap": "shop-1" }, "change": "Expand" },
     });
-    for part in ["switch", "watch", "rollback", "deadlines"] {
+    for part in ["source", "switch", "watch", "rollback", "deadlines"] {
         body["spec"][part] = json!({});
     }
     body
