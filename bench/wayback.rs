@@ -77,7 +77,8 @@ fn measure(namespace: &str) -> Vec<f64> {
             let conditions = event["requestObject"]["status"]["conditions"].as_array().cloned().unwrap_or_default();
             conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "False")
         })
-        .map(|event| time(event, "stageTimestamp"))
+        // Not when its answer was complete: the watch tells us sooner, and the patch may be there before that.
+        .map(|event| time(event, "requestReceivedTimestamp"))
         .collect();
     let mut backs: Vec<Timestamp> = events
         .iter()

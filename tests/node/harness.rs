@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{admissionregistration::v1::ValidatingAdmissionPolicy, core::v1::Service};
 use kube::{
     Api, ResourceExt,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use switchback::api::{Decision, Release, Step, labels};
+use switchback::{
+    api::{Decision, Release, Step, labels},
+    clock,
+};
 
 use crate::{
     account,
@@ -25,6 +28,8 @@ use crate::{
 
 /// How long a whole release may take; the demo application needs seconds.
 const RELEASE: Duration = Duration::from_secs(150);
+/// How long after the last write of the policies approvals count for certain: ten seconds, counted in whole ones.
+const GUARD_DELAY: Duration = Duration::from_secs(12);
 /// Bound on the load of one test, whatever becomes of the test.
 const LOAD_LIMIT: &str = "240s";
 
@@ -44,6 +49,7 @@ impl<'a> Scene<'a> {
     /// Gives the controller's account its rights here, by the chart's own Roles, and starts a controller.
     pub async fn new(namespace: &'a Namespace) -> Scene<'a> {
         account::give_rights(&namespace.name).await;
+        until_guarded(namespace).await;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&namespace.name);
         std::fs::create_dir_all(&folder).unwrap();
         let kubeconfig = folder.join("kubeconfig");
@@ -208,6 +214,16 @@ impl<'a> Scene<'a> {
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         format!("status: {}\ncontroller:\n{}", status.unwrap_or_default(), tail.join("\n"))
     }
+}
+
+/// Waits until the admission policies guard: for a while after they were written no approval counts.
+async fn until_guarded(namespace: &Namespace) {
+    let api: Api<ValidatingAdmissionPolicy> = Api::all(namespace.cluster.admin.clone());
+    let policies = api.list(&ListParams::default()).await.unwrap();
+    let writes = policies.iter().flat_map(|policy| policy.managed_fields().iter());
+    let last = writes.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max().expect("policies are there");
+    let left = GUARD_DELAY.saturating_sub(clock::now().duration_since(last).unsigned_abs());
+    tokio::time::sleep(left).await;
 }
 
 impl Drop for Scene<'_> {
