@@ -148,15 +148,12 @@ async fn act_all<K: Kind>(shared: &Shared, object: &K::Object, plan: &Plan<K::St
 async fn let_go_of<K: Kind>(shared: &Shared, object: &K::Object, release_uid: &str) -> Result<(), Error> {
     let meta = object.meta();
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    if calls::exists::<Release>(&shared.client, namespace, release_uid).await? {
+    let releases = calls::list::<Release>(&shared.client, namespace, None).await?;
+    if releases.iter().any(|release| release.uid().as_deref() == Some(release_uid)) {
         return Ok(());
     }
-    let left: Vec<&String> = object.finalizers().iter().filter(|name| *name != labels::IN_USE).collect();
-    let patch = json!({
-        "metadata": { "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": left },
-    });
-    match calls::merge::<K::Object>(&shared.client, &place(object), &patch, false).await {
-        Err(error) if error.is_not_found() => Ok(()),
-        other => other.map(|_| ()),
-    }
+    let left: Vec<&str> =
+        object.finalizers().iter().map(String::as_str).filter(|name| *name != labels::IN_USE).collect();
+    let version = (meta.uid.as_deref().unwrap_or_default(), meta.resource_version.as_deref().unwrap_or_default());
+    calls::set_finalizers::<K::Object>(&shared.client, &place(object), version, &left).await
 }

@@ -8,7 +8,7 @@ use kube::{
     core::{ApiResource, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{api::labels::FIELD_MANAGER, error::Error};
 
@@ -126,6 +126,26 @@ where
     }
 }
 
+/// Replaces the finalizers of one version of an object. One that is gone needs none.
+///
+/// # Errors
+/// As [`call`]; a conflict when it changed since.
+pub async fn set_finalizers<K>(
+    client: &Client,
+    place: &Place,
+    (uid, resource_version): (&str, &str),
+    finalizers: &[&str],
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "finalizers": finalizers });
+    match merge::<PartialObjectMeta<K>>(client, place, &json!({ "metadata": metadata }), false).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
 /// Deletes an object with this UID, and of this version when one is given, and what it owns after it. One that is gone,
 /// or is another one by now, is a success.
 ///
@@ -160,40 +180,27 @@ where
     }
 }
 
-/// Returns whether an object with this UID exists, by asking the API server, not a watch.
+/// Lists the metadata of the objects of a namespace, or of those with a label, from the API server, not from a watch.
 ///
 /// # Errors
 /// As [`call`].
-pub async fn exists<K>(client: &Client, namespace: &str, uid: &str) -> Result<bool, Error>
+pub async fn list<K>(client: &Client, namespace: &str, label: Option<&str>) -> Result<Vec<PartialObjectMeta<K>>, Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let all = format!("{} of {namespace}", K::plural(&()));
-    let mut page = ListParams::default().limit(PAGE);
+    let which = label.map(|label| format!(" with {label}")).unwrap_or_default();
+    let those = format!("{} of {namespace}{which}", K::plural(&()));
+    let mut page = ListParams { label_selector: label.map(str::to_owned), limit: Some(PAGE), ..ListParams::default() };
+    let mut all = vec![];
     loop {
-        let found = call("list", &all, api.list_metadata(&page)).await?;
-        if found.items.iter().any(|object| object.metadata.uid.as_deref() == Some(uid)) {
-            return Ok(true);
-        }
+        let found = call("list", &those, api.list_metadata(&page)).await?;
+        all.extend(found.items);
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page.continue_token = Some(token),
-            None => return Ok(false),
+            None => return Ok(all),
         }
     }
-}
-
-/// Lists the metadata of the objects that carry a label; there must be few.
-///
-/// # Errors
-/// As [`call`].
-pub async fn list<K>(client: &Client, namespace: &str, label: &str) -> Result<Vec<PartialObjectMeta<K>>, Error>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let those = format!("{} of {namespace} with {label}", K::plural(&()));
-    Ok(call("list", &those, api.list_metadata(&ListParams::default().labels(label))).await?.items)
 }
 
 /// Returns whether an object is controlled by an owner with this UID.

@@ -68,14 +68,9 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             calls::merge::<DatabaseInstance>(client, &place, &patch, true).await.map(|_| ())
         }
         Action::LetGo { backup, uid, resource_version, finalizers } => {
+            let left: Vec<&str> = finalizers.iter().map(String::as_str).collect();
             let place = place_of(namespace, Kind::DatabaseBackup, backup);
-            let patch = json!({
-                "metadata": { "uid": uid, "resourceVersion": resource_version, "finalizers": finalizers },
-            });
-            match calls::merge::<DatabaseBackup>(client, &place, &patch, false).await {
-                Err(error) if error.is_not_found() => Ok(()),
-                other => other.map(|_| ()),
-            }
+            calls::set_finalizers::<DatabaseBackup>(client, &place, (uid, resource_version), &left).await
         }
         Action::Settle { decision, status } => settle(client, namespace, decision, status).await,
     }
@@ -86,14 +81,8 @@ async fn finalizers(client: &Client, release: &ReleaseSeen, present: bool) -> Re
     if present {
         all.push(FINALIZER);
     }
-    let patch = json!({
-        "metadata": { "uid": release.uid, "resourceVersion": release.resource_version, "finalizers": all }
-    });
     let place = Place::new::<Release>(&release.namespace, &release.name);
-    match calls::merge::<Release>(client, &place, &patch, false).await {
-        Err(error) if error.is_not_found() => Ok(()),
-        other => other.map(|_| ()),
-    }
+    calls::set_finalizers::<Release>(client, &place, (&release.uid, &release.resource_version), &all).await
 }
 
 async fn settle(client: &Client, namespace: &str, decision: &str, status: &DecisionStatus) -> Result<(), Error> {

@@ -198,7 +198,7 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         }
         Ask::LiveAttempts(uid) => {
             let whose = format!("{}={uid}", labels::RELEASE_UID);
-            let found = match calls::list::<apps::ControllerRevision>(client, namespace, &whose).await {
+            let found = match calls::list::<apps::ControllerRevision>(client, namespace, Some(&whose)).await {
                 // A namespace that is deleted loses its RoleBindings first; what is in it goes with it.
                 Err(error) if matches!(error.refusal(), Some((403, _))) => vec![],
                 other => other?,

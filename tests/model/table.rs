@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use strum::VariantArray as _;
 use switchback::{
     api::Step,
     release::{observed::Guard, plan::Plan, plan::Situation},
@@ -219,22 +220,9 @@ fn row(text: &mut String, name: &str, plan: &Plan) {
 
 #[test]
 fn the_plan_of_every_step_by_what_is_observed() {
-    let steps = [
-        Step::Idle,
-        Step::Approve,
-        Step::Preflight,
-        Step::Backup,
-        Step::Migrate,
-        Step::Deploy,
-        Step::Verify,
-        Step::Switch,
-        Step::Watch,
-        Step::Retire,
-        Step::SwitchBack,
-        Step::CleanUp,
-    ];
     let mut text = String::from("1.0.0 serves with three pods; an attempt for 2.0.0 stands at the step.\n");
-    for step in steps {
+    // Inspect acts on answers only: `rules.rs` and `database_rules.rs` have what it may be told.
+    for &step in Step::VARIANTS.iter().filter(|step| **step != Step::Inspect) {
         writeln!(text, "\n{}", step.as_str()).unwrap();
         let base = match step {
             Step::Idle => World::serving(),

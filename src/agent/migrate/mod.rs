@@ -97,14 +97,12 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
     // Each attempt has a backup of its own.
     let is_of_this_attempt = entry.as_ref().is_some_and(|entry| entry.backup_uid == parameters.backup_uid);
     let failed = entry.as_ref().map(|entry| entry.error.clone()).unwrap_or_default();
-    match entry.map(|entry| entry.state) {
+    let state = entry.map(|entry| entry.state);
+    match state {
         Some(MigrationState::Failed) if parameters.again && is_of_this_attempt => {
             return answer(MigrationState::Failed, Some(remembered(&failed)));
         }
-        // Files that were added since are due, whatever the revision's row of an earlier attempt says.
-        Some(MigrationState::Applied) if is_of_this_attempt || !work::is_due(parameters, &control.client).await? => {
-            return answer(MigrationState::Applied, None);
-        }
+        Some(MigrationState::Applied) if is_of_this_attempt => return answer(MigrationState::Applied, None),
         Some(MigrationState::Started) if !parameters.idempotent => {
             let text = "an earlier attempt began and its end is not known; it is not declared idempotent";
             return answer(MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)));
@@ -112,6 +110,10 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
         Some(_) | None => {}
     }
     let prepared = work::prepare(parameters, &control.client).await?;
+    // Files that were added since an earlier attempt applied this revision are due; a command never is again.
+    if state == Some(MigrationState::Applied) && prepared.names().is_empty() {
+        return answer(MigrationState::Applied, None);
+    }
     Ok(Begun::Ready(Box::new(Ready { control, lock, key, prepared })))
 }
 

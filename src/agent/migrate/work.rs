@@ -91,11 +91,6 @@ async fn checked(files: &Files, client: &Client) -> Result<Vec<File>, Refusal> {
     Ok(pending.into_iter().cloned().collect())
 }
 
-/// Returns whether files are pending of a revision that was applied. A command that was applied is never due.
-pub async fn is_due(parameters: &MigrateParameters, client: &Client) -> Result<bool, Refusal> {
-    Ok(!prepare(parameters, client).await?.names().is_empty())
-}
-
 /// Looks at a migration without touching anything.
 pub async fn inspect(client: &Client, target: &MigrationTarget) -> Result<MigrationFacts, Refusal> {
     let key = Key { release_uid: target.release_uid.clone(), revision: target.revision.clone() };
