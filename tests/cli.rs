@@ -17,15 +17,20 @@ use switchback::{
     api::{
         ActiveRevision, CandidateRevision, ConditionType, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
         HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord, PlannedStep, PreviousRevision, Reason,
-        Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint, set_condition,
+        Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step, Suspension, TrafficRecord, WayBackPoint,
+        set_condition,
     },
     cli::{
+        abort, approve,
+        decide::Proposal,
         follow::differences,
         look::{Change, Kind, Objects},
         plan,
         problem::{Exit, Problem},
+        promote, reject, retry, rollback,
         show::{Page, yaml},
         style::Style,
+        suspend,
         text::{self, Detail},
         view::{ListView, PlanView, ReleaseView, Summary, unreadable},
     },
@@ -35,6 +40,7 @@ use switchback::{
 
 const UID: &str = "757958d0-b1f5-4068-86cc-0b9202d263db";
 const ICONS: Style = Style { icons: true, colours: false, width: 100 };
+const ASCII: Style = Style { icons: false, colours: false, width: 100 };
 const DIGEST: &str = "sha256:9cce1962ca5de4345bd8cd6d7fb5986732fa2dd176d4e47db2736d49bdf89fe2";
 
 fn ago(seconds: i64) -> Timestamp {
@@ -92,7 +98,7 @@ fn active(version: &str, seconds: i64) -> Option<ActiveRevision> {
 
 fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
     let revision = spec(version).revision();
-    Some(CandidateRevision { revision, version: version.into(), attempt: 8, since: micro(seconds) })
+    Some(CandidateRevision { revision, version: version.into(), attempt: 8, since: micro(seconds), rollback: None })
 }
 
 fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> HistoryEntry {
@@ -703,4 +709,69 @@ fn errors_say_what_on_which_object_why_and_the_next_command() {
 fn exit_codes_are_those_of_the_reference() {
     let table = [Exit::Reached, Exit::Failed, Exit::Usage, Exit::TimeOut, Exit::NotFoundOrForbidden].map(Exit::code);
     assert_eq!(table, [0, 1, 2, 3, 8]);
+}
+
+/// A Release in a step of an attempt, in words and as an object.
+fn situations() -> Vec<(String, Release)> {
+    let at = |step: Step| {
+        let record = attempt(step);
+        (format!("in {}", step.as_str()), release("2.4.0", record, &[]))
+    };
+    let served = || Record {
+        active: active("2.4.0", 4_000),
+        history: vec![
+            entry(6, "2.2.0", Outcome::Succeeded, "2.2.0 serves and passed its watch window."),
+            entry(7, "2.3.0", Outcome::Succeeded, "2.3.0 serves and passed its watch window."),
+            entry(8, "2.4.0", Outcome::Succeeded, "2.4.0 serves and passed its watch window."),
+        ],
+        ..Record::default()
+    };
+    let failure = FailureRecord {
+        revision: spec("2.5.0").revision(),
+        outcome: Outcome::Failed,
+        reason: Reason::ChecksFailed.as_str().into(),
+        message: "Checks failed: home answered 500.".into(),
+        at: micro(60),
+    };
+    let failed = Record { failure: Some(failure), ..served() };
+    let by = Suspension { actor: "anna".into(), decision: "shop-suspend-x1".into(), at: micro(60) };
+    let suspended = Record { suspended: Some(by), ..attempt(Step::Verify) };
+    let first = Record { candidate: candidate("2.4.0", 60), step: Step::Watch, ..Record::default() };
+    let steps = [Step::Approve, Step::Deploy, Step::Migrate, Step::Switch, Step::Watch, Step::Retire, Step::CleanUp];
+    let mut all: Vec<(String, Release)> = steps.into_iter().map(at).collect();
+    all.push(("served, at rest".into(), release("2.4.0", served(), &[])));
+    all.push(("failed, at rest".into(), release("2.5.0", failed, &[])));
+    all.push(("suspended in Verify".into(), release("2.4.0", suspended, &[])));
+    all.push(("watching a first release".into(), release("2.4.0", first, &[])));
+    all
+}
+
+#[test]
+fn each_decision_says_what_it_would_do_or_why_it_would_do_nothing() {
+    type Propose = fn(&Release) -> Result<Proposal, Problem>;
+    let verbs: [(&str, Propose); 9] = [
+        ("approve", |release| approve::propose(release, None, ASCII)),
+        ("reject", |release| reject::propose(release, ASCII)),
+        ("abort", |release| abort::propose(release, ASCII)),
+        ("retry", |release| retry::propose(release, ASCII)),
+        ("rollback", |release| rollback::propose(release, None, ASCII)),
+        ("rollback --to 2.2.0", |release| rollback::propose(release, Some("2.2.0"), ASCII)),
+        ("suspend", |release| suspend::propose_suspend(release, ASCII)),
+        ("resume", |release| suspend::propose_resume(release, ASCII)),
+        ("promote", |release| promote::propose(release, ASCII)),
+    ];
+    let mut text = String::new();
+    for (situation, release) in situations() {
+        text.push_str(&format!("{situation}\n"));
+        for (verb, propose) in &verbs {
+            let line = match propose(&release) {
+                Ok(proposal) => format!("{}{}", proposal.text, proposal.question),
+                Err(problem) => format!("- {}", problem.why),
+            };
+            let indented: Vec<String> = line.lines().map(|line| format!("    {line}")).collect();
+            text.push_str(&format!("  {verb}\n{}\n", indented.join("\n")));
+        }
+        text.push('\n');
+    }
+    insta::assert_snapshot!("decisions", text);
 }

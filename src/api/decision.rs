@@ -1,4 +1,4 @@
-//! Decision: an immutable object in which a person approves, rejects or aborts.
+//! Decision: an immutable object in which a person says what a Release shall do, or shall not.
 //!
 //! The API server's admission is the only place that knows who really asked, so a decision is an object of its
 //! own and an admission policy compares its `actor` with the caller.
@@ -6,9 +6,9 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
-use super::names;
+use super::{RevisionId, names};
 
 /// What one person decided about one object.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ use super::names;
     category = "switchback",
     namespaced,
     status = "DecisionStatus",
-    doc = "An immutable decision of a person about one Release. Create it with `kubectl switchback approve`, `reject` or `abort`.",
+    doc = "An immutable decision of a person about one Release. Create it with `kubectl switchback approve`, `reject`, `abort`, `retry`, `rollback`, `suspend`, `resume` or `promote`.",
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.name"),
     printcolumn(name = "Actor", type_ = "string", json_path = ".spec.actor"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
@@ -29,7 +29,10 @@ use super::names;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a Decision cannot be changed: create another one"))]
-#[x_kube(validation = ("[has(self.approve), has(self.reject), has(self.abort)].filter(x, x).size() == 1", "name exactly one of approve, reject and abort"))]
+#[x_kube(validation = (
+    "[has(self.approve), has(self.reject), has(self.abort), has(self.retry), has(self.rollback), has(self.suspend), has(self.resume), has(self.promote)].filter(x, x).size() == 1",
+    "name exactly one of approve, reject, abort, retry, rollback, suspend, resume and promote"
+))]
 pub struct DecisionSpec {
     /// The object this is about.
     pub target: DecisionTarget,
@@ -67,7 +70,7 @@ pub enum TargetKind {
 }
 
 /// What is decided; exactly one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantNames)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "camelCase")]
 pub enum DecisionKind {
@@ -77,6 +80,16 @@ pub enum DecisionKind {
     Reject(Empty),
     /// The attempt that runs now shall stop; traffic goes back when it had moved.
     Abort(Empty),
+    /// The revision that failed shall be tried once more.
+    Retry(Empty),
+    /// A revision that served before shall serve again. Of an attempt that runs: the active one.
+    Rollback(Rollback),
+    /// Nothing shall go on but what goes back.
+    Suspend(Empty),
+    /// A Decision to suspend shall hold no longer. It does not change what the spec says.
+    Resume(Empty),
+    /// The watch window shall end, as soon as enough pods are ready.
+    Promote(Empty),
 }
 
 impl DecisionKind {
@@ -107,6 +120,17 @@ pub enum Gate {
     Release,
 }
 
+/// A way back that a person asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// Revision that shall serve (default: the one that served before the active one; while an attempt runs, the
+    /// active one). It must have served before, and its content must still be kept: see `historyLimit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^v1-[0-9a-f]{10}$"))]
+    pub to: Option<RevisionId>,
+}
+
 /// A decision without further words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Empty {}
@@ -115,7 +139,7 @@ pub struct Empty {}
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionStatus {
-    /// Used, Expired or Refused.
+    /// Accepted, Used, Expired or Refused.
     #[schemars(length(max = 32))]
     pub state: String,
     /// Why.
@@ -129,10 +153,21 @@ pub struct DecisionStatus {
 /// What became of a Decision, for matching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum DecisionState {
+    /// It counts, and waits for what it speaks of.
+    Accepted,
     /// It took effect.
     Used,
     /// It is older than a Decision may be.
     Expired,
     /// It does not count.
     Refused,
+}
+
+impl DecisionStatus {
+    /// Returns whether it is the last word on the Decision.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let accepted: &str = DecisionState::Accepted.into();
+        !self.state.is_empty() && self.state != accepted
+    }
 }

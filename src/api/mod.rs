@@ -36,7 +36,7 @@ pub use database::{
 };
 pub use decision::{
     Approval, Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Empty, Gate,
-    TargetKind,
+    Rollback, TargetKind,
 };
 pub use digest::{RevisionId, canonical_json, sha256_hex};
 pub use duration::Duration;
@@ -52,7 +52,7 @@ pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, Re
 pub use release_status::{
     ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
     HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
-    PreviousRevision, Record, ReleaseStatus, Scope, Step, TrafficRecord, WayBackPoint,
+    PreviousRevision, Record, ReleaseStatus, RollbackOrder, Scope, Step, Suspension, TrafficRecord, WayBackPoint,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

@@ -37,6 +37,10 @@ pub enum Reason {
     SwitchingBack,
     /// What the candidate left is removed.
     CleaningUp,
+    /// Nothing goes on: the spec or a Decision says so.
+    Suspended,
+    /// The Decision that suspended it holds no longer.
+    Resumed,
     /// The Release is being deleted.
     Deleting,
     // What was reached.
@@ -54,7 +58,7 @@ pub enum Reason {
     BackedUp,
     /// The ledger says that the migration was applied.
     Migrated,
-    /// Traffic went back to the active revision.
+    /// Traffic went back, by itself or because a person asked.
     RolledBack,
     /// A person rejected the plan.
     Rejected,
@@ -168,6 +172,10 @@ pub enum Reason {
     TooLate,
     /// It was created while the admission policies did not guard.
     CreatedUnguarded,
+    /// It names a revision that never served, serves already, or whose content is kept no longer.
+    NoSuchRevision,
+    /// It counts, and waits for what it speaks of.
+    Waiting,
     /// It is of a kind that this version of the operator does not know.
     UnknownDecision,
 }

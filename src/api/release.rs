@@ -69,6 +69,9 @@ pub struct ReleaseSpec {
     /// Whether a person approves each release (default: Manual). Automatic needs the verb `automate`.
     #[serde(default)]
     pub mode: Mode,
+    /// Stops before the next step while true (default: false). A way back goes on, and what serves is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
     /// What serves. Each workload becomes one Deployment per revision.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]

@@ -2,7 +2,7 @@
 
 use super::{
     connection::Cluster,
-    decide::{self, Args, Proposal},
+    decide::{self, Args, Proposal, refuse},
     problem::{Exit, Problem},
     style::Style,
     view::Summary,
@@ -21,22 +21,19 @@ pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
     decide::run(cluster, args, |release| propose(release, style)).await
 }
 
-fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
+/// Says what the decision would do to a Release as it is.
+///
+/// # Errors
+/// Why it would do nothing.
+pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let summary = Summary::of(release, clock::now());
     let record = release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
     let (name, namespace) = (&summary.name, &summary.namespace);
-    let effect = effect(&record).map_err(|why| {
-        Problem::new(Exit::Failed, format!("cannot abort Release {namespace}/{name}"), why)
-            .next(format!("kubectl switchback get {name} -n {namespace}"))
-    })?;
+    let effect = effect(&record).map_err(|why| refuse(release, "abort", &why))?;
     let version = record.candidate.map_or(summary.version, |candidate| candidate.version);
     let text = format!("{version} of Release {name} in namespace {namespace}, in step {}. {effect}", summary.step.name);
-    Ok(Proposal {
-        decision: DecisionKind::Abort(Empty {}),
-        text: format!("{}\n", style.hang(&format!("{} ", style.bold("Aborts")), &text)),
-        question: format!("Abort {version}?"),
-        shown: format!("the attempt for {version}"),
-    })
+    let about = format!("the attempt for {version}");
+    Ok(Proposal::new((DecisionKind::Abort(Empty {}), "Aborts"), text, format!("Abort {version}?"), style).about(about))
 }
 
 /// Says what an abort would do now, or why it would do nothing.

@@ -35,7 +35,11 @@ pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
     decide::run(cluster, &args.common, |release| propose(release, args.digest.as_deref(), style)).await
 }
 
-fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<Proposal, Problem> {
+/// Says what the decision would do to a Release as it is.
+///
+/// # Errors
+/// Why it would do nothing.
+pub fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<Proposal, Problem> {
     let view = waiting(release, "approve")?;
     let found = view.plan.digest.clone();
     if let Some(asked) = digest.filter(|asked| *asked != found) {

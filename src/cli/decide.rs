@@ -1,4 +1,4 @@
-//! What `approve`, `reject` and `abort` have in common: they show what they will do, ask, write a Decision, and
+//! What `approve`, `reject` and all other decisions have in common: they show what they will do, ask, write a Decision, and
 //! tell what became of it.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -48,7 +48,8 @@ pub struct Args {
 }
 
 /// What is to be decided, and what it will do in words.
-pub(super) struct Proposal {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
     /// The decision.
     pub decision: DecisionKind,
     /// What it will do.
@@ -57,6 +58,26 @@ pub(super) struct Proposal {
     pub question: String,
     /// What must not have changed between showing and writing, in words.
     pub shown: String,
+}
+
+impl Proposal {
+    /// Makes a proposal: what is decided with the word that its text begins with, the text, the question.
+    pub(super) fn new((decision, verb): (DecisionKind, &str), text: String, question: String, style: Style) -> Self {
+        let text = format!("{}\n", style.hang(&format!("{} ", style.bold(verb)), &text));
+        Self { decision, text, question, shown: String::new() }
+    }
+
+    /// Says what must not have changed between showing and writing.
+    pub(super) fn about(self, shown: String) -> Self {
+        Self { shown, ..self }
+    }
+}
+
+/// Says why something cannot be decided about a Release.
+pub(super) fn refuse(release: &Release, verb: &str, why: &str) -> Problem {
+    let (name, namespace) = (release.name_any(), release.namespace().unwrap_or_default());
+    Problem::new(Exit::Failed, format!("cannot {verb} Release {namespace}/{name}"), why)
+        .next(format!("kubectl switchback get {name} -n {namespace}"))
 }
 
 /// Shows a proposal, asks, writes the Decision and tells what became of it. `propose` says what the decision
@@ -181,9 +202,9 @@ async fn became(cluster: &Cluster, name: &str) -> Option<DecisionStatus> {
 }
 
 fn tell(cluster: &Cluster, release: &str, decision: &str, status: &DecisionStatus) -> Result<Exit, Problem> {
-    let used: &str = DecisionState::Used.into();
+    let counts = [DecisionState::Used, DecisionState::Accepted].map(<&str>::from);
     let style = Style::of_stdout();
-    if status.state == used || status.state == "Accepted" {
+    if counts.contains(&status.state.as_str()) {
         let line = format!("{} {}: {}", style.icon(State::Well), status.state, status.message);
         let watch = format!("kubectl switchback get {release} -n {} -w", cluster.namespace);
         print(&format!("{}\nnext: {watch}\n", style.paint(State::Well, &line)))?;

@@ -16,11 +16,15 @@ pub mod harmless;
 pub mod look;
 pub mod plan;
 pub mod problem;
+pub mod promote;
 pub mod reject;
+pub mod retry;
+pub mod rollback;
 mod screen;
 pub mod seen;
 pub mod show;
 pub mod style;
+pub mod suspend;
 pub mod text;
 pub mod view;
 pub mod words;
@@ -61,6 +65,16 @@ enum Command {
     Reject(decide::Args),
     /// Stop the attempt that runs; traffic goes back when it had moved
     Abort(decide::Args),
+    /// Try once more what failed and is not tried again by itself
+    Retry(decide::Args),
+    /// Go back to a version that served before
+    Rollback(rollback::Args),
+    /// Stop before the next step; going back is never stopped
+    Suspend(decide::Args),
+    /// Go on after suspend
+    Resume(decide::Args),
+    /// End the watch window now
+    Promote(decide::Args),
     /// Print the version of the plugin and of the API it speaks
     Version,
     /// Print a completion script
@@ -120,6 +134,11 @@ async fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Approve(args) => approve::run(&connect(flags).await?, args).await,
         Command::Reject(args) => reject::run(&connect(flags).await?, args).await,
         Command::Abort(args) => abort::run(&connect(flags).await?, args).await,
+        Command::Retry(args) => retry::run(&connect(flags).await?, args).await,
+        Command::Rollback(args) => rollback::run(&connect(flags).await?, args).await,
+        Command::Suspend(args) => suspend::suspend(&connect(flags).await?, args).await,
+        Command::Resume(args) => suspend::resume(&connect(flags).await?, args).await,
+        Command::Promote(args) => promote::run(&connect(flags).await?, args).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             show::print(&format!("{PROGRAM} {version} ({}/{})\n", crate::api::GROUP, crate::api::VERSION))?;

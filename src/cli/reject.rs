@@ -18,17 +18,18 @@ pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
     decide::run(cluster, args, |release| propose(release, style)).await
 }
 
-fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
+/// Says what the decision would do to a Release as it is.
+///
+/// # Errors
+/// Why it would do nothing.
+pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let view = waiting(release, "reject")?;
     let text = format!(
         "The plan for {} of Release {} in namespace {} ends without having begun. It is not made again by itself: \
-         push another revision.",
+         push another revision, or retry.",
         view.version, view.name, view.namespace
     );
-    Ok(Proposal {
-        decision: DecisionKind::Reject(Empty {}),
-        text: format!("{}\n", style.hang(&format!("{} ", style.bold("Rejects")), &text)),
-        question: format!("Reject {}?", view.version),
-        shown: format!("plan {}", view.plan.digest),
-    })
+    let about = format!("plan {}", view.plan.digest);
+    let question = format!("Reject {}?", view.version);
+    Ok(Proposal::new((DecisionKind::Reject(Empty {}), "Rejects"), text, question, style).about(about))
 }

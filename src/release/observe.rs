@@ -122,11 +122,13 @@ fn release_seen(release: &Release) -> ReleaseSeen {
     }
 }
 
-/// Returns the attempts whose contents are needed: of the attempt under way and of what serves, and at rest
-/// only when something of what serves is missing.
+/// Returns the attempts whose contents are needed: of the attempt under way, of the one it goes back to and of what
+/// serves, and at rest only when something of what serves is missing.
 fn needed(seen: &Observed) -> Vec<i64> {
     let record: &Record = seen.record();
-    let candidate = record.candidate.as_ref().map(|candidate| candidate.attempt);
+    let candidate = record.candidate.as_ref();
+    let former = candidate.and_then(|candidate| candidate.rollback.as_ref()).map(|order| order.attempt);
+    let candidate = candidate.map(|candidate| candidate.attempt);
     let active = record.active.as_ref().filter(|active| {
         record.step != Step::Idle
             || record.traffic.iter().any(|traffic| seen.service(&traffic.service).is_none())
@@ -135,7 +137,7 @@ fn needed(seen: &Observed) -> Vec<i64> {
                 workload.is_none_or(|workload| seen.deployment(workload, &active.revision).is_none())
             })
     });
-    candidate.into_iter().chain(active.map(|active| active.attempt)).collect()
+    candidate.into_iter().chain(former).chain(active.map(|active| active.attempt)).collect()
 }
 
 async fn content(

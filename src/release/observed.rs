@@ -251,6 +251,8 @@ pub struct DecisionSeen {
     pub created: Timestamp,
     /// Whether its status already says what became of it.
     pub settled: bool,
+    /// Whether its status says that it counts and waits.
+    pub accepted: bool,
 }
 
 impl DecisionSeen {
@@ -259,7 +261,16 @@ impl DecisionSeen {
     pub fn approval(&self) -> Option<&Approval> {
         match &self.kind {
             Some(DecisionKind::Approve(approval)) => Some(approval),
-            Some(DecisionKind::Reject(_) | DecisionKind::Abort(_)) | None => None,
+            Some(
+                DecisionKind::Reject(_)
+                | DecisionKind::Abort(_)
+                | DecisionKind::Retry(_)
+                | DecisionKind::Rollback(_)
+                | DecisionKind::Suspend(_)
+                | DecisionKind::Resume(_)
+                | DecisionKind::Promote(_),
+            )
+            | None => None,
         }
     }
 }

@@ -22,6 +22,8 @@ mod migrate;
 mod preflight;
 mod proposal;
 mod retire;
+mod rollback;
+mod suspend;
 mod switch;
 mod switch_back;
 mod upkeep;
@@ -38,7 +40,7 @@ use super::{
     manifests::{Kind, Manifest},
     observed::{Ask, BackupSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
-use crate::api::{DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
+use crate::api::{CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
 
 pub use health::Readiness;
 pub use proposal::forecast;
@@ -80,6 +82,8 @@ pub enum Situation {
     Failed(Reason, String),
     /// The window does not end by itself.
     OnHold(Reason, String),
+    /// The next step waits until it is no longer suspended.
+    Suspended(String),
 }
 
 /// One thing to do.
@@ -238,11 +242,13 @@ pub fn plan(seen: &Observed) -> Plan {
             record = *turned;
         }
     }
+    let asked = suspend::take(seen, &mut record);
     for _ in 0..MOVES {
         // A migration that runs is let end before anything else.
         if seen.release.deleting && !migrate::is_running(&record) {
             return delete::plan(seen, record);
         }
+        let before = suspend::holds(seen, &record).then(|| record.clone());
         let next = match record.step {
             Step::Idle => idle::plan(seen, record),
             Step::Inspect => inspect::plan(seen, record),
@@ -258,9 +264,16 @@ pub fn plan(seen: &Observed) -> Plan {
             Step::SwitchBack => switch_back::plan(seen, record),
             Step::CleanUp => clean_up::plan(seen, record),
         };
+        let next = match before {
+            Some(before) => suspend::hold(seen, before, next),
+            None => next,
+        };
         match next {
             Move::To(next) => record = *next,
             Move::Stay(mut plan) => {
+                // Nothing makes the way back wait.
+                plan.asks.extend(asked.filter(|_| !plan.act_first));
+                decisions::ask_at_once(seen, &mut plan);
                 upkeep::while_waiting(seen, &mut plan);
                 database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);
@@ -336,5 +349,7 @@ fn active_content<'a>(seen: &'a Observed, record: &Record) -> Option<&'a Arc<Rel
 
 /// Returns whether the spec still asks for the attempt under way.
 fn still_wanted(seen: &Observed, record: &Record) -> bool {
-    record.candidate.as_ref().is_some_and(|candidate| candidate.revision == seen.release.wanted)
+    // What a person went back to is not asked for by the spec, and no spec takes its place before it serves.
+    let is = |candidate: &CandidateRevision| candidate.rollback.is_some() || candidate.revision == seen.release.wanted;
+    record.candidate.as_ref().is_some_and(is)
 }

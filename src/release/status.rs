@@ -76,7 +76,7 @@ impl Said<'_> {
                 vec![ConditionType::Reconciling.as_str()]
             }
             Situation::Failed(..) => vec![ConditionType::Stalled.as_str()],
-            Situation::Served | Situation::ActiveUnhealthy(_) => vec![],
+            Situation::Served | Situation::ActiveUnhealthy(_) | Situation::Suspended(_) => vec![],
         };
         holds.extend(self.plan.contested.as_ref().map(|_| ConditionType::TrafficContested.as_str()));
         holds
@@ -92,6 +92,7 @@ impl Said<'_> {
             | Situation::OnHold(reason, message) => {
                 vec![row(Reconciling, Some(true), *reason, message), row(Ready, None, *reason, message)]
             }
+            Situation::Suspended(message) => vec![row(Ready, None, Reason::Suspended, message)],
             Situation::Served => vec![row(Ready, Some(true), Reason::Released, &self.served())],
             Situation::ActiveUnhealthy(message) => vec![row(Ready, Some(false), Reason::ActiveUnhealthy, message)],
             Situation::Failed(reason, message) => {
@@ -138,7 +139,7 @@ impl Said<'_> {
         };
         format!(
             "{ended} {serves}{schema} The spec still says {version}: it is not tried again by itself. \
-             Push a fix or revert the spec. Next: kubectl switchback get {name}"
+             Push a fix or revert the spec; or have it tried once more: kubectl switchback retry {name}"
         )
     }
 
@@ -205,12 +206,12 @@ impl Said<'_> {
     /// How far the attempt is: each of these is true from the step on that follows what it speaks of.
     fn progress(&self) -> Vec<Row> {
         let record = &self.plan.record;
-        if record.candidate.is_none() || record.step > Step::Watch {
-            return vec![];
-        }
-        let by = match (self.seen.release.spec.mode, record.decisions.last()) {
-            (Mode::Manual, Some(decision)) => format!("Approved by {}.", decision.actor),
-            _ => "Approved by its mode, Automatic.".to_owned(),
+        let Some(candidate) = record.candidate.as_ref().filter(|_| record.step <= Step::Watch) else { return vec![] };
+        let approved = record.decisions.iter().rev().find(|decision| decision.digest.is_some());
+        let by = match (&candidate.rollback, self.seen.release.spec.mode, approved) {
+            (Some(order), _, _) => format!("{} goes back to it.", order.actor),
+            (None, Mode::Manual, Some(decision)) => format!("Approved by {}.", decision.actor),
+            (None, _, _) => "Approved by its mode, Automatic.".to_owned(),
         };
         let looked = record.database.as_ref();
         let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Migrate, self.backed_up()));
@@ -283,6 +284,15 @@ pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
     if before.step != after.step && after.step != Step::Idle {
         tell(false, reason_of(after.step), after.step, entered(&plan.situation));
     }
+    if let Some(suspended) = after.suspended.as_ref().filter(|_| before.suspended.is_none()) {
+        let note = format!("{} suspended it by Decision {}.", suspended.actor, suspended.decision);
+        tell(false, Reason::Suspended, after.step, &note);
+    }
+    if let Some(suspended) = before.suspended.as_ref().filter(|_| after.suspended.is_none()) {
+        let by = after.decisions.last().map_or("Somebody", |decision| decision.actor.as_str());
+        let note = format!("{by} resumed it: Decision {} holds no longer.", suspended.decision);
+        tell(false, Reason::Resumed, after.step, &note);
+    }
     if let Situation::OnHold(reason, message) = &plan.situation {
         let known = seen.release.status.conditions.iter().any(|condition| condition.reason == reason.as_str());
         if !known {
@@ -298,7 +308,8 @@ fn entered(situation: &Situation) -> &str {
         | Situation::WaitingForApproval(_, message)
         | Situation::OnHold(_, message)
         | Situation::Failed(_, message)
-        | Situation::ActiveUnhealthy(message) => message,
+        | Situation::ActiveUnhealthy(message)
+        | Situation::Suspended(message) => message,
         Situation::Served => "Served.",
     }
 }

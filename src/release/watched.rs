@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{
-        Decision,
+        Decision, DecisionStatus,
         labels::{FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
     kube_io::{calls::is_controlled_by, index::Owner},
@@ -277,7 +277,8 @@ pub fn decision(object: &kube::core::DeserializeGuard<Decision>) -> Entry<Decisi
         kind: Some(spec.decision.clone()),
         actor: spec.actor.clone(),
         created: object.creation_timestamp()?.0,
-        settled: object.status.as_ref().is_some_and(|status| !status.state.is_empty()),
+        settled: object.status.as_ref().is_some_and(DecisionStatus::is_final),
+        accepted: object.status.as_ref().is_some_and(|status| !status.state.is_empty() && !status.is_final()),
     };
     Some(((object.namespace()?, spec.target.name.clone()), object.name_any(), seen))
 }

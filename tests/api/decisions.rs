@@ -2,7 +2,8 @@
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use switchback::api::Decision;
+use strum::VariantNames as _;
+use switchback::api::{Decision, DecisionKind};
 
 use crate::support::{
     CONTROLLER, Namespace, assert_refused, in_namespace,
@@ -10,8 +11,19 @@ use crate::support::{
 };
 
 /// Everything that people need in order to decide about every Release of a namespace.
-const DECIDES: &[&str] =
-    &["get,list,delete,update,patch,create switchback.dev/decisions", "approve,reject,abort switchback.dev/releases"];
+const DECIDES: &[&str] = &[
+    "get,list,delete,update,patch,create switchback.dev/decisions",
+    "approve,reject,abort,retry,rollback,suspend,resume,promote switchback.dev/releases",
+];
+
+/// Every kind of decision, with what it says.
+fn kinds() -> impl Iterator<Item = (&'static str, Value)> {
+    DecisionKind::VARIANTS.iter().map(|kind| match *kind {
+        "approve" => ("approve", json!({ "digest": crate::support::objects::DIGEST })),
+        "rollback" => ("rollback", json!({ "to": "v1-0123456789" })),
+        other => (other, json!({})),
+    })
+}
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -24,11 +36,7 @@ async fn decider<'a>(namespace: &Namespace, name: &'a str) -> &'a str {
 async fn whoever_holds_the_verb_decides_in_their_own_name() {
     in_namespace("decides", async |namespace| {
         let anna = namespace.cluster.user(decider(namespace, "anna").await);
-        for kind in [
-            ("approve", json!({ "digest": crate::support::objects::DIGEST })),
-            ("reject", json!({})),
-            ("abort", json!({})),
-        ] {
+        for kind in kinds() {
             namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", kind)).await.unwrap();
         }
         // Somebody known by a client certificate, without impersonation.
@@ -125,9 +133,10 @@ async fn forgery_deciding_without_the_verb() {
                 namespace.name
             )
         };
-        assert_refused(namespace.make::<Decision>(&carl, &approval("shop", UID, "carl")).await, &says("approve"));
-        let abort = decision("shop", UID, "carl", ("abort", json!({})));
-        assert_refused(namespace.make::<Decision>(&carl, &abort).await, &says("abort"));
+        for (verb, what) in kinds().filter(|(verb, _)| *verb != "reject") {
+            let forged = decision("shop", UID, "carl", (verb, what));
+            assert_refused(namespace.make::<Decision>(&carl, &forged).await, &says(verb));
+        }
         // What he was given he may.
         namespace.make::<Decision>(&carl, &approval("other", UID, "carl")).await.unwrap();
         let reject = decision("shop", UID, "carl", ("reject", json!({})));

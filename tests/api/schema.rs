@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use switchback::api::{Decision, Release, crds};
+use strum::VariantNames as _;
+use switchback::api::{Decision, DecisionKind, Release, crds};
 
 use crate::support::{
     Namespace, assert_refused, in_namespace,
@@ -204,8 +205,10 @@ fn by_pod() -> Value {
 /// A rule that holds at many places.
 const TOO_LONG: &str = "longer than 8760h";
 /// Rules that are tried elsewhere: the first compares with what was before, the second belongs to Decisions.
-const ELSEWHERE: [&str; 2] =
-    ["a Decision cannot be changed: create another one", "name exactly one of approve, reject and abort"];
+const ELSEWHERE: [&str; 2] = [
+    "a Decision cannot be changed: create another one",
+    "name exactly one of approve, reject, abort, retry, rollback, suspend, resume and promote",
+];
 
 /// A Release that has a value at every place that a rule or pattern is about.
 fn full() -> Value {
@@ -358,8 +361,8 @@ async fn every_rule_accepts_and_refuses() {
         }
         let good = approval("shop", UID, &namespace.cluster.me().await);
         namespace.try_make::<Decision>(admin, &good).await.unwrap();
-        for change in [vec![("/spec/reject", json!({}))], vec![("/spec/abort", json!({}))]] {
-            let both = changed(good.clone(), &change);
+        for other in DecisionKind::VARIANTS.iter().filter(|kind| **kind != "approve") {
+            let both = changed(good.clone(), &[(&format!("/spec/{other}"), json!({}))]);
             assert_refused(namespace.try_make::<Decision>(admin, &both).await, ELSEWHERE[1]);
         }
         let mut neither = good;

@@ -10,6 +10,7 @@
 
 mod database;
 mod database_rules;
+mod decisions;
 mod random;
 mod rules;
 mod table;

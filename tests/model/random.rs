@@ -2,7 +2,7 @@
 //! are checked at each write; here also that every history ends the same.
 
 use proptest::prelude::*;
-use switchback::api::Step;
+use switchback::api::{DecisionKind, Empty, Rollback, Step};
 
 use crate::{
     database::MigrationEnd,
@@ -20,6 +20,8 @@ enum Happening {
     Wait(i64),
     Approve,
     Abort,
+    /// A person goes back, suspends, resumes, promotes or tries again.
+    Decide(u8),
     Spec(u8),
     Ready(u8, usize),
     Jobs(u8),
@@ -37,6 +39,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (1i64..1200).prop_map(Happening::Wait),
         3 => Just(Happening::Approve),
         1 => Just(Happening::Abort),
+        2 => (0u8..6).prop_map(Happening::Decide),
         2 => (1u8..4).prop_map(Happening::Spec),
         1 => (1u8..4, 0usize..4).prop_map(|(version, ready)| Happening::Ready(version, ready)),
         1 => (0u8..4).prop_map(Happening::Jobs),
@@ -67,6 +70,20 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Approve => {}
         Happening::Abort => {
             world.abort();
+        }
+        Happening::Decide(kind) => {
+            let kind = match kind {
+                0 => DecisionKind::Retry(Empty {}),
+                1 => DecisionKind::Suspend(Empty {}),
+                2 => DecisionKind::Resume(Empty {}),
+                3 => DecisionKind::Promote(Empty {}),
+                4 => DecisionKind::Rollback(Rollback::default()),
+                _ => {
+                    let to = world.record().history.first().map(|entry| entry.revision.clone());
+                    DecisionKind::Rollback(Rollback { to })
+                }
+            };
+            world.decide(kind, "anna");
         }
         Happening::Spec(version) => world.ask_for(&format!("{version}.0.0")),
         Happening::Ready(version, ready) => world.set_ready(&format!("{version}.0.0"), *ready),
@@ -105,6 +122,9 @@ proptest! {
         world.job_end.clear();
         world.database.be_well();
         world.decisions.retain(|decision| decision.settled);
+        if world.record().suspended.is_some() {
+            world.decide(DecisionKind::Resume(Empty {}), "anna");
+        }
         for _ in 0..4 {
             world.run_to_rest();
             if world.step() == Step::Approve {

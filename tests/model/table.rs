@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use strum::VariantArray as _;
 use switchback::{
-    api::Step,
+    api::{DecisionKind, Empty, Step},
     release::{observed::Guard, plan::Plan, plan::Situation},
 };
 
@@ -21,6 +21,12 @@ fn rows(step: Step) -> Vec<Seen> {
         ("the spec says 1.0.0 again", |world| world.ask_for("1.0.0")),
         ("anna aborts", |world| {
             world.abort();
+        }),
+        ("anna rolls back", |world| {
+            world.roll_back(None);
+        }),
+        ("anna suspends", |world| {
+            world.decide(DecisionKind::Suspend(Empty {}), "anna");
         }),
         ("the Release is deleted", |world| world.deleting = true),
     ];
@@ -140,6 +146,9 @@ fn rows(step: Step) -> Vec<Seen> {
             }),
         ],
         Step::Watch => vec![
+            ("anna promotes", |world| {
+                world.decide(DecisionKind::Promote(Empty {}), "anna");
+            }),
             ("one of three pods is lost", |world| world.set_ready("2.0.0", 2)),
             ("two of three pods are lost", |world| world.set_ready("2.0.0", 1)),
             ("all pods are lost", |world| world.set_ready("2.0.0", 0)),
@@ -202,6 +211,7 @@ fn told(situation: &Situation) -> String {
         Situation::ActiveUnhealthy(message) => ("unwell".to_owned(), message.as_str()),
         Situation::Failed(reason, message) => (format!("failed, {}", reason.as_str()), message.as_str()),
         Situation::OnHold(reason, message) => (format!("on hold, {}", reason.as_str()), message.as_str()),
+        Situation::Suspended(message) => ("suspended".to_owned(), message.as_str()),
     };
     versions(format!("{kind}: {message}").trim_end_matches(": "))
 }

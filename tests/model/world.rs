@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use switchback::{
     api::{
-        Approval, DecisionKind, Empty, Gate, Record, ReleaseSpec, ReleaseStatus, Step,
+        Approval, DecisionKind, Empty, Gate, Record, ReleaseSpec, ReleaseStatus, RevisionId, Rollback, Step,
         labels::{self, Role},
     },
     protocol::{CheckResult, CheckVerdict},
@@ -179,6 +179,7 @@ impl World {
             actor: actor.to_owned(),
             created: self.now,
             settled: false,
+            accepted: false,
         });
         name
     }
@@ -190,6 +191,22 @@ impl World {
 
     pub fn abort(&mut self) -> String {
         self.decide(DecisionKind::Abort(Empty {}), "anna")
+    }
+
+    /// Asks for a version that served before; `None`: the one before.
+    pub fn roll_back(&mut self, to: Option<&str>) -> String {
+        let to = to.map(|version| self.revision_of(version));
+        self.decide(DecisionKind::Rollback(Rollback { to }), "anna")
+    }
+
+    fn revision_of(&self, version: &str) -> RevisionId {
+        let spec = if self.database.instances.is_empty() { spec(version) } else { crate::database::spec(version) };
+        spec.revision()
+    }
+
+    /// Returns what became of a Decision: state and reason.
+    pub fn became(&self, decision: &str) -> Option<(&str, &str)> {
+        self.settled.get(decision).map(|(state, reason)| (state.as_str(), reason.as_str()))
     }
 
     pub fn reject(&mut self) -> String {
@@ -283,7 +300,9 @@ impl World {
                 seen.answers.push((ask, answer));
             }
         }
-        panic!("the plan asks for ever");
+        // What is known by now is remembered; the next look goes on from there.
+        let plan = Plan { actions: vec![], ..plan::plan(&seen) };
+        (seen, plan)
     }
 
     /// One look of the controller that is killed after so many writes; returns whether anything was written.
@@ -361,7 +380,7 @@ impl World {
             Action::Settle { decision, status } => {
                 self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
                 for seen in self.decisions.iter_mut().filter(|seen| seen.name == *decision) {
-                    seen.settled = true;
+                    (seen.settled, seen.accepted) = (status.is_final(), !status.is_final());
                 }
             }
         }

@@ -161,7 +161,13 @@ impl<'a> Scene<'a> {
     pub async fn decide(&self, release: &Release, decision: Value) -> Result<Decision, kube::Error> {
         let actor = "anna";
         self.namespace
-            .allow(actor, &["approve,reject,abort switchback.dev/releases", "create switchback.dev/decisions"])
+            .allow(
+                actor,
+                &[
+                    "approve,reject,abort,retry,rollback,suspend,resume,promote switchback.dev/releases",
+                    "create switchback.dev/decisions",
+                ],
+            )
             .await;
         self.decide_as(actor, release, decision).await
     }

@@ -14,6 +14,7 @@ mod account;
 mod audited;
 mod database_scene;
 mod databases;
+mod decided;
 mod harness;
 mod interrupted;
 mod quiet;

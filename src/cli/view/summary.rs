@@ -85,6 +85,11 @@ fn holds(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
+/// Returns whether the main message says that it is suspended.
+fn is_suspended(conditions: &[Condition]) -> bool {
+    find(conditions, ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::Suspended.as_str())
+}
+
 /// Returns what the controller says of a Release.
 fn told(release: &Release, conditions: &[Condition]) -> (State, String, String) {
     let Some(ready) = find(conditions, ConditionType::Ready) else {
@@ -100,6 +105,8 @@ fn told(release: &Release, conditions: &[Condition]) -> (State, String, String) 
         moving(Reason::parse(&ready.reason), step)
     } else if ready.status == "False" {
         State::Warning
+    } else if is_suspended(conditions) {
+        State::Waiting
     } else {
         State::Unknown
     };
@@ -137,6 +144,12 @@ fn notes(release: &Release) -> Vec<String> {
     if let Some(contested) = find(&status.conditions, ConditionType::TrafficContested) {
         notes.push(format!("{}: {}", contested.type_, contested.message));
     }
+    if let Some(by) = status.record.suspended.as_ref().filter(|_| !is_suspended(&status.conditions)) {
+        notes.push(format!("{} suspended it by Decision {}: no further step begins.", by.actor, by.decision));
+    }
+    if release.spec.suspend && !is_suspended(&status.conditions) {
+        notes.push("spec.suspend is true: no further step begins.".to_owned());
+    }
     if let Some(ending) = &status.record.ending {
         let reason = &ending.reason;
         notes.push(format!("It turned back from {} ({reason}): {}", ending.from.as_str(), ending.message));
@@ -158,17 +171,19 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
         _ if summary.reason == "NotObserved" && !is_new => {
             vec!["kubectl get deployments -A -l app.kubernetes.io/name=switchback".to_owned()]
         }
+        _ if record.suspended.is_some() => vec![summary.command("resume")],
         Step::Approve if summary.reason == Reason::ApprovalPolicyMissing.as_str() => {
             vec![summary.command("plan"), "kubectl get validatingadmissionpolicies".to_owned()]
         }
         Step::Approve => ["plan", "approve", "reject"].map(|verb| summary.command(verb)).to_vec(),
         Step::Switch | Step::Watch if record.active.is_none() => vec![watch],
-        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch | Step::Watch => {
+        Step::Watch => vec![watch, summary.command("rollback"), summary.command("promote")],
+        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch => {
             vec![watch, summary.command("abort")]
         }
         Step::Inspect | Step::Retire | Step::SwitchBack | Step::CleanUp => vec![watch],
         Step::Idle if summary.state == State::Bad => {
-            vec![format!("kubectl switchback plan -f FILE -n {}", summary.namespace)]
+            vec![format!("kubectl switchback plan -f FILE -n {}", summary.namespace), summary.command("retry")]
         }
         Step::Idle => vec![],
     }

@@ -4,7 +4,7 @@ use super::{
     super::observed::{Ask, DecisionSeen, Guard, Observed},
     Move, Plan, Situation, decisions,
     ending::{self, Why},
-    enter, inspect, preflight, proposal, still_wanted,
+    enter, inspect, preflight, proposal, rollback, still_wanted,
 };
 use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
 
@@ -26,7 +26,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         );
         return Plan::stay(record, Situation::WaitingForApproval(Reason::ApprovalPolicyMissing, message)).into();
     }
-    match person(seen, &record) {
+    let back = rollback::check(seen, &record);
+    if let Ok(Some(back)) = back {
+        return back;
+    }
+    match back.and_then(|_| person(seen, &record)) {
         Err(ask) => {
             let told = waiting(seen, &record);
             Plan { asks: vec![ask], ..Plan::stay(record, told) }.into()

@@ -5,9 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, DecisionSeen, Guard, Observed},
-    Action, Plan,
+    Action, Plan, rollback, suspend,
 };
-use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Step};
+use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Rollback, Step};
 
 /// How long a Decision counts after it was created.
 const EXPIRES: SignedDuration = SignedDuration::from_hours(24);
@@ -40,7 +40,7 @@ pub(super) fn find<'a>(
             continue;
         }
         // Using a Decision cannot be taken back: a cached one may have been deleted meanwhile.
-        let ask = Ask::LiveDecision { name: decision.name.clone(), uid: decision.uid.clone() };
+        let ask = live(decision);
         match seen.answer(&ask) {
             Some(Answer::Exists(true)) => return Ok(Some(decision)),
             Some(_) => {}
@@ -48,6 +48,28 @@ pub(super) fn find<'a>(
         }
     }
     Ok(None)
+}
+
+/// Asks for all Decisions that count when it asks for one: a round of questions for each would be slow.
+pub(super) fn ask_at_once(seen: &Observed, plan: &mut Plan) {
+    if !plan.asks.iter().any(|ask| matches!(ask, Ask::LiveDecision { .. }) && seen.answer(ask).is_none()) {
+        return;
+    }
+    let counts = |decision: &&DecisionSeen| {
+        !decision.settled && matches!(standing(seen, &plan.record, decision), Standing::Counts)
+    };
+    let asks: Vec<Ask> = seen.decisions.iter().filter(counts).map(live).collect();
+    plan.asks.extend(asks);
+    let mut known: Vec<Ask> = vec![];
+    plan.asks.retain(|ask| {
+        let is_new = !known.contains(ask);
+        known.extend(is_new.then(|| ask.clone()));
+        is_new
+    });
+}
+
+fn live(decision: &DecisionSeen) -> Ask {
+    Ask::LiveDecision { name: decision.name.clone(), uid: decision.uid.clone() }
 }
 
 /// Remembers that a Decision took effect.
@@ -76,7 +98,11 @@ pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
             Standing::Counts => {
                 // The next thing that happens to it by itself is that it expires.
                 plan.look_again_at(decision.created.saturating_add(EXPIRES).unwrap_or(Timestamp::MAX));
-                continue;
+                if decision.accepted {
+                    continue;
+                }
+                let message = format!("It counts and waits: {}", waits_for(seen, &plan.record));
+                (DecisionState::Accepted, Reason::Waiting, message)
             }
             Standing::Open => continue,
             Standing::Used => (DecisionState::Used, Reason::Used, "It took effect.".to_owned()),
@@ -128,6 +154,69 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
         }
         DecisionKind::Abort(_) if abortable(record) => Standing::Counts,
         DecisionKind::Abort(_) => refused(Reason::TooLate, too_late_to_abort(record)),
+        DecisionKind::Retry(_) if record.step == Step::Idle && record.failure.is_some() => Standing::Counts,
+        DecisionKind::Retry(_) => {
+            let message = format!("Nothing that failed waits to be tried again: the step is {}.", record.step.as_str());
+            refused(Reason::TooLate, message)
+        }
+        DecisionKind::Rollback(asked) => back(seen, record, asked),
+        DecisionKind::Suspend(_) => match &record.suspended {
+            None => Standing::Counts,
+            Some(by) => {
+                let message = format!("It is suspended already, by {} in Decision {}.", by.actor, by.decision);
+                refused(Reason::TooLate, message)
+            }
+        },
+        DecisionKind::Resume(_) if record.suspended.is_some() => Standing::Counts,
+        DecisionKind::Resume(_) => {
+            let by_spec = if seen.release.spec.suspend { " The spec does: set spec.suspend to false." } else { "" };
+            refused(Reason::TooLate, format!("No Decision suspends it.{by_spec}"))
+        }
+        DecisionKind::Promote(_) if record.step == Step::Watch => Standing::Counts,
+        DecisionKind::Promote(_) => {
+            refused(Reason::TooLate, format!("No watch window runs: the step is {}.", record.step.as_str()))
+        }
+    }
+}
+
+/// Judges a Decision to go back: of an attempt that has begun to the active revision, else to one that served before.
+fn back(seen: &Observed, record: &Record, asked: &Rollback) -> Standing {
+    let refused = |reason, message: String| Standing::Refused(DecisionState::Refused, reason, message);
+    let to_active = match (&asked.to, &record.active) {
+        (Some(to), Some(active)) => *to == active.revision,
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    match record.step {
+        Step::Idle | Step::Inspect | Step::Approve => match rollback::former(seen, record, asked) {
+            Ok(_) => Standing::Counts,
+            Err(message) => refused(Reason::NoSuchRevision, message),
+        },
+        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch | Step::Watch => {
+            if !to_active {
+                refused(Reason::TooLate, "Another attempt is under way: abort it first.".to_owned())
+            } else if abortable(record) {
+                Standing::Counts
+            } else {
+                refused(Reason::TooLate, too_late_to_abort(record))
+            }
+        }
+        Step::SwitchBack | Step::CleanUp if to_active => {
+            refused(Reason::TooLate, "It is on its way back already.".to_owned())
+        }
+        // It comes to rest by itself, and then this can be judged.
+        Step::Retire | Step::SwitchBack | Step::CleanUp => Standing::Open,
+    }
+}
+
+/// Says what a Decision that counts waits for.
+fn waits_for(seen: &Observed, record: &Record) -> &'static str {
+    if suspend::holds(seen, record) {
+        "the Release is suspended."
+    } else if record.step == Step::Watch {
+        "not all pods that are needed are ready, or traffic is needed elsewhere first."
+    } else {
+        "the step that it speaks of goes on."
     }
 }
 

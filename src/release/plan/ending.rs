@@ -18,7 +18,9 @@ pub(super) struct Why {
 
 /// Returns whether a Service was seen to point at the candidate.
 pub(super) fn moved(record: &Record) -> bool {
-    record.traffic.iter().any(|traffic| traffic.switched_at.is_some())
+    let candidate = record.candidate.as_ref().map(|candidate| &candidate.revision);
+    // Until a Service is moved, it says when the active revision got it.
+    record.traffic.iter().any(|traffic| traffic.switched_at.is_some() && traffic.revision.as_ref() == candidate)
 }
 
 /// Turns back: what was made is removed, traffic goes back first when it may have moved.
@@ -99,7 +101,8 @@ pub(super) fn told(record: &Record) -> String {
 /// Ends the attempt under way and goes to rest.
 pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move {
     if let Some(candidate) = record.candidate.take() {
-        if keeps_failing(why.outcome) {
+        // What the spec asks for has not failed with a way back that a person asked for.
+        if keeps_failing(why.outcome) && candidate.rollback.is_none() {
             record.failure = Some(FailureRecord {
                 revision: candidate.revision.clone(),
                 outcome: why.outcome,

@@ -1,44 +1,65 @@
 //! Idle: nothing is under way; pure.
 //!
 //! Begins an attempt when the spec names another revision than the active one, unless that revision has just
-//! failed. Otherwise keeps what serves as it was released: size, Services, selectors.
+//! failed, or when a person asks to go back or to try again. Otherwise keeps what serves as it was released: size,
+//! Services, selectors.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
-    super::{manifests::Kind, observed::Observed},
-    Action, Move, Plan, Situation,
+    super::{
+        manifests::Kind,
+        observed::{Ask, Observed},
+    },
+    Action, Move, Plan, Situation, decisions,
     health::{self, Readiness},
-    inspect,
+    inspect, rollback,
 };
-use crate::api::{CandidateRevision, Reason, Record, Step, labels::Role};
+use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let wanted = &seen.release.wanted;
     if record.failure.as_ref().is_some_and(|failure| failure.revision != *wanted) {
         record.failure = None;
     }
+    let asked = match person(seen, &mut record) {
+        Ok(None) => None,
+        Ok(Some(next)) => return next,
+        Err(ask) => Some(ask),
+    };
     let serves = record.active.as_ref().is_some_and(|active| active.revision == *wanted);
-    if !serves && record.failure.is_none() {
+    if !serves && record.failure.is_none() && asked.is_none() {
         return begin(seen, record);
     }
     let situation = situation(seen, &record);
     let mut plan = Plan::stay(record, situation);
     resize(seen, &mut plan);
     remove_old(seen, &mut plan);
+    plan.asks.extend(asked);
     plan.into()
+}
+
+/// Does what a person asks for: to go back, or to try once more what failed.
+fn person(seen: &Observed, record: &mut Record) -> Result<Option<Move>, Ask> {
+    if let Some(back) = rollback::check(seen, record)? {
+        return Ok(Some(back));
+    }
+    if let Some(retry) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Retry(_)))? {
+        record.failure = None;
+        decisions::use_up(record, retry, seen.now);
+    }
+    Ok(None)
 }
 
 /// Begins an attempt.
 fn begin(seen: &Observed, mut record: Record) -> Move {
-    let newest = seen.attempts.iter().map(|attempt| attempt.number).max().unwrap_or(0);
-    // The record may have been lost with a restored cluster while the ControllerRevisions were not.
-    record.attempts = record.attempts.max(newest) + 1;
+    record.attempts = rollback::next_attempt(seen, &record);
     record.candidate = Some(CandidateRevision {
         revision: seen.release.wanted.clone(),
         version: seen.release.spec.version.clone(),
         attempt: record.attempts,
         since: MicroTime(seen.now),
+        rollback: None,
     });
     record.plan = None;
     inspect::begin(seen, record)

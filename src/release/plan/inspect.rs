@@ -8,7 +8,7 @@ use super::{
     },
     Move, Plan, Situation,
     database::{self, Look},
-    ending, enter, overdue, proposal, still_wanted,
+    ending, enter, overdue, proposal, rollback, still_wanted,
 };
 use crate::api::{CheckPhase, Reason, Record, ReleaseSpec, Step};
 
@@ -27,6 +27,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         // Nothing has happened yet, so nothing has to be remembered of it.
         record.candidate = None;
         return enter(record, Step::Idle, seen.now, None);
+    }
+    match rollback::check(seen, &record) {
+        Ok(None) => {}
+        Ok(Some(back)) => return back,
+        Err(ask) => return Plan { asks: vec![ask], ..Plan::stay(record, asking()) }.into(),
     }
     if overdue(seen, &record) {
         let message = format!(
@@ -48,16 +53,17 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
     }
     match inspect(seen, &record) {
-        Inspection::Asking(asks) => {
-            let told = Situation::Working(Reason::Inspecting, "Asking the API server for each object.".to_owned());
-            Plan { asks, ..Plan::stay(record, told) }.into()
-        }
+        Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, asking()) }.into(),
         Inspection::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
         Inspection::Fine => {
             record.plan = Some(proposal::propose(seen, &record));
             enter(record, Step::Approve, seen.now, None)
         }
     }
+}
+
+fn asking() -> Situation {
+    Situation::Working(Reason::Inspecting, "Asking the API server for each object.".to_owned())
 }
 
 /// Begins to inspect. Only looking at a database takes time that somebody else decides.

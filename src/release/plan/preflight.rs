@@ -8,13 +8,16 @@ use super::{
     ending::{self, Why},
     enter,
     inspect::{self, Inspection},
-    overdue, proposal, still_wanted, when_recorded,
+    overdue, proposal, rollback, still_wanted, when_recorded,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, labels};
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     let Some(candidate) = record.candidate.clone() else { return enter(record, Step::Idle, seen.now, None) };
     let frozen = seen.attempt(candidate.attempt).is_some();
+    if !frozen && candidate.rollback.is_some() {
+        return rollback::freeze(seen, record, &candidate);
+    }
     if !frozen {
         return freeze(seen, record, candidate.attempt);
     }
@@ -26,10 +29,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     }
     let Some(content) = candidate_content(seen, &record) else { return ending::content_lost(seen, record) };
     // Somebody who can write ControllerRevisions must not make A's approval run B.
-    let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
-    if content.revision() != candidate.revision
-        || approved != Some(proposal::digest_of((&seen.release, record.database.as_ref()), content).as_str())
-    {
+    if content.revision() != candidate.revision || !is_approved(seen, &record, content) {
         return ending::content_lost(seen, record);
     }
     let missing: Vec<Action> = content
@@ -46,6 +46,15 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     }
     let content = content.clone();
     take_database(seen, record, &content)
+}
+
+/// Returns whether a content is the one that was approved: the plan's, or the one that served before.
+fn is_approved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> bool {
+    if let Some(candidate) = record.candidate.as_ref().filter(|candidate| candidate.rollback.is_some()) {
+        return rollback::content(seen, candidate) == Some(content);
+    }
+    let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
+    approved == Some(proposal::digest_of((&seen.release, record.database.as_ref()), content).as_str())
 }
 
 /// Begins the step.

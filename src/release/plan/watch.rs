@@ -4,14 +4,17 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
-    super::{manifests, observed::Observed},
-    Action, Move, Plan, Situation, abort, candidate_content,
+    super::{
+        manifests,
+        observed::{Ask, DecisionSeen, Observed},
+    },
+    Action, Move, Plan, Situation, abort, candidate_content, decisions,
     ending::{self, Why},
     health::{self, Readiness},
-    later, overdue, recorded,
+    later, overdue, recorded, rollback,
     verify::{Verdict, verdict},
 };
-use crate::api::{CheckPhase, Outcome, Reason, Record, ReleaseSpec};
+use crate::api::{CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec};
 
 /// What the watch has found.
 enum Finding {
@@ -50,6 +53,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         ),
         (None, _) => checks,
     };
+    let ready = matches!(readiness, Finding::Well);
     let (situation, ends) = match (readiness, checks) {
         (Finding::Hold(reason, message), _) | (_, Finding::Hold(reason, message)) => {
             (Situation::OnHold(reason, message), false)
@@ -60,7 +64,14 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         _ => (Situation::Working(Reason::Watching, watching(seen, &record, &content)), true),
     };
     if ends && overdue(seen, &record) {
-        return proven(seen, record, &content);
+        return proven(seen, record, &content, "passed its watch window");
+    }
+    // A person may know better than a check, never better than the pods.
+    let promoted = if ready { promoted(seen, &record) } else { Ok(None) };
+    if let Ok(Some(decision)) = promoted {
+        decisions::use_up(&mut record, decision, seen.now);
+        let how = format!("was promoted by {} before its watch window was over", decision.actor);
+        return proven(seen, record, &content, &how);
     }
     let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
     let mut plan = Plan::stay(record, situation);
@@ -70,7 +81,13 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(job) = check_job(seen, &plan.record, &content) {
         plan.actions.push(job);
     }
+    plan.asks.extend(promoted.err());
     plan.into()
+}
+
+/// Returns the Decision that ends the window.
+fn promoted<'a>(seen: &'a Observed, record: &Record) -> Result<Option<&'a DecisionSeen>, Ask> {
+    decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Promote(_)))
 }
 
 /// Judges readiness by what the endpoints and the pods say right now.
@@ -140,6 +157,8 @@ fn checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
 
 /// Goes back because the spec names the former revision again.
 fn reverted(seen: &Observed, record: &Record) -> Option<Move> {
+    // A person left that revision on purpose.
+    record.candidate.as_ref().filter(|candidate| candidate.rollback.is_none())?;
     let active = record.active.as_ref().filter(|active| active.revision == seen.release.wanted)?;
     let message = format!("The spec names {} again.", active.version);
     Some(ending::turn_back(
@@ -173,7 +192,8 @@ fn watching(seen: &Observed, record: &Record, content: &ReleaseSpec) -> String {
         || "There is no earlier version to go back to.".to_owned(),
         |active| format!("{} stays at full size, ready to take traffic back.", active.version),
     );
-    let next = if seen.release.wanted == content.revision() {
+    let of_candidate = record.candidate.as_ref().is_some_and(|candidate| candidate.rollback.is_some());
+    let next = if of_candidate || seen.release.wanted == content.revision() {
         String::new()
     } else {
         format!(" {} waits until the window ends.", seen.release.spec.version)
@@ -182,8 +202,9 @@ fn watching(seen: &Observed, record: &Record, content: &ReleaseSpec) -> String {
 }
 
 /// The window is over and nothing failed.
-fn proven(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
-    let message = format!("{} serves and passed its watch window.", content.version);
+fn proven(seen: &Observed, mut record: Record, content: &ReleaseSpec, how: &str) -> Move {
+    let message = format!("{} serves and {how}.", content.version);
+    rollback::left(seen, &mut record);
     let why = Why { reason: Reason::Released, message, outcome: Outcome::Succeeded };
     ending::stay_on_candidate(record, seen.now, content.rollback.keep_previous, why)
 }

@@ -1,0 +1,214 @@
+//! The attempts of a Release: where one stands, how it ended, which revisions it is about.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::api::RevisionId;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+pub enum Outcome {
+    /// The new version serves and passed its watch window.
+    Succeeded,
+    /// Traffic had moved and went back.
+    RolledBack,
+    /// It ended before traffic moved.
+    Failed,
+    /// A person rejected the plan.
+    Rejected,
+    /// A person aborted it.
+    Aborted,
+    /// A newer spec took its place.
+    Superseded,
+}
+
+/// Where an attempt stands.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    IntoStaticStr,
+    VariantArray,
+)]
+pub enum Step {
+    /// Nothing is under way.
+    #[default]
+    Idle,
+    /// The plan is made.
+    Inspect,
+    /// The plan waits for approval.
+    Approve,
+    /// Facts are checked again, claims and new Services are made.
+    Preflight,
+    /// A backup is taken and proven.
+    Backup,
+    /// The schema is changed.
+    Migrate,
+    /// The candidate comes up.
+    Deploy,
+    /// Checks run against the candidate.
+    Verify,
+    /// Services are moved.
+    Switch,
+    /// The candidate serves and is watched.
+    Watch,
+    /// The former version drains.
+    Retire,
+    /// Services go back.
+    SwitchBack,
+    /// What the candidate left is removed.
+    CleanUp,
+}
+
+impl Step {
+    /// Returns the name of the step.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// The revision that traffic goes back to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveRevision {
+    /// Its name.
+    pub revision: RevisionId,
+    /// Its version text.
+    #[schemars(length(max = 64))]
+    pub version: String,
+    /// Number of the attempt that brought it.
+    pub attempt: i64,
+    /// Since when it is the active one.
+    pub since: MicroTime,
+}
+
+/// The revision an attempt is under way for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateRevision {
+    /// Its name.
+    pub revision: RevisionId,
+    /// Its version text.
+    #[schemars(length(max = 64))]
+    pub version: String,
+    /// Number of this attempt.
+    pub attempt: i64,
+    /// When the attempt began.
+    pub since: MicroTime,
+    /// Set when a person asked for a revision that served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackOrder>,
+}
+
+/// A way back to a revision that served before, as a person asked for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackOrder {
+    /// Number of the attempt whose frozen content is used.
+    pub attempt: i64,
+    /// Who asked.
+    #[schemars(length(max = 256))]
+    pub actor: String,
+    /// Name of the Decision.
+    #[schemars(length(max = 253))]
+    pub decision: String,
+}
+
+/// A Decision that suspends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// Who decided.
+    #[schemars(length(max = 256))]
+    pub actor: String,
+    /// Name of the Decision.
+    #[schemars(length(max = 253))]
+    pub decision: String,
+    /// Since when.
+    pub at: MicroTime,
+}
+
+/// The revision before the active one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousRevision {
+    /// Its name.
+    pub revision: RevisionId,
+    /// Its version text.
+    #[schemars(length(max = 64))]
+    pub version: String,
+    /// When its Deployments are removed.
+    pub keep_until: MicroTime,
+}
+
+/// Why an attempt turned back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// One word for machines.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What was seen.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// How the attempt will count.
+    pub outcome: Outcome,
+    /// The step it turned back from.
+    pub from: Step,
+    /// When.
+    pub at: MicroTime,
+}
+
+/// An attempt that is not tried again by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRecord {
+    /// The revision.
+    pub revision: RevisionId,
+    /// How its attempt ended.
+    pub outcome: Outcome,
+    /// One word for machines.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What was seen.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// When.
+    pub at: MicroTime,
+}
+
+/// An attempt that ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Number of the attempt.
+    pub attempt: i64,
+    /// Its revision.
+    pub revision: RevisionId,
+    /// Its version text.
+    #[schemars(length(max = 64))]
+    pub version: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// One word for machines.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What was seen.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// When it began.
+    pub started_at: MicroTime,
+    /// When it ended.
+    pub ended_at: MicroTime,
+}

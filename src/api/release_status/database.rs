@@ -1,0 +1,107 @@
+//! What an attempt knows of its database: as it was looked at, its backup, its migration.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
+
+use crate::api::{Environment, ProofLevel, RevisionId};
+
+/// What was seen of the database when the plan was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseRecord {
+    /// Name of the DatabaseInstance.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// UID of the DatabaseInstance.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Who it is: `SYSTEM/OID/NAME/MARKER`.
+    #[schemars(length(max = 256))]
+    pub fingerprint: String,
+    /// Where it answered.
+    #[schemars(length(max = 300))]
+    pub endpoint: String,
+    /// Version of the server.
+    #[schemars(length(max = 64))]
+    pub server_version: String,
+    /// Its size in bytes.
+    pub size_bytes: i64,
+    /// What it is declared to be.
+    pub environment: Environment,
+    /// Names of the BackupStorages that the backup goes to.
+    #[schemars(length(max = 4), inner(length(max = 253)))]
+    pub storages: Vec<String>,
+    /// What the migration consists of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingMigration>,
+}
+
+/// What a migration consists of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingMigration {
+    /// SHA-256 over names and contents of all files; empty for a command.
+    #[schemars(length(max = 64))]
+    pub checksum: String,
+    /// Files not applied yet; of a command it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
+    /// Names of the first of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub names: Vec<String>,
+}
+
+/// The last backup that a release took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupRecord {
+    /// Name of the DatabaseBackup.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Key of the manifest in the first storage.
+    #[schemars(length(max = 1024))]
+    pub manifest: String,
+    /// How far it is proven.
+    pub proof: ProofLevel,
+    /// When its snapshot was taken.
+    pub taken_at: MicroTime,
+}
+
+/// The last migration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRecord {
+    /// The revision it belongs to.
+    pub revision: RevisionId,
+    /// What is known of it.
+    pub state: MigrationProgress,
+    /// How many Jobs were made for it.
+    pub attempt: u8,
+    /// UID of the last of these.
+    #[schemars(length(max = 64))]
+    pub job: String,
+    /// When it was seen to have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<MicroTime>,
+}
+
+/// What is known of a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+pub enum MigrationProgress {
+    /// Its Job is about to start, or has.
+    Started,
+    /// The ledger says applied.
+    Applied,
+    /// The ledger says that it ended without success.
+    Failed,
+    /// It began and its end is not known.
+    Uncertain,
+    /// It ended before its first statement.
+    NotStarted,
+}

@@ -1,0 +1,64 @@
+//! The plan of an attempt, as people approve it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
+
+use super::Step;
+use crate::api::RevisionId;
+
+/// The steps a revision will go through, as people approve them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanRecord {
+    /// Digest over everything that an approval covers.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+    /// The revision it is for.
+    pub revision: RevisionId,
+    /// What happens, in order.
+    #[schemars(length(max = 32))]
+    pub steps: Vec<PlannedStep>,
+    /// What going back restores and loses, by the step after which it is asked for.
+    #[schemars(length(max = 16))]
+    pub way_back: Vec<WayBackPoint>,
+    /// What could go wrong and is known.
+    #[schemars(length(max = 64), inner(length(max = 512)))]
+    pub risks: Vec<String>,
+    /// What is still missing, and who can meet it.
+    #[schemars(length(max = 32), inner(length(max = 512)))]
+    pub unmet: Vec<String>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedStep {
+    /// Which.
+    pub step: Step,
+    /// What it will do here.
+    #[schemars(length(max = 1024))]
+    pub does: String,
+}
+
+/// What going back restores and loses after a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WayBackPoint {
+    /// After which step.
+    pub after: Step,
+    /// How much comes back.
+    pub scope: Scope,
+    /// What is lost.
+    #[schemars(length(max = 512))]
+    pub loses: String,
+}
+
+/// How much going back restores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+pub enum Scope {
+    /// Everything.
+    Full,
+    /// Nothing by itself: there is no earlier version to go back to, or it is no longer running.
+    ForwardOnly,
+}

@@ -1,0 +1,38 @@
+//! `kubectl switchback retry`: what failed shall be tried once more.
+
+use super::{
+    connection::Cluster,
+    decide::{self, Args, Proposal, refuse},
+    problem::{Exit, Problem},
+    style::Style,
+};
+use crate::api::{DecisionKind, Empty, Mode, Release};
+
+/// Runs the command.
+///
+/// # Errors
+/// When nothing failed, or the Decision cannot be written.
+pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
+    let style = Style::of_stdout();
+    decide::run(cluster, args, |release| propose(release, style)).await
+}
+
+/// Says what the decision would do to a Release as it is.
+///
+/// # Errors
+/// Why it would do nothing.
+pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
+    let record = release.status.as_ref().map(|status| &status.record);
+    let failure = record.and_then(|record| record.failure.as_ref());
+    let Some(failure) = failure.filter(|_| record.is_some_and(|record| record.candidate.is_none())) else {
+        return Err(refuse(release, "retry", "nothing that failed waits to be tried again"));
+    };
+    let version = &release.spec.version;
+    let then = match release.spec.mode {
+        Mode::Manual => "Its plan is made anew and waits for an approval of its own.",
+        Mode::Automatic => "Its plan is made anew and runs by itself: the Release is automatic.",
+    };
+    let text = format!("{version}, which ended so: {} {then}", failure.message);
+    Ok(Proposal::new((DecisionKind::Retry(Empty {}), "Tries again"), text, format!("Try {version} again?"), style)
+        .about(format!("the failed attempt for {}", failure.revision)))
+}

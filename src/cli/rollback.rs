@@ -1,0 +1,107 @@
+//! `kubectl switchback rollback`: a version that served before shall serve again.
+
+use clap::Args as ClapArgs;
+
+use super::{
+    connection::Cluster,
+    decide::{self, Proposal, refuse},
+    problem::{Exit, Problem},
+    style::Style,
+};
+use crate::api::{DecisionKind, Outcome, Record, Release, RevisionId, Rollback, Step};
+
+/// Goes back to a version that served before; of an attempt that runs, to the one that serves.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    common: decide::Args,
+    /// Version or revision that shall serve, of those in status.history
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is nothing to go back to, or the Decision cannot be written.
+pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
+    let style = Style::of_stdout();
+    decide::run(cluster, &args.common, |release| propose(release, args.to.as_deref(), style)).await
+}
+
+/// Says what the decision would do to a Release as it is.
+///
+/// # Errors
+/// Why it would do nothing.
+pub fn propose(release: &Release, to: Option<&str>, style: Style) -> Result<Proposal, Problem> {
+    let record = release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
+    let (revision, version) = target(&record, to).map_err(|why| refuse(release, "rollback", &why))?;
+    let effect = match (record.step, &record.candidate, &record.active) {
+        (Step::Idle | Step::Inspect | Step::Approve, _, Some(active)) => format!(
+            "{version} comes up beside {}, is verified, takes its traffic and is watched. The database stays as it is: \
+             what was migrated since {version} served is not undone.",
+            active.version
+        ),
+        (Step::Switch | Step::Watch, Some(candidate), _) => {
+            format!("Traffic goes back from {} to {version} at once.", candidate.version)
+        }
+        (_, Some(candidate), _) => {
+            format!("The attempt to release {} ends; {version} serves on, untouched.", candidate.version)
+        }
+        (_, None, _) => {
+            format!("As soon as the present step has ended, {version} comes up, is verified and takes traffic.")
+        }
+    };
+    let mut text = format!("to {version} ({revision}). {effect}");
+    if release.spec.version != version {
+        text.push_str(&format!(
+            " The spec goes on saying {}, which is not tried again by itself; revert it where it is kept.",
+            release.spec.version
+        ));
+    }
+    let decision = DecisionKind::Rollback(Rollback { to: Some(revision) });
+    let about = format!("{version}, in step {}", record.step.as_str());
+    Ok(Proposal::new((decision, "Goes back"), text, format!("Go back to {version}?"), style).about(about))
+}
+
+/// Returns the revision that is meant: always named, so that what happens meanwhile cannot make it mean another one.
+fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), String> {
+    let Some(active) = &record.active else {
+        return Err("there is no earlier version to go back to".to_owned());
+    };
+    if matches!(record.step, Step::SwitchBack | Step::CleanUp) {
+        return Err("it is on its way back already".to_owned());
+    }
+    let begun = record.candidate.is_some() && !matches!(record.step, Step::Inspect | Step::Approve);
+    if begun {
+        let is_active = |to: &str| to == active.version || to == active.revision.to_string();
+        return match to {
+            Some(to) if !is_active(to) => Err(format!(
+                "an attempt is under way, from which only {} can be gone back to: abort it first",
+                active.version
+            )),
+            Some(_) | None => Ok((active.revision.clone(), active.version.clone())),
+        };
+    }
+    let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
+    let served: Vec<(&RevisionId, &String)> = record
+        .previous
+        .iter()
+        .map(|previous| (&previous.revision, &previous.version))
+        .chain(served.map(|entry| (&entry.revision, &entry.version)))
+        .filter(|(revision, _)| **revision != active.revision)
+        .collect();
+    let found =
+        served.iter().find(|(revision, version)| to.is_none_or(|to| *to == **version || to == revision.to_string()));
+    if let Some((revision, version)) = found {
+        return Ok(((*revision).clone(), (*version).clone()));
+    }
+    let mut known: Vec<&str> = served.iter().map(|(_, version)| version.as_str()).collect();
+    known.dedup();
+    let known = if known.is_empty() { "no other version".to_owned() } else { known.join(", ") };
+    Err(match to {
+        Some(to) if to == active.version || to == active.revision.to_string() => format!("{to} serves already"),
+        Some(to) => format!("{to} never served or is forgotten; remembered is {known}"),
+        None => "no earlier version is remembered".to_owned(),
+    })
+}

@@ -1,0 +1,127 @@
+//! Rollback: a person asks for a revision that served before; pure.
+//!
+//! It is an attempt of its own, with the content that was frozen then: it comes up beside what serves, is verified,
+//! switched to and watched. Its Decision is all the approval it needs, and no policy, spec or database stands in its
+//! way: the database stays as it is.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::{
+    super::{
+        manifests,
+        observed::{Ask, DecisionSeen, Observed},
+    },
+    Action, Move, Plan, Situation, decisions, ending, enter,
+};
+use crate::api::{
+    CandidateRevision, DecisionKind, FailureRecord, Outcome, Reason, Record, ReleaseSpec, RevisionId, Rollback,
+    RollbackOrder, Step,
+};
+
+/// A revision that served before.
+pub(super) struct Former {
+    revision: RevisionId,
+    version: String,
+    /// Number of the attempt that holds its content.
+    attempt: i64,
+}
+
+/// Returns the revision that a Decision asks for while nothing has happened yet, or why there is none.
+pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Result<Former, String> {
+    let Some(active) = &record.active else {
+        return Err("Nothing of this Release serves yet: there is nothing to go back from.".to_owned());
+    };
+    if asked.to.as_ref() == Some(&active.revision) {
+        return Err(format!("{} ({}) serves already.", active.version, active.revision));
+    }
+    if asked.to.is_none() && record.failure.is_some() {
+        // Whoever decided this may have seen what had not gone back yet.
+        return Err(format!("The last attempt ended and {} serves: name the revision to go back to.", active.version));
+    }
+    let previous = record.previous.iter().map(|previous| (&previous.revision, &previous.version));
+    let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
+    let mut served = previous.chain(served.map(|entry| (&entry.revision, &entry.version)));
+    let wanted = |revision: &RevisionId| match &asked.to {
+        Some(to) => revision == to,
+        None => *revision != active.revision,
+    };
+    let Some((revision, version)) = served.find(|(revision, _)| wanted(revision)) else {
+        return Err(match &asked.to {
+            Some(to) => format!("{to} never served, or is forgotten: see status.history and spec.historyLimit."),
+            None => "No earlier version is remembered: see status.history and spec.historyLimit.".to_owned(),
+        });
+    };
+    let contents = seen.attempts.iter().filter(|attempt| attempt.revision == revision.digits());
+    let newest = contents.filter(|attempt| seen.attempt(attempt.number).is_some()).map(|attempt| attempt.number).max();
+    let Some(attempt) = newest else {
+        return Err(format!("The content of {version} ({revision}) is kept no longer."));
+    };
+    Ok(Former { revision: revision.clone(), version: version.clone(), attempt })
+}
+
+/// Begins a way back that a person asked for while nothing has happened yet; `None` when nobody did.
+pub(super) fn check(seen: &Observed, record: &Record) -> Result<Option<Move>, Ask> {
+    let found = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Rollback(_)))?;
+    let Some((decision, Some(DecisionKind::Rollback(asked)))) =
+        found.map(|decision| (decision, decision.kind.as_ref()))
+    else {
+        return Ok(None);
+    };
+    Ok(former(seen, record, asked).ok().map(|former| begin(seen, record.clone(), former, decision)))
+}
+
+fn begin(seen: &Observed, mut record: Record, former: Former, decision: &DecisionSeen) -> Move {
+    let order =
+        RollbackOrder { attempt: former.attempt, actor: decision.actor.clone(), decision: decision.name.clone() };
+    record.attempts = next_attempt(seen, &record);
+    record.candidate = Some(CandidateRevision {
+        revision: former.revision,
+        version: former.version,
+        attempt: record.attempts,
+        since: MicroTime(seen.now),
+        rollback: Some(order),
+    });
+    record.plan = None;
+    record.database = None;
+    decisions::use_up(&mut record, decision, seen.now);
+    enter(record, Step::Preflight, seen.now, None)
+}
+
+/// Returns the number of the next attempt.
+pub(super) fn next_attempt(seen: &Observed, record: &Record) -> i64 {
+    // The record may have been lost with a restored cluster while the ControllerRevisions were not.
+    let newest = seen.attempts.iter().map(|attempt| attempt.number).max().unwrap_or(0);
+    record.attempts.max(newest) + 1
+}
+
+/// Returns the content to go back to, as long as it is the one that served.
+pub(super) fn content<'a>(seen: &'a Observed, candidate: &CandidateRevision) -> Option<&'a ReleaseSpec> {
+    let content = seen.contents.get(&candidate.rollback.as_ref()?.attempt)?;
+    (content.revision() == candidate.revision).then_some(content.as_ref())
+}
+
+/// Freezes the content anew, for this attempt.
+pub(super) fn freeze(seen: &Observed, record: Record, candidate: &CandidateRevision) -> Move {
+    let Some(content) = content(seen, candidate) else { return ending::content_lost(seen, record) };
+    let anchor = seen.anchor().is_none().then(|| manifests::anchor(&seen.release));
+    let content = manifests::attempt(&seen.release, candidate.attempt, content);
+    let actions = anchor.into_iter().chain([content]).map(|manifest| Action::Create(Box::new(manifest))).collect();
+    let told = Situation::Working(Reason::Preflight, format!("Going back to {}.", candidate.version));
+    Plan { actions, ..Plan::stay(record, told) }.into()
+}
+
+/// Remembers that the revision which served until now was left on purpose: it is not tried again by itself.
+pub(super) fn left(seen: &Observed, record: &mut Record) {
+    let order = record.candidate.as_ref().and_then(|candidate| candidate.rollback.as_ref());
+    let (Some(order), Some(active)) = (order, &record.active) else { return };
+    if active.revision == seen.release.wanted {
+        let message = format!("{} asked for it by Decision {}", order.actor, order.decision);
+        record.failure = Some(FailureRecord {
+            revision: active.revision.clone(),
+            outcome: Outcome::RolledBack,
+            reason: Reason::RolledBack.as_str().to_owned(),
+            message,
+            at: MicroTime(seen.now),
+        });
+    }
+}
