@@ -116,7 +116,7 @@ async fn client() -> Result<Client, Error> {
 }
 
 /// How many lists must be read before a cache is whole: one per kind.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 
 /// Names of Releases by their UID: children know the UID only.
 #[derive(Debug, Default, Clone)]
@@ -139,10 +139,10 @@ impl Names {
         self.lock().iter().map(|((namespace, _), known)| ObjectRef::new(&known.name).within(namespace)).collect()
     }
 
-    /// Returns the Releases of a namespace that name a database.
-    fn with_database(&self, namespace: &str) -> Vec<ObjectRef<Guarded>> {
+    /// Returns the Releases of a namespace of which something holds.
+    fn of_namespace(&self, namespace: &str, holds: impl Fn(&Known) -> bool) -> Vec<ObjectRef<Guarded>> {
         let names = self.lock();
-        let beside = names.iter().filter(|((beside, _), known)| beside == namespace && known.database);
+        let beside = names.iter().filter(|((beside, _), known)| beside == namespace && holds(known));
         beside.map(|(_, known)| ObjectRef::new(&known.name).within(namespace)).collect()
     }
 
@@ -184,7 +184,9 @@ impl Lane {
         };
         let name = |owner: Owner| vec![ObjectRef::new(&owner.1).within(&owner.0)];
         let beside = self.names.clone();
-        let beside = move |owner: Owner| beside.with_database(&owner.0);
+        let beside = move |owner: Owner| beside.of_namespace(&owner.0, |known| known.database);
+        let all = self.names.clone();
+        let all_beside = move |owner: Owner| all.of_namespace(&owner.0, |_| true);
         let follow = Follow { lane: self, wake };
         let watches = async {
             tokio::join!(
@@ -197,6 +199,7 @@ impl Lane {
                 follow.kind::<DeserializeGuard<api::DatabaseBackup>, _>(&cache.backups, watched::backup, &uid),
                 follow.kind::<DeserializeGuard<api::DatabaseInstance>, _>(&cache.instances, watched::instance, &beside),
                 follow.kind::<DeserializeGuard<api::BackupStorage>, _>(&cache.storages, watched::storage, &beside),
+                follow.kind::<DeserializeGuard<api::ReleasePolicy>, _>(&cache.policies, watched::policy, &all_beside),
                 follow.kind::<DeserializeGuard<api::Decision>, _>(&cache.decisions, watched::decision, &name),
             );
         };
@@ -284,7 +287,7 @@ impl Follow<'_> {
         let kind = K::kind(&());
         let config = watcher::Config::default().page_size(PAGE);
         // These people write; everything else is ours and says so.
-        let theirs = ["Decision", "DatabaseInstance", "BackupStorage"].contains(&&*kind);
+        let theirs = ["Decision", "ReleasePolicy", "DatabaseInstance", "BackupStorage"].contains(&&*kind);
         let config = if theirs { config } else { config.labels(labels::RELEASE_UID) };
         let mut events = watcher::watcher(self.lane.api::<K>(), config).default_backoff().boxed();
         let mut listed = false;

@@ -23,6 +23,7 @@ use switchback::{
     cli::{
         abort, approve,
         decide::Proposal,
+        expedite,
         follow::differences,
         look::{Change, Kind, Objects},
         plan,
@@ -93,12 +94,27 @@ fn release(version: &str, record: Record, told: &[(ConditionType, Option<bool>, 
 
 fn active(version: &str, seconds: i64) -> Option<ActiveRevision> {
     let revision = spec(version).revision();
-    Some(ActiveRevision { revision, version: version.into(), attempt: 7, since: micro(seconds) })
+    Some(ActiveRevision {
+        revision,
+        version: version.into(),
+        attempt: 7,
+        since: micro(seconds),
+        content: None,
+        approved_by: vec![],
+    })
 }
 
 fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
     let revision = spec(version).revision();
-    Some(CandidateRevision { revision, version: version.into(), attempt: 8, since: micro(seconds), rollback: None })
+    Some(CandidateRevision {
+        revision,
+        version: version.into(),
+        attempt: 8,
+        since: micro(seconds),
+        content: None,
+        approved_by: vec![],
+        rollback: None,
+    })
 }
 
 fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> HistoryEntry {
@@ -109,6 +125,7 @@ fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> Histor
         outcome,
         reason: Reason::Released.as_str().into(),
         message: message.into(),
+        content: None,
         started_at: micro(86_400 * (9 - attempt) + 300),
         ended_at: micro(86_400 * (9 - attempt)),
     }
@@ -151,6 +168,7 @@ fn plan_record(digest: &str) -> PlanRecord {
             back(Step::Retire, Scope::ForwardOnly, "the former version no longer runs"),
         ],
         risks: vec!["Workload web: container web has no preStop hook.".to_owned()],
+        statements: vec![],
         unmet: vec!["One approval by somebody who holds the verb `approve` on this Release.".to_owned()],
     }
 }
@@ -556,6 +574,8 @@ fn get_idle() {
     let previous = PreviousRevision {
         revision: spec("2.2.0").revision(),
         version: "2.2.0".into(),
+        attempt: 6,
+        content: None,
         keep_until: MicroTime(ago(-6_400)),
     };
     let record = Record { previous: Some(previous), candidate: None, plan: None, ..attempt(Step::Idle) };
@@ -655,7 +675,9 @@ fn plan_with_a_database() {
         status: Arc::default(),
     };
     let active = active("2.3.0", 80_000);
-    let plan = |looked: Option<&DatabaseRecord>| PlanView::forecast(&release, forecast(&seen, active.as_ref(), looked));
+    let plan = |looked: Option<&DatabaseRecord>| {
+        PlanView::forecast(&release, forecast((&seen, &[]), active.as_ref(), looked, ago(0)))
+    };
     insta::assert_snapshot!("plan_database_forecast", plan::text(&plan(None), Style::PLAIN));
     let looked = with_database(Step::Approve).database;
     insta::assert_snapshot!("plan_database", plan::text(&plan(looked.as_ref()), Style::PLAIN));
@@ -749,7 +771,7 @@ fn situations() -> Vec<(String, Release)> {
 #[test]
 fn each_decision_says_what_it_would_do_or_why_it_would_do_nothing() {
     type Propose = fn(&Release) -> Result<Proposal, Problem>;
-    let verbs: [(&str, Propose); 9] = [
+    let verbs: [(&str, Propose); 10] = [
         ("approve", |release| approve::propose(release, None, ASCII)),
         ("reject", |release| reject::propose(release, ASCII)),
         ("abort", |release| abort::propose(release, ASCII)),
@@ -759,6 +781,7 @@ fn each_decision_says_what_it_would_do_or_why_it_would_do_nothing() {
         ("suspend", |release| suspend::propose_suspend(release, ASCII)),
         ("resume", |release| suspend::propose_resume(release, ASCII)),
         ("promote", |release| promote::propose(release, ASCII)),
+        ("expedite", |release| expedite::propose(release, ASCII)),
     ];
     let mut text = String::new();
     for (situation, release) in situations() {

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::{BackupStorage, DatabaseBackup, DatabaseInstance, Decision, Release};
+use super::{BackupStorage, DatabaseBackup, DatabaseInstance, Decision, Release, ReleasePolicy};
 
 /// Returns all CRDs, in the order in which they are installed.
 #[must_use]
@@ -14,6 +14,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     let crds = vec![
         with_status_default(Release::crd()),
         Decision::crd(),
+        ReleasePolicy::crd(),
         with_status_default(DatabaseInstance::crd()),
         with_status_default(BackupStorage::crd()),
         with_status_default(DatabaseBackup::crd()),

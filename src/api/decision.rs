@@ -20,7 +20,7 @@ use super::{RevisionId, names};
     category = "switchback",
     namespaced,
     status = "DecisionStatus",
-    doc = "An immutable decision of a person about one Release. Create it with `kubectl switchback approve`, `reject`, `abort`, `retry`, `rollback`, `suspend`, `resume` or `promote`.",
+    doc = "An immutable decision of a person about one Release. Create it with `kubectl switchback approve`, `reject`, `abort`, `retry`, `rollback`, `suspend`, `resume`, `promote` or `expedite`.",
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.name"),
     printcolumn(name = "Actor", type_ = "string", json_path = ".spec.actor"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
@@ -30,8 +30,8 @@ use super::{RevisionId, names};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a Decision cannot be changed: create another one"))]
 #[x_kube(validation = (
-    "[has(self.approve), has(self.reject), has(self.abort), has(self.retry), has(self.rollback), has(self.suspend), has(self.resume), has(self.promote)].filter(x, x).size() == 1",
-    "name exactly one of approve, reject, abort, retry, rollback, suspend, resume and promote"
+    "[has(self.approve), has(self.reject), has(self.abort), has(self.retry), has(self.rollback), has(self.suspend), has(self.resume), has(self.promote), has(self.expedite)].filter(x, x).size() == 1",
+    "name exactly one of approve, reject, abort, retry, rollback, suspend, resume, promote and expedite"
 ))]
 pub struct DecisionSpec {
     /// The object this is about.
@@ -39,6 +39,10 @@ pub struct DecisionSpec {
     /// What is decided.
     #[serde(flatten)]
     pub decision: DecisionKind,
+    /// The sentence that a ReleasePolicy asks for, word for word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub statement: Option<String>,
     /// Why, for whoever reads the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -90,6 +94,8 @@ pub enum DecisionKind {
     Resume(Empty),
     /// The watch window shall end, as soon as enough pods are ready.
     Promote(Empty),
+    /// The plan that waits shall not wait for the end of a freeze. It needs its approvals all the same.
+    Expedite(Empty),
 }
 
 impl DecisionKind {

@@ -15,6 +15,7 @@ mod duration;
 mod job_settings;
 pub mod labels;
 mod names;
+mod policy;
 mod probing;
 mod raw;
 mod reason;
@@ -41,12 +42,15 @@ pub use decision::{
 pub use digest::{RevisionId, canonical_json, sha256_hex};
 pub use duration::Duration;
 pub use job_settings::{JobSettings, TaintEffect, Toleration, TolerationOperator};
+pub use policy::{
+    ApprovalRules, Automatic, DatabaseRules, Freeze, ImageRules, PolicySelector, ReleasePolicy, ReleasePolicySpec,
+};
 pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
 pub use release::{
     Deadlines, Mode, Release, ReleaseSpec, RollbackSettings, Source, SwitchSettings, WatchSettings, Workload,
-    WorkloadService,
+    WorkloadService, is_semantic,
 };
 pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
 pub use release_status::{

@@ -93,6 +93,14 @@ pub enum Reason {
     PodSecurityViolation,
     /// A Service account that a pod names does not exist.
     ServiceAccountNotFound,
+    /// A ReleasePolicy lets nothing begin now; it waits until the freeze is over.
+    Frozen,
+    /// A ReleasePolicy asks for images by digest, and one is a tag.
+    DigestRequired,
+    /// A ReleasePolicy asks for semantic versions, and this one is none.
+    VersionNotSemantic,
+    /// A ReleasePolicy cannot be read or evaluated, so nothing begins.
+    PolicyUnusable,
     /// The admission policies that guard Decisions are absent or changed.
     ApprovalPolicyMissing,
     /// The DatabaseInstance that is named does not exist beside the object.
@@ -174,6 +182,8 @@ pub enum Reason {
     CreatedUnguarded,
     /// It names a revision that never served, serves already, or whose content is kept no longer.
     NoSuchRevision,
+    /// It does not say the sentence that a ReleasePolicy asks for.
+    StatementMissing,
     /// It counts, and waits for what it speaks of.
     Waiting,
     /// It is of a kind that this version of the operator does not know.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckPhase, Duration, PodTemplate, ReleaseDatabase, RevisionId, ServiceTemplate, names,
-    release_status::ReleaseStatus,
+    Check, CheckKind, CheckPhase, Duration, MigrationSource, PodTemplate, ReleaseDatabase, RevisionId, ServiceTemplate,
+    names, release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -35,7 +35,7 @@ use super::{
     ),
     printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.version", priority = 1),
     printcolumn(name = "Backup", type_ = "string", json_path = ".status.backup.name", priority = 1),
-    printcolumn(name = "Approved by", type_ = "string", json_path = ".status.decisions[-1:].actor", priority = 1),
+    printcolumn(name = "Approved by", type_ = "string", json_path = ".status.active.approvedBy", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -66,9 +66,10 @@ pub struct ReleaseSpec {
     /// Where this version comes from; display and audit only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Whether a person approves each release (default: Manual). Automatic needs the verb `automate`.
-    #[serde(default)]
-    pub mode: Mode,
+    /// Whether a person approves each release (default: as the namespace's ReleasePolicy says, else Manual). Automatic
+    /// needs the verb `automate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// Stops before the next step while true (default: false). A way back goes on, and what serves is kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
@@ -351,6 +352,20 @@ impl ReleaseSpec {
         RevisionId::of(&content)
     }
 
+    /// Returns every image that runs, with the name of its container.
+    pub fn all_images(&self) -> impl Iterator<Item = (&str, &str)> {
+        let workloads = self.workloads.iter().map(|workload| &workload.template);
+        let checks = self.checks.iter().filter_map(|check| match &check.kind {
+            CheckKind::Job(job) => Some(&job.template),
+            CheckKind::Http(_) => None,
+        });
+        let migration = self.database.iter().filter_map(|database| match &database.migration.as_ref()?.source {
+            MigrationSource::Pod(template) => Some(template),
+            MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
+        });
+        workloads.chain(checks).chain(migration).flat_map(PodTemplate::images)
+    }
+
     /// Returns the checks of one phase.
     pub fn checks_of(&self, phase: CheckPhase) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(move |check| check.phase == phase)
@@ -366,4 +381,17 @@ impl ReleaseSpec {
     pub fn services(&self) -> impl Iterator<Item = (&Workload, &WorkloadService)> {
         self.workloads.iter().flat_map(|workload| workload.services.iter().map(move |service| (workload, service)))
     }
+}
+
+/// Returns whether a version is `MAJOR.MINOR.PATCH` with optional pre-release and build parts (semver.org 2.0.0).
+#[must_use]
+pub fn is_semantic(version: &str) -> bool {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    numbers.len() == 3
+        && numbers.iter().all(|number| {
+            !number.is_empty()
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+                && (*number == "0" || !number.starts_with('0'))
+        })
 }

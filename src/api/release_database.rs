@@ -123,11 +123,13 @@ fn is_default_lock_timeout(timeout: &Duration) -> bool {
 }
 
 impl ReleaseDatabase {
-    /// Returns how far the backup must be proven: where no migration is due, nothing depends on it yet.
+    /// Returns how far the backup must be proven: where no migration is due, nothing depends on it yet. A policy may
+    /// ask for more.
     #[must_use]
-    pub fn proof(&self, due: bool) -> ProofLevel {
+    pub fn proof(&self, due: bool, policy: Option<ProofLevel>) -> ProofLevel {
         let default = if due { ProofLevel::Restored } else { ProofLevel::Stored };
-        self.backup.proof.unwrap_or(default)
+        let asked = self.backup.proof.unwrap_or(default);
+        policy.map_or(asked, |policy| policy.max(asked))
     }
 }
 

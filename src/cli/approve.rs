@@ -24,6 +24,9 @@ pub struct Args {
     /// Digest of the plan that is meant; any other is not approved
     #[arg(long, value_name = "sha256:...")]
     digest: Option<String>,
+    /// The sentence that a ReleasePolicy asks for, word for word
+    #[arg(long, value_name = "TEXT")]
+    statement: Option<String>,
 }
 
 /// Runs the command.
@@ -32,7 +35,8 @@ pub struct Args {
 /// When no plan waits, another digest is asked for, or the Decision cannot be written.
 pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
     let style = Style::of_stdout();
-    decide::run(cluster, &args.common, |release| propose(release, args.digest.as_deref(), style)).await
+    let common = decide::Args { statement: args.statement.clone(), ..args.common.clone() };
+    decide::run(cluster, &common, |release| propose(release, args.digest.as_deref(), style)).await
 }
 
 /// Says what the decision would do to a Release as it is.
@@ -55,6 +59,7 @@ pub fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<
         text: format!("{} {head}\n{short}\n", style.bold("Approves")),
         question: format!("Release {} now?", view.version),
         shown: format!("plan {found}"),
+        statements: view.plan.statements.clone(),
         decision: DecisionKind::Approve(Approval { digest: found, gate: Gate::Release }),
     })
 }

@@ -39,6 +39,9 @@ pub struct Args {
     /// Why, for whoever reads the history
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// The sentence that a ReleasePolicy asks for, word for word
+    #[arg(skip)]
+    pub statement: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -58,13 +61,15 @@ pub struct Proposal {
     pub question: String,
     /// What must not have changed between showing and writing, in words.
     pub shown: String,
+    /// Sentences one of which has to be said; none when none is asked for.
+    pub statements: Vec<String>,
 }
 
 impl Proposal {
     /// Makes a proposal: what is decided with the word that its text begins with, the text, the question.
     pub(super) fn new((decision, verb): (DecisionKind, &str), text: String, question: String, style: Style) -> Self {
         let text = format!("{}\n", style.hang(&format!("{} ", style.bold(verb)), &text));
-        Self { decision, text, question, shown: String::new() }
+        Self { decision, text, question, shown: String::new(), statements: vec![] }
     }
 
     /// Says what must not have changed between showing and writing.
@@ -93,6 +98,15 @@ pub(super) async fn run(
     let release = look::release(cluster, &args.name).await?;
     let proposal = propose(&release)?;
     let verb = proposal.decision.as_str();
+    let mut statement = args.statement.clone();
+    if let Some(said) = statement.as_ref().filter(|said| !proposal.statements.contains(said)) {
+        let asked = if proposal.statements.is_empty() {
+            "no sentence is asked for".to_owned()
+        } else {
+            format!("{said:?} is not what is asked for: {}", sentences(&proposal))
+        };
+        return Err(refuse(&release, verb, &asked));
+    }
     // The decision is about what was shown: the object of that UID, and of an approval that digest.
     if !args.yes {
         if !std::io::stdin().is_terminal() {
@@ -104,7 +118,15 @@ pub(super) async fn run(
             .next(format!("kubectl switchback {verb} {} -n {} --yes", args.name, cluster.namespace)));
         }
         print(&proposal.text)?;
-        if !ask(&proposal.question)? {
+        let is_yes = if proposal.statements.is_empty() || statement.is_some() {
+            let answer = ask(&format!("{} [y/N] ", proposal.question))?;
+            matches!(answer.to_lowercase().as_str(), "y" | "yes")
+        } else {
+            let answer = ask(&format!("{} Type {}: ", proposal.question, sentences(&proposal)))?;
+            statement = Some(answer).filter(|answer| proposal.statements.contains(answer));
+            statement.is_some()
+        };
+        if !is_yes {
             return Err(Problem::new(Exit::Failed, "nothing was decided", "the answer was no"));
         }
         let now = look::release(cluster, &args.name).await?;
@@ -121,8 +143,12 @@ pub(super) async fn run(
         }
     } else {
         print(&proposal.text)?;
+        if !proposal.statements.is_empty() && statement.is_none() {
+            let why = format!("a sentence is asked for: {}", sentences(&proposal));
+            return Err(refuse(&release, verb, &why).next("kubectl switchback approve NAME --yes --statement TEXT"));
+        }
     }
-    let decision = write(cluster, &release, proposal.decision, args.reason.clone()).await?;
+    let decision = write(cluster, &release, proposal.decision, (statement, args.reason.clone())).await?;
     let name = decision.name_any();
     print(&format!("Decision {}/{name} is written, by {}.\n", cluster.namespace, decision.spec.actor))?;
     if args.no_wait {
@@ -134,8 +160,12 @@ pub(super) async fn run(
     }
 }
 
-fn ask(question: &str) -> Result<bool, Problem> {
-    print(&format!("{question} [y/N] "))?;
+fn sentences(proposal: &Proposal) -> String {
+    format!("\"{}\"", proposal.statements.join("\" or \""))
+}
+
+fn ask(question: &str) -> Result<String, Problem> {
+    print(question)?;
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     read.map_err(|error| Problem::new(Exit::Failed, "cannot read the answer", error.to_string()))?;
@@ -143,7 +173,7 @@ fn ask(question: &str) -> Result<bool, Problem> {
         // End of input: the cursor is still behind the question.
         let _ = writeln!(std::io::stdout());
     }
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(answer.trim().to_owned())
 }
 
 /// Returns the caller's user name as the API server knows it; admission refuses any other as actor.
@@ -161,7 +191,7 @@ async fn write(
     cluster: &Cluster,
     release: &Release,
     kind: DecisionKind,
-    reason: Option<String>,
+    (statement, reason): (Option<String>, Option<String>),
 ) -> Result<Decision, Problem> {
     let verb = kind.as_str();
     let actor = who_am_i(cluster).await?;
@@ -170,7 +200,7 @@ async fn write(
     let target = DecisionTarget { kind: TargetKind::Release, name: name.clone(), uid };
     let decision = Decision {
         metadata: ObjectMeta { generate_name: Some(format!("{name}-{verb}-")), ..ObjectMeta::default() },
-        spec: DecisionSpec { target, decision: kind, reason, actor },
+        spec: DecisionSpec { target, decision: kind, statement, reason, actor },
         status: None,
     };
     let api: Api<Decision> = Api::namespaced(cluster.client.clone(), &cluster.namespace);

@@ -19,7 +19,11 @@ use super::{
 };
 use crate::{
     api::{GROUP, Record, Release, VERSION},
-    release::{observed::ReleaseSeen, plan::forecast as foretell},
+    clock,
+    release::{
+        observed::{PolicySeen, ReleaseSeen},
+        plan::forecast as foretell,
+    },
 };
 
 /// What this plugin's writes and dry runs are known by.
@@ -42,7 +46,7 @@ pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Resul
     if offline {
         let mut release = typed(&body, path)?;
         release.metadata.namespace = release.metadata.namespace.or_else(|| flags.namespace.clone());
-        let mut told = told(release, &Record::default());
+        let mut told = told(release, &Record::default(), vec![]);
         told.warnings.push("the file was not validated: no cluster was asked".to_owned());
         return Ok(told);
     }
@@ -66,12 +70,19 @@ pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Resul
         if forbidden { problem.next(offline) } else { problem }
     })?;
     let record = existing.and_then(|release| release.status).map(|status| status.record).unwrap_or_default();
-    let mut told = told(release, &record);
+    let policies = match look::policies(&cluster).await {
+        Ok(policies) => policies,
+        Err(problem) => {
+            warnings.push(format!("what ReleasePolicies ask for is not known: {}", problem.why));
+            vec![]
+        }
+    };
+    let mut told = told(release, &record, policies);
     warnings.append(&mut told.warnings);
     Ok(Forecast { warnings, ..told })
 }
 
-fn told(release: Release, record: &Record) -> Forecast {
+fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> Forecast {
     let wanted = release.spec.revision();
     let release = harmless::object(release);
     let seen = ReleaseSeen {
@@ -101,7 +112,9 @@ fn told(release: Release, record: &Record) -> Forecast {
         let version = &candidate.version;
         warnings.push(format!("{version} is on its way; see it with kubectl switchback get {name} -n {namespace}"));
     }
-    Forecast { view: PlanView::forecast(&release, foretell(&seen, record.active.as_ref(), None)), warnings }
+    policies.retain(|policy| policy.is_for(&seen.name, release.labels()));
+    let plan = foretell((&seen, &policies), record.active.as_ref(), None, clock::now());
+    Forecast { view: PlanView::forecast(&release, harmless::object(plan)), warnings }
 }
 
 /// Reads the one Release of a file.

@@ -15,7 +15,7 @@ use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, d
 use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
-    core::ApiResource,
+    core::{ApiResource, DeserializeGuard},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -23,10 +23,10 @@ use serde::de::DeserializeOwned;
 use super::{connection::Cluster, harmless, problem::Problem, seen::Seen};
 use crate::{
     api::{
-        BackupPhase, DatabaseBackup, Release,
+        BackupPhase, DatabaseBackup, Release, ReleasePolicy,
         labels::{BACKUP_UID, RELEASE_UID},
     },
-    release::watched,
+    release::{observed::PolicySeen, watched},
 };
 
 /// Kinds of which a Release has objects.
@@ -174,6 +174,17 @@ pub(super) fn slim<K: DeserializeOwned>(object: &DynamicObject) -> Option<K> {
 pub async fn release(cluster: &Cluster, name: &str) -> Result<Release, Problem> {
     let api: Api<Release> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     cluster.ask("read", &format!("Release {}/{name}", cluster.namespace), api.get(name)).await.map(harmless::object)
+}
+
+/// Reads the ReleasePolicies of the namespace.
+///
+/// # Errors
+/// When they may not be read.
+pub async fn policies(cluster: &Cluster) -> Result<Vec<PolicySeen>, Problem> {
+    let api: Api<DeserializeGuard<ReleasePolicy>> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let what = format!("ReleasePolicies of {}", cluster.namespace);
+    let found = cluster.ask("list", &what, api.list(&ListParams::default())).await?;
+    Ok(found.items.iter().filter_map(watched::policy).map(|(_, _, policy)| policy).collect())
 }
 
 /// Reads everything that belongs to a Release, once.

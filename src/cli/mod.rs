@@ -9,6 +9,7 @@ pub mod approve;
 mod complete;
 pub mod connection;
 pub mod decide;
+pub mod expedite;
 mod file;
 pub mod follow;
 pub mod get;
@@ -75,6 +76,8 @@ enum Command {
     Resume(decide::Args),
     /// End the watch window now
     Promote(decide::Args),
+    /// Let the plan that waits begin although releases are frozen
+    Expedite(decide::Args),
     /// Print the version of the plugin and of the API it speaks
     Version,
     /// Print a completion script
@@ -139,6 +142,7 @@ async fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Suspend(args) => suspend::suspend(&connect(flags).await?, args).await,
         Command::Resume(args) => suspend::resume(&connect(flags).await?, args).await,
         Command::Promote(args) => promote::run(&connect(flags).await?, args).await,
+        Command::Expedite(args) => expedite::run(&connect(flags).await?, args).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             show::print(&format!("{PROGRAM} {version} ({}/{})\n", crate::api::GROUP, crate::api::VERSION))?;

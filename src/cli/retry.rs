@@ -29,8 +29,8 @@ pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     };
     let version = &release.spec.version;
     let then = match release.spec.mode {
-        Mode::Manual => "Its plan is made anew and waits for an approval of its own.",
-        Mode::Automatic => "Its plan is made anew and runs by itself: the Release is automatic.",
+        None | Some(Mode::Manual) => "Its plan is made anew and waits for an approval of its own.",
+        Some(Mode::Automatic) => "Its plan is made anew and runs by itself, unless a policy forbids it.",
     };
     let text = format!("{version}, which ended so: {} {then}", failure.message);
     Ok(Proposal::new((DecisionKind::Retry(Empty {}), "Tries again"), text, format!("Try {version} again?"), style)

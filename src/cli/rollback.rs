@@ -53,15 +53,26 @@ pub fn propose(release: &Release, to: Option<&str>, style: Style) -> Result<Prop
         }
     };
     let mut text = format!("to {version} ({revision}). {effect}");
-    if release.spec.version != version {
+    let wanted = release.spec.revision();
+    let was_tried = record.active.as_ref().is_some_and(|active| active.revision == wanted)
+        || record.candidate.as_ref().is_some_and(|candidate| candidate.revision == wanted && begun(&record))
+        || record.failure.as_ref().is_some_and(|failure| failure.revision == wanted);
+    let asked = &release.spec.version;
+    if was_tried && wanted != revision {
         text.push_str(&format!(
-            " The spec goes on saying {}, which is not tried again by itself; revert it where it is kept.",
-            release.spec.version
+            " The spec goes on saying {asked}, which is not tried again by itself; revert it where it is kept."
         ));
+    } else if wanted != revision {
+        text.push_str(&format!(" Then {asked} follows, which the spec asks for: suspend it if it shall not."));
     }
     let decision = DecisionKind::Rollback(Rollback { to: Some(revision) });
     let about = format!("{version}, in step {}", record.step.as_str());
     Ok(Proposal::new((decision, "Goes back"), text, format!("Go back to {version}?"), style).about(about))
+}
+
+/// Returns whether an attempt has begun to do something.
+fn begun(record: &Record) -> bool {
+    record.candidate.is_some() && !matches!(record.step, Step::Inspect | Step::Approve)
 }
 
 /// Returns the revision that is meant: always named, so that what happens meanwhile cannot make it mean another one.
@@ -72,8 +83,7 @@ fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), Str
     if matches!(record.step, Step::SwitchBack | Step::CleanUp) {
         return Err("it is on its way back already".to_owned());
     }
-    let begun = record.candidate.is_some() && !matches!(record.step, Step::Inspect | Step::Approve);
-    if begun {
+    if begun(record) {
         let is_active = |to: &str| to == active.version || to == active.revision.to_string();
         return match to {
             Some(to) if !is_active(to) => Err(format!(

@@ -56,7 +56,7 @@ pub struct Summary {
     /// The version that its spec asks for.
     pub version: String,
     /// Whether a person approves each release.
-    pub mode: Mode,
+    pub mode: Option<Mode>,
     /// Version that traffic goes back to.
     pub active: Option<String>,
     /// Version on its way.

@@ -12,14 +12,14 @@ use super::{
     manifests::{Kind, Manifest},
     observed::{
         Answer, Ask, AttemptSeen, BackupSeen, DecisionSeen, DeploymentSeen, Guard, InstanceSeen, JobSeen, Observed,
-        PodSeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen,
+        PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen,
     },
     watched,
 };
 use crate::{
     api::{
-        DatabaseBackup, Decision, Record, Release, ReleaseSpec, Step,
-        labels::{self, FINALIZER, Role},
+        DatabaseBackup, Decision, Release, ReleaseSpec, Step,
+        labels::{self, FINALIZER},
     },
     clock,
     error::Error,
@@ -50,6 +50,8 @@ pub struct Cache {
     pub storages: Index<StorageSeen>,
     /// DatabaseBackups of Releases.
     pub backups: Index<BackupSeen>,
+    /// ReleasePolicies, by their namespace.
+    pub policies: Index<PolicySeen>,
     /// Decisions, by the name of their Release.
     pub decisions: Index<DecisionSeen>,
     /// Frozen contents by the UID of their `ControllerRevision`: they never change, so they are read once.
@@ -66,10 +68,14 @@ pub async fn observe(
     release: &Release,
     (guard, settings, taken): (Guard, &Settings, Option<String>),
 ) -> Result<Observed, Error> {
+    let labels = release.labels().clone();
     let release = release_seen(release);
     let by_uid = (release.namespace.clone(), release.uid.clone());
     let by_name = (release.namespace.clone(), release.name.clone());
     let beside = (release.namespace.clone(), String::new());
+    let mut policies = cache.policies.of(&beside);
+    policies.retain(|policy| policy.is_for(&release.name, &labels));
+    policies.sort_by(|one, other| one.name.cmp(&other.name));
     let mut seen = Observed {
         now: clock::now(),
         contents: BTreeMap::new(),
@@ -82,6 +88,7 @@ pub async fn observe(
         instances: cache.instances.of(&beside),
         storages: cache.storages.of(&beside),
         backups: cache.backups.of(&by_uid),
+        policies,
         decisions: cache.decisions.of(&by_name),
         guard,
         taken,
@@ -90,7 +97,7 @@ pub async fn observe(
         release,
     };
     let wanted: Vec<AttemptSeen> =
-        needed(&seen).into_iter().filter_map(|number| seen.attempt(number).cloned()).collect();
+        seen.needed_contents().into_iter().filter_map(|number| seen.attempt(number).cloned()).collect();
     for attempt in wanted {
         match content(client, cache, (&seen.release.namespace, &attempt)).await {
             Ok(Some(content)) => {
@@ -120,24 +127,6 @@ fn release_seen(release: &Release) -> ReleaseSeen {
         spec,
         status: Arc::new(release.status.clone().unwrap_or_default()),
     }
-}
-
-/// Returns the attempts whose contents are needed: of the attempt under way, of the one it goes back to and of what
-/// serves, and at rest only when something of what serves is missing.
-fn needed(seen: &Observed) -> Vec<i64> {
-    let record: &Record = seen.record();
-    let candidate = record.candidate.as_ref();
-    let former = candidate.and_then(|candidate| candidate.rollback.as_ref()).map(|order| order.attempt);
-    let candidate = candidate.map(|candidate| candidate.attempt);
-    let active = record.active.as_ref().filter(|active| {
-        record.step != Step::Idle
-            || record.traffic.iter().any(|traffic| seen.service(&traffic.service).is_none())
-            || seen.services.iter().filter(|service| service.role == Some(Role::Active)).any(|service| {
-                let workload = service.selector.get(labels::WORKLOAD);
-                workload.is_none_or(|workload| seen.deployment(workload, &active.revision).is_none())
-            })
-    });
-    candidate.into_iter().chain(former).chain(active.map(|active| active.attempt)).collect()
 }
 
 async fn content(

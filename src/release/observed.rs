@@ -14,7 +14,10 @@ use jiff::Timestamp;
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
 
 use super::manifests::Manifest;
-use crate::api::{Approval, DecisionKind, Record, ReleaseSpec, ReleaseStatus, RevisionId, labels::Role};
+use crate::api::{
+    ActiveRevision, Approval, DecisionKind, Record, ReleasePolicySpec, ReleaseSpec, ReleaseStatus, RevisionId, Step,
+    labels::{self, Role},
+};
 
 /// Everything one look at a Release has shown.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Observed {
     pub storages: Vec<StorageSeen>,
     /// DatabaseBackups that attempts of the Release have asked for.
     pub backups: Vec<BackupSeen>,
+    /// ReleasePolicies of the namespace that match the Release.
+    pub policies: Vec<PolicySeen>,
     /// Decisions about the Release, by its UID or its name.
     pub decisions: Vec<DecisionSeen>,
     /// Whether the admission policies guard Decisions.
@@ -249,6 +254,8 @@ pub struct DecisionSeen {
     pub actor: String,
     /// When the API server took it.
     pub created: Timestamp,
+    /// The sentence that was said with it.
+    pub statement: Option<String>,
     /// Whether its status already says what became of it.
     pub settled: bool,
     /// Whether its status says that it counts and waits.
@@ -268,10 +275,32 @@ impl DecisionSeen {
                 | DecisionKind::Rollback(_)
                 | DecisionKind::Suspend(_)
                 | DecisionKind::Resume(_)
-                | DecisionKind::Promote(_),
+                | DecisionKind::Promote(_)
+                | DecisionKind::Expedite(_),
             )
             | None => None,
         }
+    }
+}
+
+/// A ReleasePolicy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicySeen {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// What it asks for; `None` when this version cannot read it.
+    pub spec: Option<Arc<ReleasePolicySpec>>,
+}
+
+impl PolicySeen {
+    /// Returns whether a Release with this name and these labels is meant. One that cannot be read may mean any.
+    #[must_use]
+    pub fn is_for(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.spec.as_ref().is_none_or(|spec| spec.selector.matches(name, labels))
     }
 }
 
@@ -344,6 +373,32 @@ impl Observed {
     #[must_use]
     pub fn answer(&self, ask: &Ask) -> Option<&Answer> {
         self.answers.iter().find(|(asked, _)| asked == ask).map(|(_, answer)| answer)
+    }
+
+    /// Returns the attempts whose contents a look needs: of the attempt under way and of what serves, before it is frozen
+    /// anew of the one to go back to, and at rest only when something of what serves is missing.
+    #[must_use]
+    pub fn needed_contents(&self) -> Vec<i64> {
+        let record = self.record();
+        let candidate = record.candidate.as_ref();
+        let former =
+            candidate.filter(|_| record.step == Step::Preflight).and_then(|candidate| candidate.rollback.as_ref());
+        let is_missing = |service: &ServiceSeen, active: &ActiveRevision| {
+            let workload = service.selector.get(labels::WORKLOAD);
+            workload.is_none_or(|workload| self.deployment(workload, &active.revision).is_none())
+        };
+        let active = record.active.as_ref().filter(|active| {
+            record.step != Step::Idle
+                || record.traffic.iter().any(|traffic| self.service(&traffic.service).is_none())
+                || self
+                    .services
+                    .iter()
+                    .filter(|service| service.role == Some(Role::Active))
+                    .any(|service| is_missing(service, active))
+        });
+        let candidate = candidate.map(|candidate| candidate.attempt);
+        let former = former.map(|order| order.attempt);
+        candidate.into_iter().chain(former).chain(active.map(|active| active.attempt)).collect()
     }
 
     /// Returns the Service with this name.

@@ -19,6 +19,7 @@ mod health;
 mod idle;
 mod inspect;
 mod migrate;
+mod policies;
 mod preflight;
 mod proposal;
 mod retire;
@@ -243,6 +244,7 @@ pub fn plan(seen: &Observed) -> Plan {
         }
     }
     let asked = suspend::take(seen, &mut record);
+    suspend::go_on(seen, &mut record);
     for _ in 0..MOVES {
         // A migration that runs is let end before anything else.
         if seen.release.deleting && !migrate::is_running(&record) {

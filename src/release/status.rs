@@ -9,8 +9,8 @@ use super::{
     plan::{Plan, Situation},
 };
 use crate::api::{
-    Condition, ConditionType, MigrationProgress, Mode, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp,
-    set_condition,
+    Condition, ConditionType, DecisionRecord, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step,
+    clamp, set_condition,
 };
 
 /// Something to tell once.
@@ -127,7 +127,7 @@ impl Said<'_> {
         let schema = record.migration.as_ref().filter(|migration| migration.revision == failure.revision);
         let schema = match schema.map(|migration| migration.state) {
             Some(MigrationProgress::Applied) => {
-                " The schema stays migrated, which the earlier version is declared to work on."
+                " The schema stays migrated; its change is declared one that the version before works on."
             }
             Some(
                 MigrationProgress::Started
@@ -207,11 +207,14 @@ impl Said<'_> {
     fn progress(&self) -> Vec<Row> {
         let record = &self.plan.record;
         let Some(candidate) = record.candidate.as_ref().filter(|_| record.step <= Step::Watch) else { return vec![] };
-        let approved = record.decisions.iter().rev().find(|decision| decision.digest.is_some());
-        let by = match (&candidate.rollback, self.seen.release.spec.mode, approved) {
-            (Some(order), _, _) => format!("{} goes back to it.", order.actor),
-            (None, Mode::Manual, Some(decision)) => format!("Approved by {}.", decision.actor),
-            (None, _, _) => "Approved by its mode, Automatic.".to_owned(),
+        let digest = record.plan.as_ref().map(|plan| plan.digest.as_str());
+        let approves = |decision: &&DecisionRecord| decision.digest.is_some() && decision.digest.as_deref() == digest;
+        let people: Vec<&str> =
+            record.decisions.iter().filter(approves).map(|decision| decision.actor.as_str()).collect();
+        let by = match &candidate.rollback {
+            Some(order) => format!("{} goes back to it.", order.actor),
+            None if people.is_empty() => "Approved by its mode, Automatic.".to_owned(),
+            None => format!("Approved by {}.", people.join(", ")),
         };
         let looked = record.database.as_ref();
         let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Migrate, self.backed_up()));
@@ -289,7 +292,8 @@ pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
         tell(false, Reason::Suspended, after.step, &note);
     }
     if let Some(suspended) = before.suspended.as_ref().filter(|_| after.suspended.is_none()) {
-        let by = after.decisions.last().map_or("Somebody", |decision| decision.actor.as_str());
+        let resume = after.decisions.iter().rev().find(|decision| decision.kind == "resume");
+        let by = resume.map_or("Somebody", |decision| decision.actor.as_str());
         let note = format!("{by} resumed it: Decision {} holds no longer.", suspended.decision);
         tell(false, Reason::Resumed, after.step, &note);
     }

@@ -6,7 +6,7 @@
 mod database;
 mod pods;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery},
@@ -20,11 +20,13 @@ pub use pods::{Pod, pod, pod_seen};
 
 use super::{
     manifests::ATTEMPT,
-    observed::{AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ServiceSeen, SliceSeen},
+    observed::{
+        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PolicySeen, ServiceSeen, SliceSeen,
+    },
 };
 use crate::{
     api::{
-        Decision, DecisionStatus,
+        Decision, DecisionStatus, ReleasePolicy,
         labels::{FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
     kube_io::{calls::is_controlled_by, index::Owner},
@@ -277,8 +279,23 @@ pub fn decision(object: &kube::core::DeserializeGuard<Decision>) -> Entry<Decisi
         kind: Some(spec.decision.clone()),
         actor: spec.actor.clone(),
         created: object.creation_timestamp()?.0,
+        statement: spec.statement.clone(),
         settled: object.status.as_ref().is_some_and(DecisionStatus::is_final),
         accepted: object.status.as_ref().is_some_and(|status| !status.state.is_empty() && !status.is_final()),
     };
     Some(((object.namespace()?, spec.target.name.clone()), object.name_any(), seen))
+}
+
+/// Reads a ReleasePolicy, also one that this version cannot read: a guard rail that nobody understands is not a
+/// missing one.
+pub fn policy(object: &kube::core::DeserializeGuard<ReleasePolicy>) -> Entry<PolicySeen> {
+    let meta = object.meta();
+    let (namespace, name) = (meta.namespace.clone()?, meta.name.clone()?);
+    let seen = PolicySeen {
+        name: name.clone(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+        spec: object.0.as_ref().ok().map(|policy| Arc::new(policy.spec.clone())),
+    };
+    Some(((namespace, String::new()), name, seen))
 }

@@ -13,7 +13,7 @@ use crate::support::{
 /// Everything that people need in order to decide about every Release of a namespace.
 const DECIDES: &[&str] = &[
     "get,list,delete,update,patch,create switchback.dev/decisions",
-    "approve,reject,abort,retry,rollback,suspend,resume,promote switchback.dev/releases",
+    "approve,reject,abort,retry,rollback,suspend,resume,promote,expedite switchback.dev/releases",
 ];
 
 /// Every kind of decision, with what it says.

@@ -13,6 +13,7 @@ mod fence;
 mod guard;
 mod lifecycle;
 mod policies;
+mod release_policies;
 mod releases;
 mod schema;
 #[path = "../support/mod.rs"]

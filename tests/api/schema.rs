@@ -27,6 +27,9 @@ const KEY: &str = "^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
 const FOLDERS: &str = "^([-_=a-zA-Z0-9][-._=a-zA-Z0-9]*(/[-_=a-zA-Z0-9][-._=a-zA-Z0-9]*)*)?$";
 const BUCKET: &str = "^[a-zA-Z0-9]([-_a-zA-Z0-9]|[.][a-zA-Z0-9])*$";
 const ENDPOINT: &str = "^https?://([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\\[[0-9a-fA-F:]+\\])(:[0-9]{1,5})?$";
+const REVISION: &str = r"^v1-[0-9a-f]{10}$";
+const CRON: &str = r"^[-0-9A-Za-z*/,#]+( +[-0-9A-Za-z*/,#]+){4}$";
+const ZONE: &str = r"^[A-Za-z][-+_/A-Za-z0-9]*$";
 const REGION: &str = "^[a-zA-Z0-9][-a-zA-Z0-9]*$";
 const SIZE: &str = "^[1-9][0-9]{0,5}(Mi|Gi|Ti)$";
 const FINGERPRINT: &str =
@@ -35,7 +38,7 @@ const FINGERPRINT: &str =
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 15] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 18] = [
     (
         NAME,
         &["web", "0-web-9", "a"],
@@ -93,6 +96,17 @@ const PATTERNS: [(&str, &[&str], &[&str]); 15] = [
             "https://s3.example.com\n",
         ],
     ),
+    (
+        REVISION,
+        &["v1-0123456789"],
+        &["", "2.3.0", "v1-", "v1-012345678", "v1-01234567890", "V1-0123456789", "v1-0123456789\n"],
+    ),
+    (
+        CRON,
+        &["0 16 * * FRI", "*/5 0-6,22 1,15 * 1-5", "0 0 * * 5#2"],
+        &["", "0 16 * *", "* * * * * *", "@daily", "0 16 * * FRI\n", "0 16 * * $(x)"],
+    ),
+    (ZONE, &["UTC", "Europe/Berlin", "Etc/GMT+5"], &["", "/etc/localtime", "../UTC", "Europe Berlin", "UTC\n"]),
     (REGION, &["eu-central-1", "auto"], &["", "eu central", "../x", "-x", "eu\n"]),
     (SIZE, &["500Mi", "20Gi", "1Ti"], &["", "0Gi", "20G", "20", "-1Gi", "1.5Gi", "20Gi\n", "1000000Gi"]),
     (
@@ -207,7 +221,7 @@ const TOO_LONG: &str = "longer than 8760h";
 /// Rules that are tried elsewhere: the first compares with what was before, the second belongs to Decisions.
 const ELSEWHERE: [&str; 2] = [
     "a Decision cannot be changed: create another one",
-    "name exactly one of approve, reject, abort, retry, rollback, suspend, resume and promote",
+    "name exactly one of approve, reject, abort, retry, rollback, suspend, resume, promote and expedite",
 ];
 
 /// A Release that has a value at every place that a rule or pattern is about.
@@ -303,6 +317,10 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             // A storage is one or the other.
             if place.starts_with("/spec/volume/") {
                 body["spec"] = json!({ "volume": { "claim": "disk" } });
+            }
+            if place.starts_with("/spec/rollback/") && kind == "Decision" {
+                body["spec"].as_object_mut().unwrap().remove("approve");
+                body["spec"]["rollback"] = json!({});
             }
             // A migration is files of SQL or something that runs a command.
             if place.starts_with("/spec/database/migration/pod/") {
@@ -455,7 +473,8 @@ async fn a_new_release_says_that_nobody_has_looked_at_it() {
     in_namespace("schema", async |namespace| {
         let made = namespace.make::<Release>(&namespace.cluster.admin, &release("shop")).await.unwrap();
         assert_eq!(made.data["status"]["observedGeneration"], -1);
-        assert_eq!(made.data["spec"]["mode"], "Manual");
+        // A mode that is not said is the policies' to say.
+        assert_eq!(made.data["spec"]["mode"], Value::Null);
         assert_eq!(made.data["spec"]["watch"]["for"], "15m");
         // What our types read and write again is what the server stores: no release begins because of that.
         let read: Release = namespace.api(&namespace.cluster.admin).get("shop").await.unwrap();

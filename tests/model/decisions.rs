@@ -199,6 +199,296 @@ fn rule_12_a_content_that_somebody_else_put_in_the_place_of_one_that_served_does
 }
 
 #[test]
+fn rule_12_another_content_of_the_revision_that_served_does_not_run() {
+    // The spec goes back to 1.0.0 with a check that fails: an attempt of the same revision with another content.
+    let mut world = released_twice();
+    let mut asked = spec("1.0.0");
+    asked.checks.truncate(1);
+    world.change(asked);
+    world.job_end.insert("verify", JobEnd::Fails);
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    world.job_end.clear();
+    // Somebody writes one more.
+    let (mut forged, content) = world.contents.values().next_back().unwrap().clone();
+    (forged.number, forged.name, forged.uid) = (99, "shop-attempt-99".into(), "uid-forged".into());
+    world.contents.insert(forged.name.clone(), (forged, content));
+    world.roll_back(Some("1.0.0"));
+    world.run_to(Step::Deploy);
+    let order = world.record().candidate.as_ref().unwrap().rollback.clone().unwrap();
+    assert_eq!(order.attempt, 1);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+
+    // One that was made again under the same name is another one.
+    let mut world = released_twice();
+    for (seen, _) in world.contents.values_mut().filter(|(_, content)| content.version == "1.0.0") {
+        seen.uid = "uid-again".into();
+    }
+    let decision = world.roll_back(None);
+    world.look(usize::MAX);
+    assert_eq!(world.became(&decision), Some(("Refused", "NoSuchRevision")));
+}
+
+#[test]
+fn rule_04_a_way_back_that_failed_is_not_tried_again_by_itself_though_the_spec_asks_for_it_by_now() {
+    for by_abort in [false, true] {
+        let mut world = released_twice();
+        world.roll_back(None);
+        world.run_to(Step::Watch);
+        let mut reverted = spec("1.0.0");
+        reverted.mode = Some(Mode::Automatic);
+        world.change(reverted);
+        if by_abort {
+            world.abort();
+        } else {
+            world.set_ready("1.0.0", 0);
+        }
+        world.run_to_rest();
+        let expected = if by_abort { "Aborted" } else { "RolledBack" };
+        assert_eq!((world.active(), world.condition("Ready")), (Some("2.0.0"), Some(("False", expected))));
+    }
+}
+
+#[test]
+fn a_way_back_to_what_the_spec_asks_for_is_what_was_asked_for() {
+    let mut world = released_twice();
+    world.roll_back(None);
+    world.run_to_rest();
+    world.roll_back(Some("2.0.0"));
+    world.run_to_rest();
+    assert_eq!((world.active(), world.condition("Ready")), (Some("2.0.0"), Some(("True", "Released"))));
+    assert_eq!(world.condition("Stalled"), None);
+}
+
+#[test]
+fn a_decision_about_one_attempt_does_not_stop_the_next() {
+    // A plan for 3.0.0 waits and the controller is away: anna aborts it, ben goes back to 1.0.0.
+    let mut world = released_twice();
+    world.ask_for("3.0.0");
+    world.run_to(Step::Approve);
+    let abort = world.abort();
+    let back = world.roll_back(Some("1.0.0"));
+    world.wait(60);
+    world.run_to_rest();
+    assert_eq!((world.became(&back), world.became(&abort)), (Some(("Used", "Used")), Some(("Refused", "TooEarly"))));
+    assert!(world.record().history.iter().any(|entry| entry.version == "1.0.0" && entry.attempt > 2));
+    // Two people go back at once: they go back once.
+    let mut world = released_twice();
+    world.roll_back(None);
+    let second = world.roll_back(None);
+    world.wait(60);
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&second)), (Some("1.0.0"), Some(("Refused", "TooEarly"))));
+    // Resumed, then suspended, and seen together: it is suspended.
+    let mut world = World::at(Step::Approve);
+    suspend(&mut world);
+    world.look(usize::MAX);
+    let resumed = resume(&mut world);
+    world.wait(5);
+    suspend(&mut world);
+    world.wait(60);
+    while world.look(usize::MAX) {}
+    assert_eq!(world.became(&resumed), Some(("Used", "Used")));
+    assert!(world.record().suspended.is_some());
+}
+
+#[test]
+fn a_promotion_is_no_match_for_a_way_back_that_waits() {
+    let mut world = World::at(Step::Watch);
+    world.set_ready("1.0.0", 0);
+    let abort = world.abort();
+    let promotion = promote(&mut world);
+    for _ in 0..4 {
+        world.look(usize::MAX);
+    }
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "BothUnhealthy"))));
+    world.set_ready("1.0.0", 3);
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&abort)), (Some("1.0.0"), Some(("Used", "Used"))));
+    assert_eq!(world.became(&promotion), Some(("Refused", "TooLate")));
+}
+
+#[test]
+fn rule_01_what_is_held_is_stopped_taken_back_and_deleted_like_anything_else() {
+    for step in [Step::Backup, Step::Migrate, Step::Deploy, Step::Verify, Step::Watch] {
+        let held = || {
+            let mut world = World::at(step);
+            suspend(&mut world);
+            world.run_to_rest();
+            assert_eq!(world.condition("Ready"), Some(("Unknown", "Suspended")), "{step:?}");
+            world
+        };
+        let mut world = held();
+        let abort = world.abort();
+        world.run_to_rest();
+        assert_eq!((world.active(), world.became(&abort)), (Some("1.0.0"), Some(("Used", "Used"))), "{step:?}");
+        let mut world = held();
+        let back = world.roll_back(None);
+        world.run_to_rest();
+        assert_eq!((world.active(), world.became(&back)), (Some("1.0.0"), Some(("Used", "Used"))), "{step:?}");
+        let mut world = held();
+        world.deleting = true;
+        world.run_to_rest();
+        assert!(world.gone, "{step:?}");
+    }
+}
+
+#[test]
+fn what_is_held_after_a_migration_says_applied_and_does_not_migrate_again() {
+    let mut world = World::at(Step::Migrate);
+    suspend(&mut world);
+    world.run_to_rest();
+    let state = world.record().migration.as_ref().map(|migration| migration.state);
+    assert_eq!(state, Some(switchback::api::MigrationProgress::Applied));
+    // The Job's pod goes with its node.
+    world.pods.retain(|_, pod| pod.job.is_none());
+    world.run_to_rest();
+    resume(&mut world);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    assert!(world.database.ran.values().all(|times| *times == 1), "{:?}", world.database.ran);
+}
+
+#[test]
+fn time_that_is_held_counts_for_no_deadline() {
+    let mut world = World::at(Step::Deploy);
+    suspend(&mut world);
+    world.run_to_rest();
+    world.wait(100_000);
+    // A pod is evicted while it is held for a day.
+    let green = World::digits("2.0.0");
+    world.unready.push(green.clone());
+    world.settle();
+    world.look(usize::MAX);
+    assert_eq!((world.step(), world.record().ending.is_none()), (Step::Deploy, true));
+    resume(&mut world);
+    world.look(usize::MAX);
+    world.unready.clear();
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+
+    // In a window that is held a moment of unreadiness is forgotten like in any other.
+    let mut world = World::at(Step::Watch);
+    suspend(&mut world);
+    world.run_to_rest();
+    assert!(world.message("Ready").contains("2.0.0 serves users"), "{}", world.message("Ready"));
+    for deployment in world.deployments.values_mut() {
+        deployment.replicas = 10;
+    }
+    let mut content = spec("2.0.0");
+    content.watch.immediate_below = 0;
+    for (_, frozen) in world.contents.values_mut().filter(|(_, frozen)| frozen.version == "2.0.0") {
+        *frozen = std::sync::Arc::new(content.clone());
+    }
+    world.set_ready("2.0.0", 1);
+    world.look(usize::MAX);
+    assert!(world.record().unready_since.is_some());
+    world.set_ready("2.0.0", 3);
+    world.look(usize::MAX);
+    assert!(world.record().unready_since.is_none());
+}
+
+#[test]
+fn a_first_release_that_is_held_in_its_window_says_that_it_serves() {
+    let mut world = World::new();
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    suspend(&mut world);
+    world.run_to_rest();
+    assert!(world.message("Ready").contains("1.0.0 serves users and is watched on"), "{}", world.message("Ready"));
+    let back = world.roll_back(None);
+    world.look(usize::MAX);
+    assert_eq!(world.became(&back), Some(("Refused", "TooLate")));
+}
+
+#[test]
+fn what_serves_and_is_unwell_says_so_though_a_suspended_version_is_pending() {
+    let mut world = World::serving();
+    suspend(&mut world);
+    world.ask_for("2.0.0");
+    world.set_ready("1.0.0", 0);
+    world.look(usize::MAX);
+    world.look(usize::MAX);
+    assert_eq!(world.condition("Ready"), Some(("False", "ActiveUnhealthy")));
+}
+
+#[test]
+fn a_decision_whose_effect_came_before_its_memory_is_used() {
+    for by_abort in [false, true] {
+        let mut world = World::at(Step::Watch);
+        world.look(usize::MAX);
+        let decision = if by_abort { world.abort() } else { world.roll_back(None) };
+        // The Services are patched first; the controller is killed before its status is written.
+        world.look(1);
+        assert_eq!((world.step(), world.selected()), (Step::Watch, Some(World::digits("1.0.0").as_str())));
+        world.run_to_rest();
+        assert_eq!(world.became(&decision), Some(("Used", "Used")));
+        let expected = if by_abort { Outcome::Aborted } else { Outcome::RolledBack };
+        assert_eq!(world.record().outcome, Some(expected));
+    }
+}
+
+#[test]
+fn a_way_back_with_a_database_leaves_it_as_it_is() {
+    let mut world = World::serving_with_database();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    let (backups, ran) = (world.database.backups.len(), world.database.ran.clone());
+    world.roll_back(None);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+    assert_eq!((world.database.backups.len(), world.database.ran.clone()), (backups, ran));
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+}
+
+#[test]
+fn a_way_back_brings_a_service_that_only_the_former_version_had() {
+    let mut world = World::new();
+    let mut two = spec("1.0.0");
+    let mut admin = two.workloads[0].services[0].clone();
+    admin.name = "admin".into();
+    two.workloads[0].services.push(admin);
+    world.spec = two;
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.active(), world.services.len()), (Some("2.0.0"), 1));
+    world.roll_back(None);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+    let first = world.record().active.as_ref().unwrap().revision.digits().to_owned();
+    let selected: Vec<Option<&str>> = world.services.values().map(|service| service.selected()).collect();
+    assert_eq!(selected, [Some(first.as_str()); 2]);
+}
+
+#[test]
+fn a_short_history_still_remembers_the_version_that_is_kept() {
+    let mut world = World::serving();
+    let mut asked = spec("2.0.0");
+    asked.history_limit = 1;
+    world.change(asked);
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    world.run_to(Step::Idle);
+    assert_eq!(world.record().history.len(), 1);
+    let back = world.roll_back(None);
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&back)), (Some("1.0.0"), Some(("Used", "Used"))));
+}
+
+#[test]
 fn rule_04_a_retry_tries_what_failed_once_more_and_only_that() {
     let mut world = World::at(Step::Verify);
     let early = retry(&mut world);
@@ -273,7 +563,7 @@ fn a_suspended_release_begins_nothing_and_keeps_what_serves() {
     world.run_to_rest();
     assert_eq!(world.condition("Ready"), Some(("True", "Released")), "nothing is pending");
     world.ask_for("2.0.0");
-    world.spec.mode = Mode::Automatic;
+    world.spec.mode = Some(Mode::Automatic);
     world.services.clear();
     world.run_to_rest();
     assert_eq!((world.step(), world.condition("Ready")), (Step::Idle, Some(("Unknown", "Suspended"))));

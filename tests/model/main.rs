@@ -11,6 +11,7 @@
 mod database;
 mod database_rules;
 mod decisions;
+mod policies;
 mod random;
 mod rules;
 mod table;

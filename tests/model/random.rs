@@ -1,11 +1,14 @@
 //! Random histories: kills after any write, stale looks, time, people, lost pods. The invariants of the world
 //! are checked at each write; here also that every history ends the same.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use switchback::api::{DecisionKind, Empty, Rollback, Step};
 
 use crate::{
     database::MigrationEnd,
+    policies::policy,
     world::{JobEnd, World},
 };
 
@@ -28,6 +31,8 @@ enum Happening {
     Contest,
     /// How backups and migrations end.
     Database(u8),
+    /// Which policies hold.
+    Policies(u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -39,12 +44,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (1i64..1200).prop_map(Happening::Wait),
         3 => Just(Happening::Approve),
         1 => Just(Happening::Abort),
-        2 => (0u8..6).prop_map(Happening::Decide),
+        2 => (0u8..7).prop_map(Happening::Decide),
         2 => (1u8..4).prop_map(Happening::Spec),
         1 => (1u8..4, 0usize..4).prop_map(|(version, ready)| Happening::Ready(version, ready)),
         1 => (0u8..4).prop_map(Happening::Jobs),
         1 => Just(Happening::Contest),
         1 => (0u8..5).prop_map(Happening::Database),
+        1 => (0u8..4).prop_map(Happening::Policies),
     ]
 }
 
@@ -78,6 +84,7 @@ fn happen(world: &mut World, happening: &Happening) {
                 2 => DecisionKind::Resume(Empty {}),
                 3 => DecisionKind::Promote(Empty {}),
                 4 => DecisionKind::Rollback(Rollback::default()),
+                5 => DecisionKind::Expedite(Empty {}),
                 _ => {
                     let to = world.record().history.first().map(|entry| entry.revision.clone());
                     DecisionKind::Rollback(Rollback { to })
@@ -96,6 +103,19 @@ fn happen(world: &mut World, happening: &Happening) {
             database.backup_fails = *end == 1;
             let ends = [MigrationEnd::Applied, MigrationEnd::Applied, MigrationEnd::Fails, MigrationEnd::PodLost];
             database.migration = *ends.get(usize::from(*end)).unwrap_or(&MigrationEnd::Hangs);
+        }
+        Happening::Policies(which) => {
+            world.policies = match which {
+                0 => vec![],
+                1 => vec![policy("two", serde_json::json!({ "approval": { "required": 2 } }))],
+                2 => vec![policy(
+                    "weekend",
+                    serde_json::json!({
+                        "freeze": [{ "schedule": "0 12 * * *", "for": "12h" }], "automatic": "Allowed",
+                    }),
+                )],
+                _ => vec![policy("digests", serde_json::json!({ "images": { "digestRequired": true } }))],
+            };
         }
         Happening::Contest => {
             if let Some(service) = world.services.get_mut("shop") {
@@ -118,9 +138,12 @@ proptest! {
         let mut world = if database { World::serving_with_database() } else { World::serving() };
         for happening in &history {
             happen(&mut world, happening);
+            let used: BTreeSet<&str> = world.record().decisions.iter().map(|used| used.uid.as_str()).collect();
+            prop_assert_eq!(used.len(), world.record().decisions.len(), "a Decision took effect twice");
         }
         world.job_end.clear();
         world.database.be_well();
+        world.policies.clear();
         world.decisions.retain(|decision| decision.settled);
         if world.record().suspended.is_some() {
             world.decide(DecisionKind::Resume(Empty {}), "anna");

@@ -311,7 +311,7 @@ fn forgery_an_approval_of_a_plan_that_changed_is_void() {
 #[test]
 fn forgery_an_automatic_release_from_before_the_policies_guarded_waits_for_a_person() {
     let mut automatic = spec("2.0.0");
-    automatic.mode = Mode::Automatic;
+    automatic.mode = Some(Mode::Automatic);
     let mut world = World::serving();
     world.change(automatic.clone());
     world.run_to_rest();

@@ -16,7 +16,7 @@ use switchback::{
         manifests::{Kind, Manifest},
         observed::{
             Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen, JobState, Observed,
-            PodSeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
+            PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
         },
         plan::{self, Action, Plan},
         status,
@@ -53,7 +53,10 @@ pub struct World {
     pub slices: Vec<SliceSeen>,
     pub pods: BTreeMap<String, PodSeen>,
     pub jobs: BTreeMap<String, JobSeen>,
+    pub policies: Vec<PolicySeen>,
     pub decisions: Vec<DecisionSeen>,
+    /// What people say with their Decisions.
+    pub statement: Option<String>,
     pub settled: BTreeMap<String, (String, String)>,
     pub guard: Guard,
     pub foreign: Vec<(Kind, String)>,
@@ -106,7 +109,9 @@ impl World {
             slices: Vec::new(),
             pods: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            policies: Vec::new(),
             decisions: Vec::new(),
+            statement: None,
             settled: BTreeMap::new(),
             guard: Guard::Since(Timestamp::MIN),
             foreign: Vec::new(),
@@ -178,6 +183,7 @@ impl World {
             kind: Some(kind),
             actor: actor.to_owned(),
             created: self.now,
+            statement: self.statement.clone(),
             settled: false,
             accepted: false,
         });
@@ -231,7 +237,7 @@ impl World {
     }
 
     pub fn observed(&self) -> Observed {
-        Observed {
+        let mut seen = Observed {
             now: self.now,
             release: ReleaseSeen {
                 name: "shop".into(),
@@ -246,7 +252,7 @@ impl World {
                 spec: Arc::new(self.spec.clone()),
                 status: Arc::new(self.status.clone()),
             },
-            contents: self.contents.values().map(|(seen, spec)| (seen.number, Arc::clone(spec))).collect(),
+            contents: BTreeMap::new(),
             attempts: self.contents.values().map(|(seen, _)| seen.clone()).collect(),
             deployments: self.deployments.values().cloned().collect(),
             services: self.services.values().cloned().collect(),
@@ -256,12 +262,21 @@ impl World {
             instances: self.database.instances.clone(),
             storages: self.database.storages.clone(),
             backups: self.database.backups.values().cloned().collect(),
+            policies: self.policies.clone(),
             decisions: self.decisions.clone(),
             guard: self.guard.clone(),
             taken: None,
             answers: vec![],
             settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
+        };
+        // As the controller reads them: those that the look needs.
+        for number in seen.needed_contents() {
+            let Some(attempt) = seen.attempt(number) else { continue };
+            if let Some((_, content)) = self.contents.get(&attempt.name) {
+                seen.contents.insert(number, Arc::clone(content));
+            }
         }
+        seen
     }
 
     pub fn answer(&self, ask: &Ask) -> Answer {
@@ -302,6 +317,7 @@ impl World {
         }
         // What is known by now is remembered; the next look goes on from there.
         let plan = Plan { actions: vec![], ..plan::plan(&seen) };
+        assert!(plan.record != *seen.record(), "I11: it asks for ever at {:?}: {:?}", self.step(), plan.asks);
         (seen, plan)
     }
 

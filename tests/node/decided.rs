@@ -1,11 +1,11 @@
 //! What people decide while users are served: to go back, to promote, to suspend and resume, to try again.
 
 use serde_json::json;
-use switchback::api::{Outcome, Step};
+use switchback::api::{Outcome, ReleasePolicy, Step};
 
 use crate::{
-    harness::{Scene, active, condition, merge, record},
-    support::in_namespace,
+    harness::{Scene, active, condition, merge, message, record},
+    support::{in_namespace, soon},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,6 +93,68 @@ async fn a_suspended_release_stands_still_through_a_kill_and_still_goes_back() {
         let rejected = scene.decide(&planned, json!({ "reject": {} })).await.unwrap();
         assert_eq!(scene.became(&rejected).await, ("Used".into(), "Used".into()));
         load.end("suspended").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_hold_a_release_until_two_people_and_a_third_let_it_begin() {
+    in_namespace("policies", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let admin = &namespace.cluster.admin;
+        let policy = |name: &str, spec: serde_json::Value| json!({ "metadata": { "name": name }, "spec": spec });
+        let first = json!({ "firstRelease": "Automatic" });
+        namespace.make::<ReleasePolicy>(admin, &policy("first", first)).await.unwrap();
+        // The first release waits for nobody.
+        scene.ask_for("1.0.0", &[], json!({})).await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).decisions.len()), (Some("1.0.0"), 0));
+        let load = scene.load().await;
+
+        scene.ask_for("2.0.0", &[], json!({ "mode": "Automatic", "watch": { "for": "30m" } })).await;
+        let planned = scene.until_step(Step::Approve).await;
+        let digest = record(&planned).plan.unwrap().digest;
+        let unmet = record(&planned).plan.unwrap().unmet;
+        assert!(unmet[0].contains("ReleasePolicy first lets nothing do so"), "{unmet:?}");
+        // A policy that comes while a plan waits: the plan is made anew, and nothing begins.
+        let strict = json!({
+            "approval": { "required": 2, "statements": ["Begin"] },
+            "freeze": [{ "schedule": "0 0 * * *", "for": "24h", "reason": "stocktaking" }],
+        });
+        namespace.make::<ReleasePolicy>(admin, &policy("strict", strict)).await.unwrap();
+        let planned = scene.until("the new plan", |release| {
+            record(release).step == Step::Approve && record(release).plan.is_some_and(|plan| plan.digest != digest)
+        });
+        let planned = planned.await;
+        let digest = record(&planned).plan.unwrap().digest;
+        let approve = json!({ "approve": { "digest": digest } });
+        let silent = scene.decide(&planned, approve.clone()).await.unwrap();
+        assert_eq!(scene.became(&silent).await, ("Refused".into(), "StatementMissing".into()));
+        let mut said = approve;
+        merge(&mut said, json!({ "statement": "Begin" }));
+        let anna = scene.decide(&planned, said.clone()).await.unwrap();
+        assert_eq!(scene.became(&anna).await, ("Accepted".into(), "Waiting".into()));
+        namespace.allow("ben", &["approve switchback.dev/releases", "create switchback.dev/decisions"]).await;
+        let ben = scene.decide_as("ben", &planned, said).await.unwrap();
+        assert_eq!(scene.became(&ben).await, ("Accepted".into(), "Waiting".into()));
+        let frozen = scene.until("it is frozen", |release| condition(release, "Ready").1 == "Frozen").await;
+        assert!(message(&frozen, "Ready").contains("(stocktaking)"), "{}", message(&frozen, "Ready"));
+        assert!(scene.decide_as("ben", &planned, json!({ "expedite": {} })).await.is_err(), "ben may not");
+        let hastened = scene.decide(&planned, json!({ "expedite": {} })).await.unwrap();
+        let watched = scene.until_step(Step::Watch).await;
+        for decision in [&anna, &ben, &hastened] {
+            let became = async || (scene.became(decision).await.0 == "Used").then_some(());
+            soon("it is used", became).await;
+        }
+        let mut people = record(&watched).candidate.unwrap().approved_by;
+        people.sort();
+        assert_eq!(people, ["anna", "ben"]);
+        // Frozen or not, a person goes back at once.
+        let back = scene.decide(&watched, json!({ "rollback": {} })).await.unwrap();
+        assert_eq!(scene.became(&back).await, ("Used".into(), "Used".into()));
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::RolledBack)));
+        load.end("policies").await;
     })
     .await;
 }

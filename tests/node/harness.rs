@@ -164,7 +164,7 @@ impl<'a> Scene<'a> {
             .allow(
                 actor,
                 &[
-                    "approve,reject,abort,retry,rollback,suspend,resume,promote switchback.dev/releases",
+                    "approve,reject,abort,retry,rollback,suspend,resume,promote,expedite switchback.dev/releases",
                     "create switchback.dev/decisions",
                 ],
             )

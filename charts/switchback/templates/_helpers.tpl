@@ -65,7 +65,7 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   # patch: the finalizer by which a Release holds it; delete: one that is not complete when its attempt ends
   verbs: [create, get, list, watch, patch, delete]
 - apiGroups: [switchback.dev]
-  resources: [databaseinstances, backupstorages]
+  resources: [releasepolicies, databaseinstances, backupstorages]
   verbs: [list, watch]
 - apiGroups: [switchback.dev]
   resources: [releases/status, decisions/status, databaseinstances/status, backupstorages/status, databasebackups/status]

@@ -91,6 +91,14 @@ pub struct ActiveRevision {
     pub attempt: i64,
     /// Since when it is the active one.
     pub since: MicroTime,
+    /// UID of the ControllerRevision that holds its content: one that was made again is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub content: Option<String>,
+    /// Who approved it; nobody where it began by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 256)))]
+    pub approved_by: Vec<String>,
 }
 
 /// The revision an attempt is under way for.
@@ -106,6 +114,14 @@ pub struct CandidateRevision {
     pub attempt: i64,
     /// When the attempt began.
     pub since: MicroTime,
+    /// UID of the ControllerRevision that holds its content, once that is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub content: Option<String>,
+    /// Who approved it; nobody where it began by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 256)))]
+    pub approved_by: Vec<String>,
     /// Set when a person asked for a revision that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackOrder>,
@@ -135,7 +151,7 @@ pub struct Suspension {
     /// Name of the Decision.
     #[schemars(length(max = 253))]
     pub decision: String,
-    /// Since when.
+    /// When it was decided.
     pub at: MicroTime,
 }
 
@@ -148,6 +164,13 @@ pub struct PreviousRevision {
     /// Its version text.
     #[schemars(length(max = 64))]
     pub version: String,
+    /// Number of the attempt that brought it.
+    #[serde(default)]
+    pub attempt: i64,
+    /// UID of the ControllerRevision that holds its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub content: Option<String>,
     /// When its Deployments are removed.
     pub keep_until: MicroTime,
 }
@@ -207,6 +230,10 @@ pub struct HistoryEntry {
     /// What was seen.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// UID of the ControllerRevision that holds its content, when it came that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub content: Option<String>,
     /// When it began.
     pub started_at: MicroTime,
     /// When it ended.

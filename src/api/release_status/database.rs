@@ -33,6 +33,9 @@ pub struct DatabaseRecord {
     /// Names of the BackupStorages that the backup goes to.
     #[schemars(length(max = 4), inner(length(max = 253)))]
     pub storages: Vec<String>,
+    /// How far ReleasePolicies want its backup proven, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_proof: Option<ProofLevel>,
     /// What the migration consists of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingMigration>,

@@ -25,6 +25,10 @@ pub struct PlanRecord {
     /// What could go wrong and is known.
     #[schemars(length(max = 64), inner(length(max = 512)))]
     pub risks: Vec<String>,
+    /// Sentences one of which each approval must say; none when none is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 256)))]
+    pub statements: Vec<String>,
     /// What is still missing, and who can meet it.
     #[schemars(length(max = 32), inner(length(max = 512)))]
     pub unmet: Vec<String>,

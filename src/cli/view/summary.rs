@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::{ReleaseView, State, StepView, Summary};
-use crate::api::{Condition, ConditionType, DecisionRecord, Mode, Reason, Record, Release, Step};
+use crate::api::{Condition, ConditionType, DecisionRecord, Reason, Record, Release, Step};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -62,7 +62,7 @@ pub fn unreadable(object: &DynamicObject, problem: &str) -> Summary {
         uid: object.uid().unwrap_or_default(),
         created: object.creation_timestamp().map(|time| time.0),
         version: text("/spec/version"),
-        mode: Mode::Manual,
+        mode: None,
         active: None,
         candidate: None,
         state: State::Unknown,
@@ -161,7 +161,8 @@ fn notes(release: &Release) -> Vec<String> {
 fn approved_by(record: &Record) -> Option<String> {
     let digest = &record.plan.as_ref()?.digest;
     let approves = |decision: &&DecisionRecord| decision.digest.as_ref() == Some(digest);
-    record.decisions.iter().rev().find(approves).map(|decision| decision.actor.clone())
+    let people: Vec<&str> = record.decisions.iter().filter(approves).map(|decision| decision.actor.as_str()).collect();
+    (!people.is_empty()).then(|| people.join(", "))
 }
 
 /// Returns the commands that make sense now.

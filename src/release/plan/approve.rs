@@ -1,10 +1,13 @@
-//! Approve: waits for a Decision on this digest, or goes on where the mode is Automatic; pure.
+//! Approve: waits until everything that spec and policies ask for is met: approvals of this digest, or a mode by which
+//! it begins by itself, and no freeze; pure.
 
 use super::{
     super::observed::{Ask, DecisionSeen, Guard, Observed},
     Move, Plan, Situation, decisions,
     ending::{self, Why},
-    enter, inspect, preflight, proposal, rollback, still_wanted,
+    enter, inspect,
+    policies::Policies,
+    preflight, proposal, rollback, still_wanted,
 };
 use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
 
@@ -32,7 +35,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     match back.and_then(|_| person(seen, &record)) {
         Err(ask) => {
-            let told = waiting(seen, &record);
+            let told = waiting(seen, &record, &[]);
             Plan { asks: vec![ask], ..Plan::stay(record, told) }.into()
         }
         Ok(Word::No(decision, reason)) => {
@@ -43,23 +46,50 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             decisions::use_up(&mut record, decision, seen.now);
             ending::turn_back(record, seen.now, Why { reason, message, outcome })
         }
-        Ok(Word::Yes(decision)) => {
-            decisions::use_up(&mut record, decision, seen.now);
-            preflight::begin(seen, record)
-        }
-        Ok(Word::None) if starts_by_itself(seen, &record) => preflight::begin(seen, record),
-        Ok(Word::None) => {
-            let told = waiting(seen, &record);
-            Plan::stay(record, told).into()
+        Ok(Word::Yes(approvals)) => said(seen, record, &approvals),
+    }
+}
+
+/// Goes on when everything that is asked for is met, or says what is not.
+fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Move {
+    let policies = Policies(&seen.policies);
+    let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
+    if let Some(plan) = &mut record.plan {
+        plan.unmet = proposal::unmet((&seen.release, policies), record.active.is_none(), (&people, seen.now));
+    }
+    if let Some((reason, message)) = policies.refuses(&seen.release.spec, seen.now) {
+        return Plan::stay(record, Situation::Failed(reason, message)).into();
+    }
+    if approvals.len() < policies.required() && !starts_by_itself(seen, &record) {
+        let told = waiting(seen, &record, &people);
+        return Plan::stay(record, told).into();
+    }
+    if let Some(frozen) = policies.frozen(seen.now) {
+        let hastened = decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_)));
+        match hastened {
+            Ok(Some(decision)) => decisions::use_up(&mut record, decision, seen.now),
+            other => {
+                let told = Situation::WaitingForApproval(Reason::Frozen, proposal::frozen(&seen.release, &frozen));
+                let mut plan = Plan { asks: other.err().into_iter().collect(), ..Plan::stay(record, told) };
+                plan.look_again_at(frozen.until);
+                return plan.into();
+            }
         }
     }
+    for approval in approvals {
+        decisions::use_up(&mut record, approval, seen.now);
+    }
+    if let Some(candidate) = &mut record.candidate {
+        candidate.approved_by = people.into_iter().map(str::to_owned).collect();
+    }
+    preflight::begin(seen, record)
 }
 
 /// What people have said.
 enum Word<'a> {
-    Yes(&'a DecisionSeen),
+    /// One approval of each person who gave one, the oldest first.
+    Yes(Vec<&'a DecisionSeen>),
     No(&'a DecisionSeen, Reason),
-    None,
 }
 
 /// Looks for a word; a no counts more than a yes.
@@ -70,27 +100,36 @@ fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, Ask> {
     if let Some(aborted) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Abort(_)))? {
         return Ok(Word::No(aborted, Reason::Aborted));
     }
-    let approved = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Approve(_)))?;
-    Ok(approved.map_or(Word::None, Word::Yes))
+    let mut people: Vec<&DecisionSeen> = vec![];
+    for approval in decisions::find_all(seen, record, |kind| matches!(kind, DecisionKind::Approve(_)))? {
+        if people.iter().all(|known| known.actor != approval.actor) {
+            people.push(approval);
+        }
+    }
+    Ok(Word::Yes(people))
 }
 
-/// Returns whether the word of the spec is enough. It is not for an attempt that was under way before the policies
-/// guarded: who wrote `Automatic`, or what is to run, was not asked for the right to do so.
+/// Returns whether the word of the spec, or of a policy, is enough. It is not for an attempt that was under way before
+/// the policies guarded: who wrote `Automatic`, or what is to run, was not asked for the right to do so.
 fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
     let guarded = match (&seen.guard, &record.candidate) {
         (Guard::Since(since), Some(candidate)) => candidate.since.0 >= *since,
         (Guard::Since(_), None) | (Guard::Missing(_), _) => false,
     };
-    seen.release.spec.mode == Mode::Automatic && guarded
+    mode(seen, record) == Mode::Automatic && guarded
 }
 
-fn waiting(seen: &Observed, record: &Record) -> Situation {
+fn mode(seen: &Observed, record: &Record) -> Mode {
+    Policies(&seen.policies).mode(seen.release.spec.mode, record.active.is_none())
+}
+
+fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
     let (name, version) = (&seen.release.name, &seen.release.spec.version);
     let (reason, first) = match (void_approval(record), &seen.guard) {
         (Some(actor), _) => {
             (Reason::ApprovalStale, format!("What {actor} approved is not what would run now; that approval is void. "))
         }
-        (None, Guard::Since(since)) if seen.release.spec.mode == Mode::Automatic => (
+        (None, Guard::Since(since)) if mode(seen, record) == Mode::Automatic => (
             Reason::WaitingForApproval,
             format!(
                 "It is automatic, but the admission policies guard only since {since}, and this attempt is older: a \
@@ -99,17 +138,23 @@ fn waiting(seen: &Observed, record: &Record) -> Situation {
         ),
         (None, Guard::Since(_) | Guard::Missing(_)) => (Reason::WaitingForApproval, String::new()),
     };
+    let required = Policies(&seen.policies).required();
+    let given = if people.is_empty() {
+        String::new()
+    } else {
+        format!(" {} of {required} approvals are given, by {}.", people.len(), people.join(", "))
+    };
     let message = format!(
-        "{first}The plan for {version} is ready and nothing has happened yet. Read it: kubectl switchback plan {name}. \
-         Next: kubectl switchback approve {name}, or reject {name}."
+        "{first}The plan for {version} is ready and nothing has happened yet.{given} Read it: kubectl switchback plan \
+         {name}. Next: kubectl switchback approve {name}, or reject {name}."
     );
     Situation::WaitingForApproval(reason, message)
 }
 
 /// Returns who approved what then changed before anything was done.
 fn void_approval(record: &Record) -> Option<&str> {
-    let last = record.decisions.last()?;
+    let last = record.decisions.iter().rev().find(|decision| decision.digest.is_some())?;
     let digest = record.plan.as_ref().map(|plan| &plan.digest);
     let led_to_nothing = record.history.last().is_none_or(|entry| entry.ended_at.0 < last.at.0);
-    (last.digest.is_some() && last.digest.as_ref() != digest && led_to_nothing).then_some(last.actor.as_str())
+    (last.digest.as_ref() != digest && led_to_nothing).then_some(last.actor.as_str())
 }

@@ -22,7 +22,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     };
     let name = manifests::backup_name(&seen.release, &record);
-    let proof = database.proof(looked.pending.is_some());
+    let proof = database.proof(looked.pending.is_some(), looked.policy_proof);
     let told = |what: String| Situation::Working(Reason::BackingUp, what);
     let Some(backup) = seen.backups.iter().find(|backup| backup.name == name) else {
         let manifest = manifests::backup(&seen.release, (&name, database, looked), proof);

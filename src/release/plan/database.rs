@@ -194,6 +194,7 @@ fn judge(
         size_bytes: i64::try_from(facts.size_bytes).unwrap_or(i64::MAX),
         environment: instance.spec.environment,
         storages,
+        policy_proof: None,
         pending,
     })))
 }

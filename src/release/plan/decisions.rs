@@ -5,14 +5,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, DecisionSeen, Guard, Observed},
-    Action, Plan, rollback, suspend,
+    Action, Plan,
+    policies::Policies,
+    rollback, suspend,
 };
 use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Rollback, Step};
 
-/// How long a Decision counts after it was created.
-const EXPIRES: SignedDuration = SignedDuration::from_hours(24);
 /// How many Decisions status remembers.
 const REMEMBERED: usize = 32;
+
+/// What is said of a Decision that would stop an attempt it was not made about.
+const ANOTHER_ATTEMPT: &str = "It was made before this attempt began: it was about another one.";
 
 /// Whether a Decision counts now.
 enum Standing {
@@ -26,13 +29,23 @@ enum Standing {
     Refused(DecisionState, Reason, String),
 }
 
-/// Returns the first Decision of a kind that counts now and that the API server still holds, or what must be
-/// asked to know.
+/// Returns the first Decision of a kind that counts now, as [`find_all`].
 pub(super) fn find<'a>(
     seen: &'a Observed,
     record: &Record,
     wanted: impl Fn(&DecisionKind) -> bool,
 ) -> Result<Option<&'a DecisionSeen>, Ask> {
+    Ok(find_all(seen, record, wanted)?.into_iter().next())
+}
+
+/// Returns the Decisions of a kind that count now and that the API server still holds, the oldest first, or what must
+/// be asked to know.
+pub(super) fn find_all<'a>(
+    seen: &'a Observed,
+    record: &Record,
+    wanted: impl Fn(&DecisionKind) -> bool,
+) -> Result<Vec<&'a DecisionSeen>, Ask> {
+    let mut found = vec![];
     for decision in &seen.decisions {
         // What was refused stays refused: its status says so, and somebody may have read that.
         let is_wanted = !decision.settled && decision.kind.as_ref().is_some_and(&wanted);
@@ -42,12 +55,13 @@ pub(super) fn find<'a>(
         // Using a Decision cannot be taken back: a cached one may have been deleted meanwhile.
         let ask = live(decision);
         match seen.answer(&ask) {
-            Some(Answer::Exists(true)) => return Ok(Some(decision)),
+            Some(Answer::Exists(true)) => found.push(decision),
             Some(_) => {}
             None => return Err(ask),
         }
     }
-    Ok(None)
+    found.sort_by_key(|decision| decision.created);
+    Ok(found)
 }
 
 /// Asks for all Decisions that count when it asks for one: a round of questions for each would be slow.
@@ -97,7 +111,8 @@ pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
         let (state, reason, message) = match standing(seen, &plan.record, decision) {
             Standing::Counts => {
                 // The next thing that happens to it by itself is that it expires.
-                plan.look_again_at(decision.created.saturating_add(EXPIRES).unwrap_or(Timestamp::MAX));
+                let expires = Policies(&seen.policies).expires();
+                plan.look_again_at(decision.created.saturating_add(expires).unwrap_or(Timestamp::MAX));
                 if decision.accepted {
                     continue;
                 }
@@ -133,8 +148,11 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
             "This version of the operator does not know that decision.".to_owned(),
         );
     };
-    if decision.created.saturating_add(EXPIRES).is_ok_and(|end| end <= seen.now) {
-        return Standing::Refused(DecisionState::Expired, Reason::Expired, "It is older than 24h.".to_owned());
+    let policies = Policies(&seen.policies);
+    let expires = policies.expires();
+    if decision.created.saturating_add(expires).is_ok_and(|end| end <= seen.now) {
+        let message = format!("It is older than {expires:#}.");
+        return Standing::Refused(DecisionState::Expired, Reason::Expired, message);
     }
     match &seen.guard {
         // No verdict: it may be our own look that is missing, as after a start. The Release says what is wrong; once
@@ -147,11 +165,16 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
         Guard::Since(_) => {}
     }
     match kind {
+        DecisionKind::Approve(_) if !policies.accepts(decision.statement.as_deref()) => {
+            let asked = policies.statements().join("\" or \"");
+            refused(Reason::StatementMissing, format!("Each approval says, word for word: \"{asked}\"."))
+        }
         DecisionKind::Approve(approval) => approve(record, &approval.digest, decision.created),
         DecisionKind::Reject(_) if record.step == Step::Approve => Standing::Counts,
         DecisionKind::Reject(_) => {
             refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()))
         }
+        DecisionKind::Abort(_) if is_earlier(decision, record) => refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned()),
         DecisionKind::Abort(_) if abortable(record) => Standing::Counts,
         DecisionKind::Abort(_) => refused(Reason::TooLate, too_late_to_abort(record)),
         DecisionKind::Retry(_) if record.step == Step::Idle && record.failure.is_some() => Standing::Counts,
@@ -159,7 +182,7 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
             let message = format!("Nothing that failed waits to be tried again: the step is {}.", record.step.as_str());
             refused(Reason::TooLate, message)
         }
-        DecisionKind::Rollback(asked) => back(seen, record, asked),
+        DecisionKind::Rollback(asked) => back(seen, record, (decision, asked)),
         DecisionKind::Suspend(_) => match &record.suspended {
             None => Standing::Counts,
             Some(by) => {
@@ -167,6 +190,9 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
                 refused(Reason::TooLate, message)
             }
         },
+        DecisionKind::Resume(_) if record.suspended.as_ref().is_some_and(|by| decision.created < by.at.0) => {
+            refused(Reason::TooEarly, "It was made before the Decision that suspends it.".to_owned())
+        }
         DecisionKind::Resume(_) if record.suspended.is_some() => Standing::Counts,
         DecisionKind::Resume(_) => {
             let by_spec = if seen.release.spec.suspend { " The spec does: set spec.suspend to false." } else { "" };
@@ -176,11 +202,15 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
         DecisionKind::Promote(_) => {
             refused(Reason::TooLate, format!("No watch window runs: the step is {}.", record.step.as_str()))
         }
+        DecisionKind::Expedite(_) if matches!(record.step, Step::Inspect | Step::Approve) => Standing::Counts,
+        DecisionKind::Expedite(_) => {
+            refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()))
+        }
     }
 }
 
 /// Judges a Decision to go back: of an attempt that has begun to the active revision, else to one that served before.
-fn back(seen: &Observed, record: &Record, asked: &Rollback) -> Standing {
+fn back(seen: &Observed, record: &Record, (decision, asked): (&DecisionSeen, &Rollback)) -> Standing {
     let refused = |reason, message: String| Standing::Refused(DecisionState::Refused, reason, message);
     let to_active = match (&asked.to, &record.active) {
         (Some(to), Some(active)) => *to == active.revision,
@@ -193,7 +223,9 @@ fn back(seen: &Observed, record: &Record, asked: &Rollback) -> Standing {
             Err(message) => refused(Reason::NoSuchRevision, message),
         },
         Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch | Step::Watch => {
-            if !to_active {
+            if is_earlier(decision, record) {
+                refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned())
+            } else if !to_active {
                 refused(Reason::TooLate, "Another attempt is under way: abort it first.".to_owned())
             } else if abortable(record) {
                 Standing::Counts
@@ -209,10 +241,24 @@ fn back(seen: &Observed, record: &Record, asked: &Rollback) -> Standing {
     }
 }
 
+/// Returns whether a Decision was made before the attempt under way began: it was about another one, or about none.
+fn is_earlier(decision: &DecisionSeen, record: &Record) -> bool {
+    record.candidate.as_ref().is_some_and(|candidate| is_before(decision.created, candidate.since.0))
+}
+
+/// Returns whether a Decision was created before a moment. The API server's creation times have whole seconds, and its
+/// clock may not be ours to the second.
+fn is_before(created: Timestamp, moment: Timestamp) -> bool {
+    let second = moment.round(Unit::Second).unwrap_or(moment);
+    created < second.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(second)
+}
+
 /// Says what a Decision that counts waits for.
 fn waits_for(seen: &Observed, record: &Record) -> &'static str {
     if suspend::holds(seen, record) {
         "the Release is suspended."
+    } else if record.step == Step::Approve {
+        "not everything that the plan lists as unmet is met yet."
     } else if record.step == Step::Watch {
         "not all pods that are needed are ready, or traffic is needed elsewhere first."
     } else {
@@ -228,9 +274,7 @@ fn approve(record: &Record, digest: &str, created: Timestamp) -> Standing {
     if plan.digest != digest {
         return refused(Reason::OtherDigest, format!("It approves {digest}; the plan that waits is {}.", plan.digest));
     }
-    // The API server's creation times have whole seconds.
-    let shown = record.step_since.as_ref().and_then(|since| since.0.round(Unit::Second).ok());
-    if shown.is_some_and(|shown| created < shown.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(shown)) {
+    if record.step_since.as_ref().is_some_and(|shown| is_before(created, shown.0)) {
         return refused(Reason::TooEarly, "It was created before the plan was there to be read.".to_owned());
     }
     Standing::Counts

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{super::observed::Observed, Move, enter, later};
+use super::{super::observed::Observed, Move, abort, enter, later};
 use crate::api::{
     ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
     Reason, Record, RollbackSettings, Step,
@@ -63,6 +63,8 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
     record.previous = record.active.take().map(|active| PreviousRevision {
         revision: active.revision,
         version: active.version,
+        attempt: active.attempt,
+        content: active.content,
         keep_until: MicroTime(later(now, keep_previous)),
     });
     record.active = Some(ActiveRevision {
@@ -70,7 +72,11 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
         version: candidate.version.clone(),
         attempt: candidate.attempt,
         since: MicroTime(now),
+        content: candidate.content.clone(),
+        approved_by: candidate.approved_by.clone(),
     });
+    // What serves has not failed.
+    record.failure = record.failure.take().filter(|failure| failure.revision != candidate.revision);
     record.outcome = Some(why.outcome);
     remember(&mut record, candidate, now, &why);
     record.unready_since = None;
@@ -84,7 +90,19 @@ pub(super) fn begun(seen: &Observed, record: &Record) -> Option<Move> {
     let fenced = seen.services.iter().any(|service| service.ours && service.fence.as_deref() == Some(&fence));
     let message = "Traffic was taken back; why is not known: the controller ended before it could be remembered.";
     let why = Why { reason: Reason::RolledBack, message: message.to_owned(), outcome: Outcome::RolledBack };
-    fenced.then(|| turn_back(record.clone(), seen.now, why))
+    // It may have been a person who asked, whose Decision then was not remembered either.
+    fenced.then(|| abort::check(seen, record).unwrap_or_else(|| turn_back(record.clone(), seen.now, why)))
+}
+
+/// Returns why the last attempt failed, when it did.
+pub(super) fn last_failure(record: &Record) -> Option<FailureRecord> {
+    record.history.last().filter(|last| keeps_failing(last.outcome)).map(|last| FailureRecord {
+        revision: last.revision.clone(),
+        outcome: last.outcome,
+        reason: last.reason.clone(),
+        message: last.message.clone(),
+        at: last.ended_at.clone(),
+    })
 }
 
 /// Says why the attempt turned back and what serves meanwhile.
@@ -101,8 +119,8 @@ pub(super) fn told(record: &Record) -> String {
 /// Ends the attempt under way and goes to rest.
 pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move {
     if let Some(candidate) = record.candidate.take() {
-        // What the spec asks for has not failed with a way back that a person asked for.
-        if keeps_failing(why.outcome) && candidate.rollback.is_none() {
+        // What the spec asks for and had failed has not failed anew with a way back that a person asked for.
+        if keeps_failing(why.outcome) && (candidate.rollback.is_none() || record.failure.is_none()) {
             record.failure = Some(FailureRecord {
                 revision: candidate.revision.clone(),
                 outcome: why.outcome,
@@ -129,6 +147,7 @@ fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, w
         outcome: why.outcome,
         reason: why.reason.as_str().to_owned(),
         message: why.message.clone(),
+        content: candidate.content,
         started_at: candidate.since,
         ended_at: MicroTime(now),
     });

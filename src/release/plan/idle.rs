@@ -11,16 +11,17 @@ use super::{
         manifests::Kind,
         observed::{Ask, Observed},
     },
-    Action, Move, Plan, Situation, decisions,
+    Action, Move, Plan, Situation, decisions, ending,
     health::{self, Readiness},
-    inspect, rollback,
+    inspect, rollback, suspend,
 };
 use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let wanted = &seen.release.wanted;
     if record.failure.as_ref().is_some_and(|failure| failure.revision != *wanted) {
-        record.failure = None;
+        // What it asks for now may be what the last attempt, a way back, has failed with.
+        record.failure = ending::last_failure(&record).filter(|failure| failure.revision == *wanted);
     }
     let asked = match person(seen, &mut record) {
         Ok(None) => None,
@@ -28,10 +29,14 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Err(ask) => Some(ask),
     };
     let serves = record.active.as_ref().is_some_and(|active| active.revision == *wanted);
-    if !serves && record.failure.is_none() && asked.is_none() {
+    let pending = !serves && record.failure.is_none() && asked.is_none();
+    if pending && !suspend::holds(seen, &record) {
         return begin(seen, record);
     }
-    let situation = situation(seen, &record);
+    let mut situation = situation(seen, &record);
+    if pending && situation == Situation::Served {
+        situation = suspend::situation(seen, &record, Step::Inspect);
+    }
     let mut plan = Plan::stay(record, situation);
     resize(seen, &mut plan);
     remove_old(seen, &mut plan);
@@ -59,6 +64,8 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         version: seen.release.spec.version.clone(),
         attempt: record.attempts,
         since: MicroTime(seen.now),
+        content: None,
+        approved_by: vec![],
         rollback: None,
     });
     record.plan = None;

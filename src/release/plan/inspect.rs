@@ -8,9 +8,11 @@ use super::{
     },
     Move, Plan, Situation,
     database::{self, Look},
-    ending, enter, overdue, proposal, rollback, still_wanted,
+    ending, enter, overdue,
+    policies::Policies,
+    proposal, rollback, still_wanted,
 };
-use crate::api::{CheckPhase, Reason, Record, ReleaseSpec, Step};
+use crate::api::{CheckPhase, DatabaseRecord, Reason, Record, ReleaseSpec, Step};
 
 /// What dry runs have said.
 pub(super) enum Inspection {
@@ -75,7 +77,12 @@ pub(super) fn begin(seen: &Observed, record: Record) -> Move {
 /// Looks at the database that the spec names; `None` when it names none.
 pub(super) fn look(seen: &Observed, record: &Record) -> Option<Look> {
     let spec = &seen.release.spec;
-    spec.database.as_ref().map(|database| database::look(seen, record, spec, database))
+    spec.database.as_ref().map(|database| match database::look(seen, record, spec, database) {
+        Look::Seen(looked) => {
+            Look::Seen(Box::new(DatabaseRecord { policy_proof: Policies(&seen.policies).proof(), ..*looked }))
+        }
+        other @ (Look::Working(..) | Look::Refused(..)) => other,
+    })
 }
 
 /// Returns what was last told of the step.

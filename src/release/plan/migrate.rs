@@ -34,6 +34,10 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         if let Some(turned) = abort::check(seen, &record) {
             return turned;
         }
+        // It was held after its end.
+        if record.migration.as_ref().is_some_and(|migration| is_applied(&record, migration)) {
+            return applied(seen, record);
+        }
     }
     let number = record.migration.as_ref().map_or(1, |migration| migration.attempt);
     let name = manifests::migrate_name(&seen.release, &record, number);
@@ -143,14 +147,26 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         migration.ended_at = Some(MicroTime(seen.now));
     }
     if state == MigrationProgress::Applied {
-        let limit = candidate_content(seen, &record).map(|content| content.deadlines.deploy);
-        return enter(record, Step::Deploy, seen.now, limit);
+        return applied(seen, record);
     }
     let (reason, message) = problem.map_or_else(
         || (Reason::MigrationFailed, "It ended without success and said no more.".to_owned()),
         |problem| (problem.reason, problem.message),
     );
     ending::failed(seen, record, (reason, format!("{} {}", ending::sentence(&message), stands(state))))
+}
+
+fn is_applied(record: &Record, migration: &MigrationRecord) -> bool {
+    let of_candidate = record.candidate.as_ref().is_some_and(|candidate| candidate.revision == migration.revision);
+    // Of this step, not of an earlier attempt of the same revision.
+    let since = record.step_since.as_ref();
+    let ended = migration.ended_at.as_ref().zip(since).is_some_and(|(ended, since)| ended.0 >= since.0);
+    of_candidate && ended && migration.state == MigrationProgress::Applied
+}
+
+fn applied(seen: &Observed, record: Record) -> Move {
+    let limit = candidate_content(seen, &record).map(|content| content.deadlines.deploy);
+    enter(record, Step::Deploy, seen.now, limit)
 }
 
 /// Returns whether the database is still the one that was looked at; it may have been marked since.

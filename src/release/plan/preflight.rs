@@ -12,15 +12,15 @@ use super::{
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, labels};
 
-pub(super) fn plan(seen: &Observed, record: Record) -> Move {
+pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let Some(candidate) = record.candidate.clone() else { return enter(record, Step::Idle, seen.now, None) };
-    let frozen = seen.attempt(candidate.attempt).is_some();
-    if !frozen && candidate.rollback.is_some() {
-        return rollback::freeze(seen, record, &candidate);
-    }
-    if !frozen {
-        return freeze(seen, record, candidate.attempt);
-    }
+    let frozen = seen.attempt(candidate.attempt);
+    let Some(frozen) = frozen else {
+        return match candidate.rollback {
+            Some(_) => rollback::freeze(seen, record, &candidate),
+            None => freeze(seen, record, candidate.attempt),
+        };
+    };
     if !still_wanted(seen, &record) {
         return ending::superseded(seen, record);
     }
@@ -31,6 +31,9 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     // Somebody who can write ControllerRevisions must not make A's approval run B.
     if content.revision() != candidate.revision || !is_approved(seen, &record, content) {
         return ending::content_lost(seen, record);
+    }
+    if let Some(candidate) = &mut record.candidate {
+        candidate.content = Some(frozen.uid.clone());
     }
     let missing: Vec<Action> = content
         .services()
@@ -54,7 +57,7 @@ fn is_approved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> bool 
         return rollback::content(seen, candidate) == Some(content);
     }
     let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
-    approved == Some(proposal::digest_of((&seen.release, record.database.as_ref()), content).as_str())
+    approved == Some(proposal::digest_of(seen, record.database.as_ref(), content).as_str())
 }
 
 /// Begins the step.

@@ -4,10 +4,15 @@ mod database;
 
 use serde_json::{Value, json};
 
-use super::super::observed::{Observed, ReleaseSeen};
+use jiff::Timestamp;
+
+use super::{
+    super::observed::{Observed, PolicySeen, ReleaseSeen},
+    policies::{Frozen, Policies},
+};
 use crate::api::{
     ActiveRevision, CheckPhase, DatabaseRecord, Mode, PlanRecord, PlannedStep, PodTemplate, Record, ReleaseSpec, Scope,
-    Step, WayBackPoint, canonical_json, sha256_hex,
+    Step, WayBackPoint, canonical_json, is_semantic, sha256_hex,
 };
 
 /// Version of what the digest is taken over; a change of the form voids open approvals visibly.
@@ -15,36 +20,42 @@ const FORM: u8 = 1;
 
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
-    let plan = forecast(&seen.release, record.active.as_ref(), record.database.as_ref());
+    let plan = forecast((&seen.release, &seen.policies), record.active.as_ref(), record.database.as_ref(), seen.now);
     PlanRecord { digest: digest(seen, record), ..plan }
 }
 
 /// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what
 /// an approval is about.
 #[must_use]
-pub fn forecast(release: &ReleaseSeen, active: Option<&ActiveRevision>, looked: Option<&DatabaseRecord>) -> PlanRecord {
-    let spec = &release.spec;
+pub fn forecast(
+    (release, policies): (&ReleaseSeen, &[PolicySeen]),
+    active: Option<&ActiveRevision>,
+    looked: Option<&DatabaseRecord>,
+    now: Timestamp,
+) -> PlanRecord {
+    let (spec, policies) = (&release.spec, Policies(policies));
     PlanRecord {
         digest: String::new(),
         revision: release.wanted.clone(),
         steps: steps((spec, looked), active),
         way_back: way_back((spec, looked), active),
         risks: risks((spec, looked)),
-        unmet: unmet(release),
+        unmet: unmet((release, policies), active.is_none(), (&[], now)),
+        statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
 }
 
 /// Returns the digest over everything that an approval covers: what runs, and what decides whether it stays.
 /// Version text, notes and sizes are not part of it.
 pub(super) fn digest(seen: &Observed, record: &Record) -> String {
-    digest_of((&seen.release, record.database.as_ref()), &seen.release.spec)
+    digest_of(seen, record.database.as_ref(), &seen.release.spec)
 }
 
 /// Returns the digest that an approval of a content would have to name.
-pub(super) fn digest_of((release, looked): (&ReleaseSeen, Option<&DatabaseRecord>), spec: &ReleaseSpec) -> String {
+pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: &ReleaseSpec) -> String {
     let mut covered = json!({
         "form": FORM,
-        "release": release.uid,
+        "release": seen.release.uid,
         "revision": spec.revision(),
         "images": images(spec),
         "checks": spec.checks,
@@ -60,6 +71,9 @@ pub(super) fn digest_of((release, looked): (&ReleaseSeen, Option<&DatabaseRecord
             })
         });
         covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
+    }
+    if let (false, Some(covered)) = (seen.policies.is_empty(), covered.as_object_mut()) {
+        covered.insert("policies".to_owned(), Policies(&seen.policies).covered());
     }
     format!("sha256:{}", sha256_hex(canonical_json(&covered)))
 }
@@ -157,8 +171,9 @@ fn way_back((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec
         points.push(point(Step::Watch, Scope::Full, lost));
         points.push(point(
             Step::Retire,
-            Scope::ForwardOnly,
-            "the former version no longer runs: ask for it again by its spec, which is a release of its own",
+            Scope::Full,
+            "nothing of ours, but it takes a Decision (kubectl switchback rollback) and the time to bring the former \
+             version up, verify it and move traffic",
         ));
     } else {
         points.push(point(Step::Switch, Scope::ForwardOnly, "there is no earlier version to go back to"));
@@ -232,25 +247,50 @@ fn grace_risk(template: &Value) -> Option<String> {
     })
 }
 
-/// Returns whether a version is `MAJOR.MINOR.PATCH` with optional pre-release and build parts (semver.org 2.0.0).
-fn is_semantic(version: &str) -> bool {
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let numbers: Vec<&str> = core.split('.').collect();
-    numbers.len() == 3
-        && numbers.iter().all(|number| {
-            !number.is_empty()
-                && number.bytes().all(|byte| byte.is_ascii_digit())
-                && (*number == "0" || !number.starts_with('0'))
-        })
+/// Lists what is still missing, and who can meet it. `given` are the people who have approved it so far.
+pub(super) fn unmet(
+    (release, policies): (&ReleaseSeen, Policies<'_>),
+    is_first: bool,
+    (given, now): (&[&str], Timestamp),
+) -> Vec<String> {
+    let (name, asked) = (&release.name, release.spec.mode);
+    let mut unmet: Vec<String> = policies.refuses(&release.spec, now).map(|(_, message)| message).into_iter().collect();
+    let left = policies.required().saturating_sub(given.len());
+    if policies.mode(asked, is_first) == Mode::Manual && left > 0 {
+        if let Some(policy) = policies.forbids_automatic().filter(|_| asked == Some(Mode::Automatic)) {
+            unmet.push(format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));
+        }
+        unmet.push(match given {
+            [] if left == 1 => format!(
+                "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {name}"
+            ),
+            [] => format!(
+                "{left} approvals by different people who hold the verb `approve` on this Release: kubectl switchback \
+                 approve {name}"
+            ),
+            given => format!(
+                "{left} more of {} approvals, by somebody else than {}: kubectl switchback approve {name}",
+                policies.required(),
+                given.join(", ")
+            ),
+        });
+        let statements = policies.statements();
+        if !statements.is_empty() {
+            unmet.push(format!("Each approval says, word for word: \"{}\".", statements.join("\" or \"")));
+        }
+    }
+    unmet.extend(policies.frozen(now).map(|freeze| frozen(release, &freeze)));
+    unmet
 }
 
-/// Lists what is still missing, and who can meet it.
-fn unmet(release: &ReleaseSeen) -> Vec<String> {
-    match release.spec.mode {
-        Mode::Manual => vec![format!(
-            "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {}",
-            release.name
-        )],
-        Mode::Automatic => vec![],
-    }
+/// Says until when nothing begins, and who can change that.
+pub(super) fn frozen(release: &ReleaseSeen, frozen: &Frozen<'_>) -> String {
+    let why = frozen.why.map(|why| format!(" ({why})")).unwrap_or_default();
+    format!(
+        "ReleasePolicy {} lets nothing begin until {}{why}; then it goes on by itself. Somebody who holds the verb \
+         `expedite` need not wait: kubectl switchback expedite {}",
+        frozen.policy,
+        frozen.until.strftime("%a %F %H:%M UTC"),
+        release.name
+    )
 }

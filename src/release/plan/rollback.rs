@@ -11,7 +11,7 @@ use super::{
         manifests,
         observed::{Ask, DecisionSeen, Observed},
     },
-    Action, Move, Plan, Situation, decisions, ending, enter,
+    Action, Move, Plan, Situation, decisions, ending, enter, recorded,
 };
 use crate::api::{
     CandidateRevision, DecisionKind, FailureRecord, Outcome, Reason, Record, ReleaseSpec, RevisionId, Rollback,
@@ -38,24 +38,28 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         // Whoever decided this may have seen what had not gone back yet.
         return Err(format!("The last attempt ended and {} serves: name the revision to go back to.", active.version));
     }
-    let previous = record.previous.iter().map(|previous| (&previous.revision, &previous.version));
+    let previous = record
+        .previous
+        .iter()
+        .map(|previous| (&previous.revision, &previous.version, previous.attempt, &previous.content));
     let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
-    let mut served = previous.chain(served.map(|entry| (&entry.revision, &entry.version)));
+    let served = served.map(|entry| (&entry.revision, &entry.version, entry.attempt, &entry.content));
+    let mut served = previous.chain(served);
     let wanted = |revision: &RevisionId| match &asked.to {
         Some(to) => revision == to,
         None => *revision != active.revision,
     };
-    let Some((revision, version)) = served.find(|(revision, _)| wanted(revision)) else {
+    let Some((revision, version, attempt, content)) = served.find(|(revision, ..)| wanted(revision)) else {
         return Err(match &asked.to {
             Some(to) => format!("{to} never served, or is forgotten: see status.history and spec.historyLimit."),
             None => "No earlier version is remembered: see status.history and spec.historyLimit.".to_owned(),
         });
     };
-    let contents = seen.attempts.iter().filter(|attempt| attempt.revision == revision.digits());
-    let newest = contents.filter(|attempt| seen.attempt(attempt.number).is_some()).map(|attempt| attempt.number).max();
-    let Some(attempt) = newest else {
+    // The content that served, not another one of the same revision: checks and sizes may differ.
+    let kept = seen.attempt(attempt).is_some_and(|kept| content.as_ref().is_none_or(|uid| *uid == kept.uid));
+    if !kept {
         return Err(format!("The content of {version} ({revision}) is kept no longer."));
-    };
+    }
     Ok(Former { revision: revision.clone(), version: version.clone(), attempt })
 }
 
@@ -79,6 +83,8 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         version: former.version,
         attempt: record.attempts,
         since: MicroTime(seen.now),
+        content: None,
+        approved_by: vec![decision.actor.clone()],
         rollback: Some(order),
     });
     record.plan = None;
@@ -102,25 +108,31 @@ pub(super) fn content<'a>(seen: &'a Observed, candidate: &CandidateRevision) -> 
 
 /// Freezes the content anew, for this attempt.
 pub(super) fn freeze(seen: &Observed, record: Record, candidate: &CandidateRevision) -> Move {
+    let told = Situation::Working(Reason::Preflight, format!("Going back to {}.", candidate.version));
+    if !recorded(seen, &record) {
+        // Contents are read for the record as it was read.
+        return Plan::stay(record, told).into();
+    }
     let Some(content) = content(seen, candidate) else { return ending::content_lost(seen, record) };
     let anchor = seen.anchor().is_none().then(|| manifests::anchor(&seen.release));
     let content = manifests::attempt(&seen.release, candidate.attempt, content);
     let actions = anchor.into_iter().chain([content]).map(|manifest| Action::Create(Box::new(manifest))).collect();
-    let told = Situation::Working(Reason::Preflight, format!("Going back to {}.", candidate.version));
     Plan { actions, ..Plan::stay(record, told) }.into()
 }
 
-/// Remembers that the revision which served until now was left on purpose: it is not tried again by itself.
+/// Remembers, when the way back has come to its end, that what the spec asks for was left on purpose: it is not tried
+/// again by itself.
 pub(super) fn left(seen: &Observed, record: &mut Record) {
-    let order = record.candidate.as_ref().and_then(|candidate| candidate.rollback.as_ref());
-    let (Some(order), Some(active)) = (order, &record.active) else { return };
-    if active.revision == seen.release.wanted {
-        let message = format!("{} asked for it by Decision {}", order.actor, order.decision);
+    let Some(candidate) = &record.candidate else { return };
+    let (Some(order), wanted) = (&candidate.rollback, &seen.release.wanted) else { return };
+    let was_tried = record.active.as_ref().is_some_and(|active| active.revision == *wanted)
+        || record.failure.as_ref().is_some_and(|failure| failure.revision == *wanted);
+    if was_tried && candidate.revision != *wanted {
         record.failure = Some(FailureRecord {
-            revision: active.revision.clone(),
+            revision: wanted.clone(),
             outcome: Outcome::RolledBack,
             reason: Reason::RolledBack.as_str().to_owned(),
-            message,
+            message: format!("{} asked for it by Decision {}", order.actor, order.decision),
             at: MicroTime(seen.now),
         });
     }

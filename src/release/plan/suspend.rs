@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Ask, Observed},
-    Move, Plan, Situation, decisions,
+    Move, Plan, Situation, candidate_content, decisions, ending, later,
 };
-use crate::api::{DecisionKind, Record, Step, Suspension};
+use crate::api::{DecisionKind, Duration, Record, Step, Suspension};
 
 /// Takes in what people have decided. Returns what must be asked to know whether a Decision counts.
 pub(super) fn take(seen: &Observed, record: &mut Record) -> Option<Ask> {
@@ -28,7 +28,7 @@ pub(super) fn take(seen: &Observed, record: &mut Record) -> Option<Ask> {
             Ok(None) => {}
             Ok(Some(decision)) => {
                 let (actor, name) = (decision.actor.clone(), decision.name.clone());
-                record.suspended = Some(Suspension { actor, decision: name, at: MicroTime(seen.now) });
+                record.suspended = Some(Suspension { actor, decision: name, at: MicroTime(decision.created) });
                 decisions::use_up(record, decision, seen.now);
             }
             Err(ask) => return Some(ask),
@@ -42,45 +42,74 @@ pub(super) fn holds(seen: &Observed, record: &Record) -> bool {
     seen.release.spec.suspend || record.suspended.is_some()
 }
 
-/// Keeps a Release where it stands instead of letting it enter a step that goes forward.
+/// Keeps a Release where it stands instead of letting it enter a step that goes forward. What was learned stays known.
 pub(super) fn hold(seen: &Observed, before: Record, next: Move) -> Move {
     match next {
-        Move::To(next) if goes_forward(&before, &next) => {
-            let told = Situation::Suspended(message(seen, &before, next.step));
-            Plan::stay(before, told).into()
+        Move::To(next) if goes_forward(&next) => {
+            let mut held = Record { migration: next.migration, backup: next.backup, ..before };
+            if limit(seen, &held).is_some() {
+                // The step is done; how long it is held does not count. It gets a new deadline when it goes on.
+                held.deadline = None;
+            }
+            let told = situation(seen, &held, next.step);
+            Plan::stay(held, told).into()
         }
         next @ (Move::To(_) | Move::Stay(_)) => next,
     }
 }
 
-/// Returns whether a step goes forward. A Service that was moved is watched, held or not: that is how it can go back.
-/// A way back that a person asked for is no way forward.
-fn goes_forward(before: &Record, next: &Record) -> bool {
-    // At the end of a window the candidate is the active revision already.
-    if [before, next]
-        .iter()
-        .filter_map(|record| record.candidate.as_ref())
-        .any(|candidate| candidate.rollback.is_some())
-    {
-        return false;
-    }
-    match next.step {
-        Step::Inspect | Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch => {
-            true
-        }
-        // The end of a window; an attempt that goes on with the candidate for want of anything else ends in it, too.
-        Step::Retire => before.step == Step::Watch,
-        Step::Idle | Step::Approve | Step::Watch | Step::SwitchBack | Step::CleanUp => false,
+/// Gives a step that was held its deadline again.
+pub(super) fn go_on(seen: &Observed, record: &mut Record) {
+    if record.deadline.is_none() && !holds(seen, record) {
+        record.deadline = limit(seen, record).map(|limit| MicroTime(later(seen.now, limit)));
     }
 }
 
-fn message(seen: &Observed, record: &Record, next: Step) -> String {
+/// Returns how long a step may take that always has a deadline.
+fn limit(seen: &Observed, record: &Record) -> Option<Duration> {
+    let deadlines = &candidate_content(seen, record)?.deadlines;
+    match record.step {
+        Step::Backup => Some(deadlines.backup),
+        Step::Deploy => Some(deadlines.deploy),
+        Step::Verify => Some(deadlines.verify),
+        Step::Idle
+        | Step::Inspect
+        | Step::Approve
+        | Step::Preflight
+        | Step::Migrate
+        | Step::Switch
+        | Step::Watch
+        | Step::Retire
+        | Step::SwitchBack
+        | Step::CleanUp => None,
+    }
+}
+
+/// Returns whether a step goes forward. A Service that was moved is watched, held or not: that is how it can go back;
+/// `watch` holds the end of its window itself. A way back that a person asked for is no way forward.
+fn goes_forward(next: &Record) -> bool {
+    if next.candidate.as_ref().is_none_or(|candidate| candidate.rollback.is_some()) {
+        return false;
+    }
+    match next.step {
+        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch => true,
+        Step::Idle | Step::Inspect | Step::Approve | Step::Watch | Step::Retire | Step::SwitchBack | Step::CleanUp => {
+            false
+        }
+    }
+}
+
+/// Says what is held, who serves, and who can let it go on.
+pub(super) fn situation(seen: &Observed, record: &Record, next: Step) -> Situation {
     let (name, version) = (&seen.release.name, &seen.release.spec.version);
     let version = record.candidate.as_ref().map_or(version, |candidate| &candidate.version);
-    let serves = record.active.as_ref().map_or_else(
-        || "Nothing of this Release serves users yet".to_owned(),
-        |active| format!("{} serves users", active.version),
-    );
+    let serves = match (&record.candidate, &record.active) {
+        (Some(candidate), _) if ending::moved(record) => {
+            format!("{} serves users and is watched on", candidate.version)
+        }
+        (_, Some(active)) => format!("{} serves users", active.version),
+        (_, None) => "Nothing of this Release serves users yet".to_owned(),
+    };
     let spec = seen.release.spec.suspend.then(|| "spec.suspend is true: set it to false".to_owned());
     let person = record.suspended.as_ref().map(|suspended| {
         format!(
@@ -89,5 +118,5 @@ fn message(seen: &Observed, record: &Record, next: Step) -> String {
         )
     });
     let why: Vec<String> = spec.into_iter().chain(person).collect();
-    format!("Suspended before {} of {version}. {serves}. {}", next.as_str(), why.join(". "))
+    Situation::Suspended(format!("Suspended before {} of {version}. {serves}. {}", next.as_str(), why.join(". ")))
 }

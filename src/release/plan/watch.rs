@@ -11,10 +11,10 @@ use super::{
     Action, Move, Plan, Situation, abort, candidate_content, decisions,
     ending::{self, Why},
     health::{self, Readiness},
-    later, overdue, recorded, rollback,
+    later, overdue, recorded, rollback, suspend,
     verify::{Verdict, verdict},
 };
-use crate::api::{CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec};
+use crate::api::{CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec, Step};
 
 /// What the watch has found.
 enum Finding {
@@ -45,6 +45,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     // From here on the way back is not forced by the candidate: it needs somebody there to go back to.
     let turned = reverted(seen, &record).or_else(|| abort::check(seen, &record));
     let empty = record.active.as_ref().filter(|active| !health::back_is_possible(seen, &active.revision));
+    let goes_back = turned.is_some();
     let checks = match (turned, empty) {
         (Some(turned), None) => return turned,
         (Some(_), Some(active)) => Finding::Hold(
@@ -53,7 +54,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         ),
         (None, _) => checks,
     };
-    let ready = matches!(readiness, Finding::Well);
+    let ready = matches!(readiness, Finding::Well) && !goes_back;
+    // A way back that a person asked for is no way forward.
+    let held = suspend::holds(seen, &record)
+        && record.candidate.as_ref().is_some_and(|candidate| candidate.rollback.is_none());
     let (situation, ends) = match (readiness, checks) {
         (Finding::Hold(reason, message), _) | (_, Finding::Hold(reason, message)) => {
             (Situation::OnHold(reason, message), false)
@@ -61,13 +65,14 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         (Finding::Tolerated(message), _) | (_, Finding::Tolerated(message)) => {
             (Situation::Working(Reason::Watching, message), false)
         }
+        _ if held && overdue(seen, &record) => (suspend::situation(seen, &record, Step::Retire), false),
         _ => (Situation::Working(Reason::Watching, watching(seen, &record, &content)), true),
     };
     if ends && overdue(seen, &record) {
         return proven(seen, record, &content, "passed its watch window");
     }
     // A person may know better than a check, never better than the pods.
-    let promoted = if ready { promoted(seen, &record) } else { Ok(None) };
+    let promoted = if ready && !held { promoted(seen, &record) } else { Ok(None) };
     if let Ok(Some(decision)) = promoted {
         decisions::use_up(&mut record, decision, seen.now);
         let how = format!("was promoted by {} before its watch window was over", decision.actor);

@@ -51,7 +51,8 @@ fn backup((database, looked): Asked<'_>) -> String {
         }
         None => (database.name.clone(), database.backup.storage.join(" and ")),
     };
-    let proof = match database.proof(due((database, looked)).is_some()) {
+    let policy = looked.and_then(|looked| looked.policy_proof);
+    let proof = match database.proof(due((database, looked)).is_some(), policy) {
         ProofLevel::Stored => "reads sizes and checksums back",
         ProofLevel::Readable => "reads all of it back",
         ProofLevel::Restored => "restores it into a scratch server and compares every table",
@@ -109,7 +110,7 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<
                 .to_owned(),
         );
     }
-    if database.proof(true) < ProofLevel::Restored {
+    if database.proof(true, looked.and_then(|looked| looked.policy_proof)) < ProofLevel::Restored {
         risks.push("The backup is not restored before the migration: whether it can be is not known.".to_owned());
     }
     risks

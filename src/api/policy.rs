@@ -1,0 +1,181 @@
+//! ReleasePolicy: guard rails and defaults for the Releases of a namespace.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Duration, Mode, ProofLevel, names};
+
+/// What holds for the Releases of a namespace, whatever they say. Of several policies that match a Release all hold
+/// together: the strictest value wins.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "switchback.dev",
+    version = "v1alpha1",
+    kind = "ReleasePolicy",
+    plural = "releasepolicies",
+    category = "switchback",
+    shortname = "relpol",
+    namespaced,
+    doc = "Guard rails and defaults for the Releases of its namespace. Of several policies that match a Release all hold together, and the strictest value wins.",
+    printcolumn(name = "Automatic", type_ = "string", json_path = ".spec.automatic"),
+    printcolumn(name = "Default", type_ = "string", json_path = ".spec.defaultMode"),
+    printcolumn(name = "Approvals", type_ = "integer", json_path = ".spec.approval.required"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!has(self.defaultMode) || self.defaultMode != 'Automatic' || (has(self.automatic) && self.automatic == 'Allowed')",
+    "defaultMode Automatic takes automatic: Allowed"
+))]
+pub struct ReleasePolicySpec {
+    /// Which Releases (default: all of the namespace).
+    #[serde(default, skip_serializing_if = "PolicySelector::is_everything")]
+    pub selector: PolicySelector,
+    /// Mode of Releases that say none (default: Manual).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_mode: Option<Mode>,
+    /// Whether a Release may start by itself (default: Forbidden). Where it is forbidden, `mode: Automatic` waits for
+    /// approvals like any other.
+    #[serde(default)]
+    pub automatic: Automatic,
+    /// Whether the first release of an application waits for approvals (default: as its mode says). A new cluster need
+    /// not wait for hundreds of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_release: Option<Mode>,
+    /// What an approval takes.
+    #[serde(default)]
+    pub approval: ApprovalRules,
+    /// When no release begins. Going back is never frozen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub freeze: Vec<Freeze>,
+    /// What images must be.
+    #[serde(default)]
+    pub images: ImageRules,
+    /// Whether versions must be semantic versions, as in semver.org 2.0.0 (default: false).
+    #[serde(default)]
+    pub semver: bool,
+    /// What must be known of the database.
+    #[serde(default)]
+    pub database: DatabaseRules,
+}
+
+/// Which Releases a policy is for: those with all of the labels, or those with one of the names.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.matchLabels) || !has(self.names)", "name labels or names, not both"))]
+pub struct PolicySelector {
+    /// Labels that a Release must have, all of them. Changing a Release's labels takes the verb `relabel`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "labels")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Names of Releases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253), regex(pattern = names::OBJECT)))]
+    pub names: Vec<String>,
+}
+
+fn labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": { "type": "string", "maxLength": 63 }
+    })
+}
+
+impl PolicySelector {
+    /// Returns whether nothing narrows it down.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.match_labels.is_empty() && self.names.is_empty()
+    }
+
+    /// Returns whether a Release with this name and these labels is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        let labelled = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+        labelled && (self.names.is_empty() || self.names.iter().any(|named| named == name))
+    }
+}
+
+/// Whether a Release may start by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Automatic {
+    /// With the right to let it.
+    Allowed,
+    /// Never.
+    #[default]
+    Forbidden,
+}
+
+/// What an approval takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRules {
+    /// How many people must approve (default: 1).
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 8), default = "one")]
+    pub required: u8,
+    /// How long a Decision counts after it was made (default: 24h).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Duration>,
+    /// Sentences one of which must stand in `statement` of each approval (default: none is asked for).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 256)))]
+    pub statements: Vec<String>,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+impl Default for ApprovalRules {
+    fn default() -> Self {
+        Self { required: one(), expires: None, statements: vec![] }
+    }
+}
+
+/// A time in which no release begins, again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Freeze {
+    /// When it begins: minute, hour, day of month, month, day of week.
+    #[schemars(length(max = 128), regex(pattern = r"^[-0-9A-Za-z*/,#]+( +[-0-9A-Za-z*/,#]+){4}$"))]
+    pub schedule: String,
+    /// How long it lasts.
+    #[serde(rename = "for")]
+    pub lasts: Duration,
+    /// Time zone of the schedule, by its name in the IANA database (default: UTC).
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][-+_/A-Za-z0-9]*$"), default = "utc")]
+    pub timezone: String,
+    /// Why, for whoever waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reason: Option<String>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// What images must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRules {
+    /// Whether every image must be named by its digest, which nobody can move after an approval (default: false).
+    #[serde(default)]
+    pub digest_required: bool,
+}
+
+/// What must be known of the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseRules {
+    /// How far the backup of a release must be proven, at least (default: as the Release says).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofLevel>,
+}

@@ -1,0 +1,34 @@
+//! `kubectl switchback expedite`: the plan that waits shall not wait for the end of a freeze.
+
+use super::{
+    approve::waiting,
+    connection::Cluster,
+    decide::{self, Args, Proposal},
+    problem::{Exit, Problem},
+    style::Style,
+};
+use crate::api::{DecisionKind, Empty, Release};
+
+/// Runs the command.
+///
+/// # Errors
+/// When no plan waits, or the Decision cannot be written.
+pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
+    let style = Style::of_stdout();
+    decide::run(cluster, args, |release| propose(release, style)).await
+}
+
+/// Says what the decision would do to a Release as it is.
+///
+/// # Errors
+/// Why it would do nothing.
+pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
+    let view = waiting(release, "expedite")?;
+    let text = format!(
+        "{} of Release {}: no freeze holds it up. Its approvals, its backup and its checks are needed all the same.",
+        view.version, view.name
+    );
+    let about = format!("plan {}", view.plan.digest);
+    let question = format!("Expedite {}?", view.version);
+    Ok(Proposal::new((DecisionKind::Expedite(Empty {}), "Expedites"), text, question, style).about(about))
+}

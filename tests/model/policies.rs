@@ -1,0 +1,333 @@
+//! ReleasePolicies: the strictest value of all that match holds, and none of them stands in the way back.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use switchback::{
+    api::{Approval, DecisionKind, Empty, Gate, Mode, ProofLevel, ReleasePolicySpec, Step},
+    release::{observed::PolicySeen, plan::Plan},
+};
+
+use crate::world::{World, spec};
+
+pub fn policy(name: &str, spec: Value) -> PolicySeen {
+    let spec: ReleasePolicySpec = serde_json::from_value(spec).unwrap();
+    PolicySeen { name: name.into(), uid: format!("uid-{name}"), generation: 1, spec: Some(Arc::new(spec)) }
+}
+
+/// A world in which 1.0.0 serves and the plan for 2.0.0 waits under some policies.
+fn waiting(policies: &[(&str, Value)]) -> World {
+    let mut world = World::serving();
+    world.policies = policies.iter().map(|(name, spec)| policy(name, spec.clone())).collect();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world
+}
+
+fn looked(world: &mut World) -> Plan {
+    while world.look(usize::MAX) {}
+    world.plan().1
+}
+
+fn unmet(world: &World) -> Vec<&str> {
+    world.record().plan.iter().flat_map(|plan| &plan.unmet).map(String::as_str).collect()
+}
+
+fn expedite(world: &mut World) -> String {
+    world.decide(DecisionKind::Expedite(Empty {}), "carl")
+}
+
+#[test]
+fn as_many_people_approve_as_the_strictest_policy_asks_for() {
+    let mut world = waiting(&[
+        ("one", json!({ "approval": { "required": 1 } })),
+        ("two", json!({ "approval": { "required": 2 } })),
+    ]);
+    assert!(unmet(&world)[0].starts_with("2 approvals by different people"), "{:?}", unmet(&world));
+    let first = world.approve("anna");
+    // The same person twice is one person.
+    world.approve("anna");
+    looked(&mut world);
+    assert_eq!((world.step(), world.became(&first)), (Step::Approve, Some(("Accepted", "Waiting"))));
+    assert!(unmet(&world)[0].contains("1 more of 2 approvals, by somebody else than anna"), "{:?}", unmet(&world));
+    assert!(world.message("Ready").contains("1 of 2 approvals are given, by anna"), "{}", world.message("Ready"));
+    let second = world.approve("ben");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    assert_eq!((world.became(&first), world.became(&second)), (Some(("Used", "Used")), Some(("Used", "Used"))));
+    let people: Vec<&str> = world.record().decisions.iter().rev().take(2).map(|used| used.actor.as_str()).collect();
+    assert_eq!(people, ["ben", "anna"]);
+}
+
+#[test]
+fn a_rejection_counts_more_than_any_number_of_approvals() {
+    let mut world = waiting(&[("two", json!({ "approval": { "required": 2 } }))]);
+    world.approve("anna");
+    world.approve("ben");
+    world.reject();
+    world.run_to_rest();
+    assert_eq!((world.active(), world.condition("Ready")), (Some("1.0.0"), Some(("False", "Rejected"))));
+}
+
+#[test]
+fn an_approval_says_the_sentence_that_is_asked_for() {
+    let sentence = "Begin automated deployment";
+    let mut world = waiting(&[
+        ("a", json!({ "approval": { "statements": [sentence, "Go"] } })),
+        ("b", json!({ "approval": { "statements": [sentence] } })),
+    ]);
+    assert_eq!(world.record().plan.as_ref().unwrap().statements, [sentence]);
+    for said in [None, Some("Go"), Some("begin automated deployment")] {
+        world.statement = said.map(str::to_owned);
+        let silent = world.approve("anna");
+        looked(&mut world);
+        assert_eq!((world.step(), world.became(&silent)), (Step::Approve, Some(("Refused", "StatementMissing"))));
+    }
+    world.statement = Some(sentence.to_owned());
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn policies_that_no_approval_can_meet_together_say_so() {
+    let mut world = waiting(&[
+        ("a", json!({ "approval": { "statements": ["Go"] } })),
+        ("b", json!({ "approval": { "statements": ["Begin"] } })),
+    ]);
+    looked(&mut world);
+    assert_eq!(world.condition("Ready"), Some(("False", "PolicyUnusable")));
+    assert!(world.message("Ready").contains("a and b ask for different statements"), "{}", world.message("Ready"));
+}
+
+#[test]
+fn a_policy_says_how_long_an_approval_counts() {
+    let mut world = waiting(&[("short", json!({ "approval": { "expires": "1h", "required": 2 } }))]);
+    let first = world.approve("anna");
+    looked(&mut world);
+    world.wait(3601);
+    world.approve("ben");
+    looked(&mut world);
+    assert_eq!((world.step(), world.became(&first)), (Step::Approve, Some(("Expired", "Expired"))));
+}
+
+#[test]
+fn a_changed_policy_voids_approvals_visibly() {
+    let mut world = waiting(&[("two", json!({ "approval": { "required": 2 } }))]);
+    let digest = world.record().plan.as_ref().unwrap().digest.clone();
+    let approval = world.approve("anna");
+    looked(&mut world);
+    world.policies = vec![PolicySeen { generation: 2, ..policy("two", json!({})) }];
+    looked(&mut world);
+    assert_ne!(world.record().plan.as_ref().unwrap().digest, digest);
+    assert_eq!((world.step(), world.became(&approval)), (Step::Approve, Some(("Refused", "OtherDigest"))));
+    // What was approved before is of no use for what is asked for now.
+    world.decide(DecisionKind::Approve(Approval { digest, gate: Gate::Release }), "ben");
+    looked(&mut world);
+    assert_eq!(world.step(), Step::Approve);
+}
+
+#[test]
+fn who_begins_is_the_strictest_word_of_spec_and_policies() {
+    let automatic = || Some(Mode::Automatic);
+    let manual = || Some(Mode::Manual);
+    let allowed = json!({ "automatic": "Allowed" });
+    let default = json!({ "automatic": "Allowed", "defaultMode": "Automatic" });
+    let table: [(&str, Vec<Value>, Option<Mode>, bool); 9] = [
+        ("no policy, automatic", vec![], automatic(), true),
+        ("no policy, nothing said", vec![], None, false),
+        ("a policy forbids by default", vec![json!({})], automatic(), false),
+        ("a policy allows", vec![allowed.clone()], automatic(), true),
+        ("one of two forbids", vec![allowed.clone(), json!({})], automatic(), false),
+        ("the default of a policy", vec![default.clone()], None, true),
+        ("what is said counts more than a default", vec![default.clone()], manual(), false),
+        (
+            "one of two defaults is manual",
+            vec![default.clone(), json!({ "automatic": "Allowed", "defaultMode": "Manual" })],
+            None,
+            false,
+        ),
+        ("allowed is no default", vec![allowed], None, false),
+    ];
+    for (what, policies, mode, begins) in table {
+        let mut world = World::serving();
+        world.policies =
+            policies.into_iter().enumerate().map(|(number, spec)| policy(&format!("p{number}"), spec)).collect();
+        let mut asked = spec("2.0.0");
+        asked.mode = mode;
+        world.change(asked);
+        world.run_to_rest();
+        assert_eq!(world.active() == Some("2.0.0"), begins, "{what}");
+    }
+}
+
+#[test]
+fn a_first_release_begins_as_the_policies_say() {
+    for (first, begins) in [("Automatic", true), ("Manual", false)] {
+        let mut world = World::new();
+        world.policies = vec![policy("first", json!({ "firstRelease": first }))];
+        world.spec.mode = Some(Mode::Automatic);
+        world.run_to_rest();
+        assert_eq!(world.active().is_some(), begins, "{first}");
+        if begins {
+            // Only the first: from then on the policy forbids what it does not allow.
+            world.ask_for("2.0.0");
+            world.run_to_rest();
+            assert_eq!((world.active(), world.step()), (Some("1.0.0"), Step::Approve));
+        }
+    }
+}
+
+#[test]
+fn a_freeze_holds_approved_and_automatic_releases_until_it_is_over() {
+    // The world begins on a Saturday at noon.
+    let weekend = json!({
+        "automatic": "Allowed",
+        "freeze": [{ "schedule": "0 16 * * FRI", "for": "64h", "timezone": "Europe/Berlin", "reason": "weekend" }],
+    });
+    for mode in [Mode::Manual, Mode::Automatic] {
+        let mut world = World::serving();
+        world.policies = vec![policy("weekend", weekend.clone())];
+        let mut asked = spec("2.0.0");
+        asked.mode = Some(mode);
+        world.change(asked);
+        world.run_to(Step::Approve);
+        if mode == Mode::Manual {
+            world.approve("anna");
+        }
+        let plan = looked(&mut world);
+        assert_eq!(world.condition("Ready"), Some(("Unknown", "Frozen")));
+        let told = world.message("Ready").to_owned();
+        assert!(told.contains("until Mon 2026-11-23 07:00 UTC (weekend)"), "{told}");
+        assert!(
+            unmet(&world).iter().any(|line| line.contains("kubectl switchback expedite shop")),
+            "{:?}",
+            unmet(&world)
+        );
+        let end = "2026-11-23T07:00:00Z".parse().unwrap();
+        assert!(plan.recheck.is_some_and(|at| at <= end), "{:?}", plan.recheck);
+        // An approval does not outlive its own day; a new one is used at once when the freeze is over.
+        world.now = end;
+        if mode == Mode::Manual {
+            world.now = end - SignedDuration::from_secs(60);
+            world.approve("anna");
+            looked(&mut world);
+            assert_eq!(world.step(), Step::Approve);
+            world.now = end;
+        }
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("2.0.0"), "{mode:?}");
+    }
+}
+
+#[test]
+fn whoever_may_expedite_need_not_wait_for_a_freeze_but_for_approvals() {
+    let mut world = waiting(&[("closed", json!({ "freeze": [{ "schedule": "0 0 * * *", "for": "24h" }] }))]);
+    let hastened = expedite(&mut world);
+    looked(&mut world);
+    assert_eq!((world.step(), world.became(&hastened)), (Step::Approve, Some(("Accepted", "Waiting"))));
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&hastened)), (Some("2.0.0"), Some(("Used", "Used"))));
+    let late = expedite(&mut world);
+    looked(&mut world);
+    assert_eq!(world.became(&late), Some(("Refused", "TooLate")));
+}
+
+#[test]
+fn rule_01_no_policy_stands_in_the_way_back() {
+    let closed = json!({
+        "freeze": [{ "schedule": "0 0 * * *", "for": "24h" }], "approval": { "required": 8 },
+        "images": { "digestRequired": true }, "semver": true,
+    });
+    let mut world = World::at(Step::Watch);
+    world.policies = vec![policy("closed", closed.clone())];
+    world.set_ready("2.0.0", 0);
+    let (_, plan) = world.plan();
+    assert!(plan.act_first);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+    // Nor in that of a person.
+    let mut world = World::at(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    world.policies = vec![policy("closed", closed)];
+    world.roll_back(None);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn input_05_images_without_digest_and_versions_that_are_none_are_refused_before_anything_begins() {
+    let mut world = waiting(&[("digests", json!({ "images": { "digestRequired": true } }))]);
+    world.approve("anna");
+    looked(&mut world);
+    assert_eq!((world.step(), world.condition("Stalled")), (Step::Approve, Some(("True", "DigestRequired"))));
+    assert!(world.message("Ready").contains("shop:2.0.0 of container web is a tag"), "{}", world.message("Ready"));
+    assert_eq!(world.deployments.len(), 1, "nothing was made");
+    let mut asked = serde_json::to_value(spec("2.0.0")).unwrap();
+    let image = |name: &str| json!(format!("{name}@sha256:{}", "0".repeat(64)));
+    asked["workloads"][0]["template"]["spec"]["containers"][0]["image"] = image("shop");
+    asked["checks"][1]["job"]["template"]["spec"]["containers"][0]["image"] = image("smoke");
+    world.change(serde_json::from_value(asked).unwrap());
+    world.run_to(Step::Approve);
+    assert_eq!(world.condition("Stalled"), None);
+    world.approve("anna");
+    world.run_to(Step::Deploy);
+
+    let mut world = waiting(&[("versions", json!({ "semver": true }))]);
+    assert_eq!(world.condition("Stalled"), None);
+    world.spec.version = "2.0".to_owned();
+    world.generation += 1;
+    looked(&mut world);
+    assert_eq!(world.condition("Ready"), Some(("False", "VersionNotSemantic")));
+    // The version is no part of the revision: correcting it alone is enough.
+    world.spec.version = "2.0.1".to_owned();
+    world.generation += 1;
+    looked(&mut world);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.condition("Ready"), Some(("True", "Released")));
+}
+
+#[test]
+fn input_62_a_policy_that_cannot_be_read_or_used_lets_nothing_begin() {
+    let unreadable = PolicySeen { spec: None, ..policy("newer", json!({})) };
+    let never = policy("never", json!({ "freeze": [{ "schedule": "0 0 30 2 *", "for": "1h" }] }));
+    for broken in [unreadable, never] {
+        let mut world = World::serving();
+        world.policies = vec![broken];
+        let mut asked = spec("2.0.0");
+        asked.mode = Some(Mode::Automatic);
+        world.change(asked);
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        looked(&mut world);
+        assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("False", "PolicyUnusable"))));
+        // What serves is kept.
+        world.services.clear();
+        looked(&mut world);
+        assert!(world.selected().is_some());
+        world.policies.clear();
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("2.0.0"));
+    }
+}
+
+#[test]
+fn a_policy_may_ask_for_more_proof_than_a_release() {
+    let mut world = World::serving_with_database();
+    world.policies = vec![policy("proven", json!({ "database": { "proof": "Restored" } }))];
+    let mut asked = crate::database::spec("2.0.0");
+    asked.database.as_mut().unwrap().backup.proof = Some(ProofLevel::Stored);
+    world.change(asked);
+    world.run_to(Step::Approve);
+    let plan = world.record().plan.clone().unwrap();
+    let backup = plan.steps.iter().find(|planned| planned.step == Step::Backup).unwrap();
+    assert!(backup.does.contains("restores it into a scratch server"), "{}", backup.does);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    assert_eq!(world.record().backup.as_ref().unwrap().proof, ProofLevel::Restored);
+}
