@@ -125,6 +125,7 @@ fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> Histor
         outcome,
         reason: Reason::Released.as_str().into(),
         message: message.into(),
+        steps: vec![],
         content: None,
         started_at: micro(86_400 * (9 - attempt) + 300),
         ended_at: micro(86_400 * (9 - attempt)),
@@ -145,7 +146,8 @@ fn attempt(step: Step) -> Record {
 }
 
 fn plan_record(digest: &str) -> PlanRecord {
-    let step = |step, does: &str| PlannedStep { step, does: does.to_owned() };
+    let took = |step| (step == Step::Deploy).then_some(switchback::api::Duration::from_millis(41_300));
+    let step = |step, does: &str| PlannedStep { step, does: does.to_owned(), expected: took(step) };
     let back = |after, scope, loses: &str| WayBackPoint { after, scope, loses: loses.to_owned() };
     PlanRecord {
         digest: digest.to_owned(),
@@ -778,8 +780,8 @@ fn each_decision_says_what_it_would_do_or_why_it_would_do_nothing() {
         ("retry", |release| retry::propose(release, ASCII)),
         ("rollback", |release| rollback::propose(release, None, ASCII)),
         ("rollback --to 2.2.0", |release| rollback::propose(release, Some("2.2.0"), ASCII)),
-        ("suspend", |release| suspend::propose_suspend(release, ASCII)),
-        ("resume", |release| suspend::propose_resume(release, ASCII)),
+        ("suspend", |release| suspend::suspend(release, ASCII)),
+        ("resume", |release| suspend::resume(release, ASCII)),
         ("promote", |release| promote::propose(release, ASCII)),
         ("expedite", |release| expedite::propose(release, ASCII)),
     ];

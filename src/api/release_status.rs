@@ -6,7 +6,7 @@ mod plan;
 
 pub use attempt::{
     ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
-    Step, Suspension,
+    Step, StepTime, Suspension,
 };
 pub use database::{BackupRecord, DatabaseRecord, MigrationProgress, MigrationRecord, PendingMigration};
 use jiff::Timestamp;
@@ -63,6 +63,10 @@ pub struct Record {
     pub step_since: Option<MicroTime>,
     /// When that step ends for want of success.
     pub deadline: Option<MicroTime>,
+    /// How long the earlier steps of the attempt took, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub steps: Vec<StepTime>,
     /// What the attempt will do, as people approve it.
     pub plan: Option<PlanRecord>,
     /// What was seen of the database when the plan was made.

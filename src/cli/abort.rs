@@ -1,9 +1,8 @@
 //! `kubectl switchback abort`: the attempt that runs shall stop, and traffic goes back when it had moved.
 
 use super::{
-    connection::Cluster,
-    decide::{self, Args, Proposal, refuse},
-    problem::{Exit, Problem},
+    decide::{Proposal, refuse},
+    problem::Problem,
     style::Style,
     view::Summary,
 };
@@ -11,15 +10,6 @@ use crate::{
     api::{DecisionKind, Empty, Record, Release, Step},
     clock,
 };
-
-/// Runs the command.
-///
-/// # Errors
-/// When nothing can be stopped, or the Decision cannot be written.
-pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, args, |release| propose(release, style)).await
-}
 
 /// Says what the decision would do to a Release as it is.
 ///

@@ -34,9 +34,8 @@ pub struct Args {
 /// # Errors
 /// When no plan waits, another digest is asked for, or the Decision cannot be written.
 pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
     let common = decide::Args { statement: args.statement.clone(), ..args.common.clone() };
-    decide::run(cluster, &common, |release| propose(release, args.digest.as_deref(), style)).await
+    decide::run(cluster, &common, |release, style| propose(release, args.digest.as_deref(), style)).await
 }
 
 /// Says what the decision would do to a Release as it is.

@@ -93,10 +93,11 @@ pub(super) fn refuse(release: &Release, verb: &str, why: &str) -> Problem {
 pub(super) async fn run(
     cluster: &Cluster,
     args: &Args,
-    propose: impl Fn(&Release) -> Result<Proposal, Problem>,
+    propose: impl Fn(&Release, Style) -> Result<Proposal, Problem>,
 ) -> Result<Exit, Problem> {
+    let style = Style::of_stdout();
     let release = look::release(cluster, &args.name).await?;
-    let proposal = propose(&release)?;
+    let proposal = propose(&release, style)?;
     let verb = proposal.decision.as_str();
     let mut statement = args.statement.clone();
     if let Some(said) = statement.as_ref().filter(|said| !proposal.statements.contains(said)) {
@@ -130,7 +131,7 @@ pub(super) async fn run(
             return Err(Problem::new(Exit::Failed, "nothing was decided", "the answer was no"));
         }
         let now = look::release(cluster, &args.name).await?;
-        let again = propose(&now)?;
+        let again = propose(&now, style)?;
         if now.uid() != release.uid() || again.shown != proposal.shown {
             let why =
                 format!("it changed while you were reading: shown was {}, now it is {}", proposal.shown, again.shown);

@@ -22,7 +22,7 @@ use crate::{
     clock,
     release::{
         observed::{PolicySeen, ReleaseSeen},
-        plan::forecast as foretell,
+        plan::{expect, forecast as foretell},
     },
 };
 
@@ -114,6 +114,7 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
     }
     policies.retain(|policy| policy.is_for(&seen.name, release.labels()));
     let plan = foretell((&seen, &policies), record.active.as_ref(), None, clock::now());
+    let plan = expect(plan, &record.history);
     Forecast { view: PlanView::forecast(&release, harmless::object(plan)), warnings }
 }
 

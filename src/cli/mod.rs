@@ -135,14 +135,14 @@ async fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Get(args) => get::run(&connect(flags).await?, args).await,
         Command::Plan(args) => plan::run(flags, args).await,
         Command::Approve(args) => approve::run(&connect(flags).await?, args).await,
-        Command::Reject(args) => reject::run(&connect(flags).await?, args).await,
-        Command::Abort(args) => abort::run(&connect(flags).await?, args).await,
-        Command::Retry(args) => retry::run(&connect(flags).await?, args).await,
+        Command::Reject(args) => decide::run(&connect(flags).await?, args, reject::propose).await,
+        Command::Abort(args) => decide::run(&connect(flags).await?, args, abort::propose).await,
+        Command::Retry(args) => decide::run(&connect(flags).await?, args, retry::propose).await,
         Command::Rollback(args) => rollback::run(&connect(flags).await?, args).await,
-        Command::Suspend(args) => suspend::suspend(&connect(flags).await?, args).await,
-        Command::Resume(args) => suspend::resume(&connect(flags).await?, args).await,
-        Command::Promote(args) => promote::run(&connect(flags).await?, args).await,
-        Command::Expedite(args) => expedite::run(&connect(flags).await?, args).await,
+        Command::Suspend(args) => decide::run(&connect(flags).await?, args, suspend::suspend).await,
+        Command::Resume(args) => decide::run(&connect(flags).await?, args, suspend::resume).await,
+        Command::Promote(args) => decide::run(&connect(flags).await?, args, promote::propose).await,
+        Command::Expedite(args) => decide::run(&connect(flags).await?, args, expedite::propose).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             show::print(&format!("{PROGRAM} {version} ({}/{})\n", crate::api::GROUP, crate::api::VERSION))?;

@@ -1,21 +1,11 @@
 //! `kubectl switchback promote`: the watch window shall end now.
 
 use super::{
-    connection::Cluster,
-    decide::{self, Args, Proposal, refuse},
-    problem::{Exit, Problem},
+    decide::{Proposal, refuse},
+    problem::Problem,
     style::Style,
 };
 use crate::api::{DecisionKind, Empty, Release, Step};
-
-/// Runs the command.
-///
-/// # Errors
-/// When no window runs, or the Decision cannot be written.
-pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, args, |release| propose(release, style)).await
-}
 
 /// Says what the decision would do to a Release as it is.
 ///

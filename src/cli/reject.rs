@@ -1,22 +1,7 @@
 //! `kubectl switchback reject`: the plan that waits shall not run.
 
-use super::{
-    approve::waiting,
-    connection::Cluster,
-    decide::{self, Args, Proposal},
-    problem::{Exit, Problem},
-    style::Style,
-};
+use super::{approve::waiting, decide::Proposal, problem::Problem, style::Style};
 use crate::api::{DecisionKind, Empty, Release};
-
-/// Runs the command.
-///
-/// # Errors
-/// When no plan waits, or the Decision cannot be written.
-pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, args, |release| propose(release, style)).await
-}
 
 /// Says what the decision would do to a Release as it is.
 ///

@@ -1,21 +1,11 @@
 //! `kubectl switchback retry`: what failed shall be tried once more.
 
 use super::{
-    connection::Cluster,
-    decide::{self, Args, Proposal, refuse},
-    problem::{Exit, Problem},
+    decide::{Proposal, refuse},
+    problem::Problem,
     style::Style,
 };
 use crate::api::{DecisionKind, Empty, Mode, Release};
-
-/// Runs the command.
-///
-/// # Errors
-/// When nothing failed, or the Decision cannot be written.
-pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, args, |release| propose(release, style)).await
-}
 
 /// Says what the decision would do to a Release as it is.
 ///

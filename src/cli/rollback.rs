@@ -25,8 +25,7 @@ pub struct Args {
 /// # Errors
 /// When there is nothing to go back to, or the Decision cannot be written.
 pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, &args.common, |release| propose(release, args.to.as_deref(), style)).await
+    decide::run(cluster, &args.common, |release, style| propose(release, args.to.as_deref(), style)).await
 }
 
 /// Says what the decision would do to a Release as it is.

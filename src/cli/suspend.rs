@@ -1,30 +1,11 @@
 //! `kubectl switchback suspend` and `resume`: nothing goes on but what goes back, until it is resumed.
 
 use super::{
-    connection::Cluster,
-    decide::{self, Args, Proposal, refuse},
-    problem::{Exit, Problem},
+    decide::{Proposal, refuse},
+    problem::Problem,
     style::Style,
 };
 use crate::api::{DecisionKind, Empty, Record, Release, Step};
-
-/// Runs `suspend`.
-///
-/// # Errors
-/// When it is suspended already, or the Decision cannot be written.
-pub async fn suspend(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, args, |release| propose_suspend(release, style)).await
-}
-
-/// Runs `resume`.
-///
-/// # Errors
-/// When no Decision suspends it, or the Decision cannot be written.
-pub async fn resume(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
-    let style = Style::of_stdout();
-    decide::run(cluster, args, |release| propose_resume(release, style)).await
-}
 
 fn record(release: &Release) -> Record {
     release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default()
@@ -34,7 +15,7 @@ fn record(release: &Release) -> Record {
 ///
 /// # Errors
 /// Why it would do nothing.
-pub fn propose_suspend(release: &Release, style: Style) -> Result<Proposal, Problem> {
+pub fn suspend(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let record = record(release);
     if let Some(by) = &record.suspended {
         return Err(refuse(
@@ -65,7 +46,7 @@ pub fn propose_suspend(release: &Release, style: Style) -> Result<Proposal, Prob
 ///
 /// # Errors
 /// Why it would do nothing.
-pub fn propose_resume(release: &Release, style: Style) -> Result<Proposal, Problem> {
+pub fn resume(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let record = record(release);
     let Some(by) = &record.suspended else {
         let spec = if release.spec.suspend { ", but spec.suspend is true: set it to false" } else { "" };

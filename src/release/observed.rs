@@ -2,7 +2,10 @@
 //!
 //! The plan takes nothing else: no client, no clock (`now` is a field), no randomness.
 
+mod ask;
 mod database;
+mod objects;
+mod people;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,11 +14,13 @@ use std::{
 
 use jiff::Timestamp;
 
+pub use ask::{Answer, Ask};
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
+pub use objects::{AttemptSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PodSeen, ServiceSeen, SliceSeen};
+pub use people::{DecisionSeen, Guard, PolicySeen};
 
-use super::manifests::Manifest;
 use crate::api::{
-    ActiveRevision, Approval, DecisionKind, Record, ReleasePolicySpec, ReleaseSpec, ReleaseStatus, RevisionId, Step,
+    ActiveRevision, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step,
     labels::{self, Role},
 };
 
@@ -94,272 +99,6 @@ pub struct ReleaseSeen {
     pub wanted: RevisionId,
     /// Its status as read.
     pub status: Arc<ReleaseStatus>,
-}
-
-/// A `ControllerRevision` of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptSeen {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// What it is for.
-    pub role: Option<Role>,
-    /// Number of the attempt whose content it holds; 0 for the anchor.
-    pub number: i64,
-    /// Digits of its revision.
-    pub revision: String,
-}
-
-/// A Deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeploymentSeen {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// Whether our Release controls it.
-    pub ours: bool,
-    /// Digits of its revision.
-    pub revision: String,
-    /// The workload.
-    pub workload: String,
-    /// Pods asked for.
-    pub replicas: i32,
-    /// Pods that exist.
-    pub existing: i32,
-    /// Pods that were ready for `minReadySeconds`.
-    pub available: i32,
-    /// Whether the Deployment controller has seen the present spec.
-    pub observed: bool,
-    /// What the Deployment controller could not do: quota, admission.
-    pub problem: Option<String>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-}
-
-/// A Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceSeen {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// The version that was read; guards every patch.
-    pub resource_version: String,
-    /// Whether our Release controls it.
-    pub ours: bool,
-    /// What it is for.
-    pub role: Option<Role>,
-    /// Its whole selector.
-    pub selector: BTreeMap<String, String>,
-    /// Value of the fence annotation.
-    pub fence: Option<String>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-}
-
-/// One EndpointSlice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SliceSeen {
-    /// The Service it belongs to.
-    pub service: String,
-    /// Its endpoints.
-    pub endpoints: Vec<EndpointSeen>,
-}
-
-/// One endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointSeen {
-    /// Name of the pod behind it.
-    pub pod: String,
-    /// Whether it takes traffic.
-    pub ready: bool,
-}
-
-/// A pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodSeen {
-    /// Its name.
-    pub name: String,
-    /// Digits of its revision.
-    pub revision: String,
-    /// The workload; empty for pods of Jobs.
-    pub workload: String,
-    /// The Job it belongs to.
-    pub job: Option<String>,
-    /// Its Ready condition.
-    pub ready: bool,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// Why it does not run or is not ready, from its containers.
-    pub problem: Option<String>,
-    /// Whether its agent container runs or ran.
-    pub agent_ran: bool,
-    /// What its agent container left as termination message.
-    pub message: Option<String>,
-    /// When it was created.
-    pub created: Option<Timestamp>,
-}
-
-/// A Job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobSeen {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// Whether our Release controls it.
-    pub ours: bool,
-    /// Digits of its revision.
-    pub revision: String,
-    /// Whether it waits to be resumed.
-    pub suspended: bool,
-    /// How far it is, from its conditions alone.
-    pub state: JobState,
-    /// When it ended.
-    pub ended: Option<Timestamp>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-}
-
-/// How far a Job is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobState {
-    /// Neither complete nor failed.
-    Running,
-    /// The Job controller says complete.
-    Complete,
-    /// The Job controller says failed.
-    Failed {
-        /// Its word for machines.
-        reason: String,
-        /// Its words.
-        message: String,
-    },
-}
-
-/// A Decision.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DecisionSeen {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// UID of the object it is about.
-    pub target_uid: String,
-    /// What is decided; `None` for a kind that this version does not know.
-    pub kind: Option<DecisionKind>,
-    /// Who decided, as the API server proved.
-    pub actor: String,
-    /// When the API server took it.
-    pub created: Timestamp,
-    /// The sentence that was said with it.
-    pub statement: Option<String>,
-    /// Whether its status already says what became of it.
-    pub settled: bool,
-    /// Whether its status says that it counts and waits.
-    pub accepted: bool,
-}
-
-impl DecisionSeen {
-    /// Returns the approval, when it is one.
-    #[must_use]
-    pub fn approval(&self) -> Option<&Approval> {
-        match &self.kind {
-            Some(DecisionKind::Approve(approval)) => Some(approval),
-            Some(
-                DecisionKind::Reject(_)
-                | DecisionKind::Abort(_)
-                | DecisionKind::Retry(_)
-                | DecisionKind::Rollback(_)
-                | DecisionKind::Suspend(_)
-                | DecisionKind::Resume(_)
-                | DecisionKind::Promote(_)
-                | DecisionKind::Expedite(_),
-            )
-            | None => None,
-        }
-    }
-}
-
-/// A ReleasePolicy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PolicySeen {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// Its generation.
-    pub generation: i64,
-    /// What it asks for; `None` when this version cannot read it.
-    pub spec: Option<Arc<ReleasePolicySpec>>,
-}
-
-impl PolicySeen {
-    /// Returns whether a Release with this name and these labels is meant. One that cannot be read may mean any.
-    #[must_use]
-    pub fn is_for(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.spec.as_ref().is_none_or(|spec| spec.selector.matches(name, labels))
-    }
-}
-
-/// Whether the admission policies guard Decisions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Guard {
-    /// They do, and have since then; a Decision created earlier does not count.
-    Since(Timestamp),
-    /// They do not: what is missing or changed.
-    Missing(String),
-}
-
-/// What a plan asks for before it can be made.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
-    /// A strict dry-run create.
-    DryRun(Box<Manifest>),
-    /// The Service as it is now, not as it was cached.
-    LiveService(String),
-    /// The DatabaseBackup as it is now.
-    LiveBackup(String),
-    /// The `ControllerRevision`s of the Release with this UID as they are now.
-    LiveAttempts(String),
-    /// Whether the Release with this name and UID exists.
-    LiveRelease {
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-    },
-    /// Whether the Decision with this name and UID still exists.
-    LiveDecision {
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-    },
-}
-
-/// An answer to what was asked.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// The API server would take the object.
-    Accepted,
-    /// The API server would refuse the object.
-    Refused {
-        /// HTTP status.
-        code: u16,
-        /// The server's words.
-        message: String,
-    },
-    /// The live Service; `None` when there is none.
-    Service(Option<Box<ServiceSeen>>),
-    /// The live DatabaseBackup; `None` when there is none.
-    Backup(Option<Box<BackupSeen>>),
-    /// The live `ControllerRevision`s.
-    Attempts(Vec<AttemptSeen>),
-    /// Whether the Decision, or the Release, exists.
-    Exists(bool),
 }
 
 impl Observed {
@@ -472,26 +211,6 @@ impl Observed {
             .filter(|endpoint| endpoint.ready)
             .map(|endpoint| endpoint.pod.as_str())
             .collect()
-    }
-}
-
-impl PodSeen {
-    fn serves(&self, revision: &RevisionId) -> bool {
-        self.ready && !self.deleting && self.revision == revision.digits()
-    }
-}
-
-impl ServiceSeen {
-    /// Returns whether the selector names a revision.
-    #[must_use]
-    pub fn selects(&self, revision: &RevisionId) -> bool {
-        self.selected() == Some(revision.digits())
-    }
-
-    /// Returns the digits that the selector names.
-    #[must_use]
-    pub fn selected(&self) -> Option<&str> {
-        self.selector.get(crate::api::labels::REVISION).map(String::as_str)
     }
 }
 

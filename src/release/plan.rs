@@ -41,10 +41,10 @@ use super::{
     manifests::{Kind, Manifest},
     observed::{Ask, BackupSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
-use crate::api::{CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
+use crate::api::{CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step, StepTime};
 
 pub use health::Readiness;
-pub use proposal::forecast;
+pub use proposal::{expect, forecast};
 
 /// How many steps one look may pass through; there are fewer steps than this.
 const MOVES: usize = 16;
@@ -311,10 +311,26 @@ impl From<Plan> for Move {
 
 /// Begins a step; its deadline is computed once, here.
 fn enter(mut record: Record, step: Step, now: Timestamp, limit: Option<Duration>) -> Move {
+    if record.candidate.is_some() {
+        note_time(&mut record, now);
+    }
     record.step = step;
     record.step_since = Some(MicroTime(now));
     record.deadline = limit.map(|limit| MicroTime(later(now, limit)));
     Move::To(Box::new(record))
+}
+
+/// Adds the time of the present step to those of the attempt.
+fn note_time(record: &mut Record, now: Timestamp) {
+    let Some(since) = record.step_since.as_ref().filter(|_| record.step != Step::Idle) else { return };
+    let took = u64::try_from(now.duration_since(since.0).as_millis()).unwrap_or(0);
+    match record.steps.iter_mut().find(|time| time.step == record.step) {
+        Some(time) => {
+            let before = u64::try_from(time.took.as_std().as_millis()).unwrap_or(u64::MAX);
+            time.took = Duration::from_millis(before.saturating_add(took));
+        }
+        None => record.steps.push(StepTime { step: record.step, took: Duration::from_millis(took) }),
+    }
 }
 
 /// Returns a time from now, the last possible one instead of an overflow.

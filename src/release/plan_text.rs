@@ -3,7 +3,7 @@
 //! In: the plan as status holds it. Out: headed lines without any layout, so that a terminal, a page and a
 //! message can each lay them out their own way.
 
-use crate::api::{PlanRecord, Scope, Step, WayBackPoint};
+use crate::api::{Duration, PlanRecord, Scope, Step, WayBackPoint};
 
 /// Heading of what is still missing.
 pub const UNMET: &str = "Unmet";
@@ -35,7 +35,7 @@ pub fn sections(plan: &PlanRecord) -> Vec<Section> {
     let steps = plan.steps.iter().enumerate().map(|(index, planned)| Line {
         step: Some(planned.step),
         head: format!("{} {}", index + 1, planned.step.as_str()),
-        text: planned.does.clone(),
+        text: format!("{}{}", planned.does, planned.expected.map(last_time).unwrap_or_default()),
     });
     let back = plan.way_back.iter().map(|point| Line {
         step: Some(point.after),
@@ -61,7 +61,11 @@ pub fn sections(plan: &PlanRecord) -> Vec<Section> {
 pub fn short(plan: &PlanRecord) -> Vec<Line> {
     let headed = |head: &str, text: String| Line { step: None, head: head.to_owned(), text };
     let steps: Vec<&str> = plan.steps.iter().map(|planned| planned.step.as_str()).collect();
-    let mut lines = vec![headed("Steps", format!("{}.", steps.join(", ")))];
+    let known =
+        plan.steps.iter().filter_map(|planned| planned.expected).map(Duration::as_std).sum::<std::time::Duration>();
+    let millis = u64::try_from(known.as_millis()).unwrap_or(u64::MAX);
+    let took = Some(Duration::from_millis(millis)).filter(|_| millis > 0).map(last_time).unwrap_or_default();
+    let mut lines = vec![headed("Steps", format!("{}.{took}", steps.join(", ")))];
     // What is done to the database, what runs and what decides about its fate: in these a plan differs from the last one.
     let of = |step| plan.steps.iter().find(move |planned| planned.step == step);
     let shown = [Step::Backup, Step::Migrate, Step::Deploy, Step::Watch];
@@ -101,6 +105,13 @@ fn way_back(point: &WayBackPoint) -> String {
         Scope::Full => format!("Everything comes back. Lost: {}.", point.loses),
         Scope::ForwardOnly => format!("Only forward: {}.", point.loses),
     }
+}
+
+/// Says how long something took, in the unit that people read.
+fn last_time(took: Duration) -> String {
+    let millis = u64::try_from(took.as_std().as_millis()).unwrap_or(u64::MAX);
+    let read = if millis < 10_000 { took } else { Duration::from_secs(millis.div_ceil(1000)) };
+    format!(" Took {read} last time.")
 }
 
 fn plain(text: &str) -> Line {

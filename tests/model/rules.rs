@@ -27,6 +27,40 @@ fn a_release_goes_to_production_and_the_former_version_drains() {
 }
 
 #[test]
+fn a_plan_says_how_long_its_steps_took_last_time_and_that_is_not_what_is_approved() {
+    let mut world = World::at(Step::Approve);
+    let before = world.record().plan.clone().unwrap();
+    world.approve("anna");
+    world.run_to_rest();
+    let history = world.record().history.clone();
+    let steps: Vec<Step> = history[1].steps.iter().map(|time| time.step).collect();
+    let expected =
+        [Step::Inspect, Step::Approve, Step::Preflight, Step::Deploy, Step::Verify, Step::Switch, Step::Watch];
+    assert_eq!(steps, expected);
+    let watched = history[1].steps.last().unwrap().took;
+    assert!(watched.as_std().as_secs() >= 900, "{watched}");
+    assert!(history[0].steps.iter().all(|time| time.step != Step::Retire));
+    // The same content again, from the same version: the same plan but for its times.
+    world.ask_for("1.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    let after = world.record().plan.clone().unwrap();
+    assert_eq!(after.digest, before.digest);
+    let watch = |plan: &switchback::api::PlanRecord| {
+        plan.steps
+            .iter()
+            .find(|planned| planned.step == Step::Watch)
+            .unwrap()
+            .expected
+            .map(|took| took.as_std().as_secs())
+    };
+    assert!(watch(&after) >= Some(900), "{after:?}");
+}
+
+#[test]
 fn rule_01_going_back_needs_neither_the_candidate_nor_a_policy_nor_an_approval() {
     let mut world = World::at(Step::Watch);
     world.set_ready("2.0.0", 0);

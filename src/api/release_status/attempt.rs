@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::api::RevisionId;
+use crate::api::{Duration, RevisionId};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
@@ -211,6 +211,16 @@ pub struct FailureRecord {
     pub at: MicroTime,
 }
 
+/// How long an attempt was in a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepTime {
+    /// Which.
+    pub step: Step,
+    /// How long, altogether.
+    pub took: Duration,
+}
+
 /// An attempt that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -230,6 +240,10 @@ pub struct HistoryEntry {
     /// What was seen.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// How long its steps took, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub steps: Vec<StepTime>,
     /// UID of the ControllerRevision that holds its content, when it came that far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use super::Step;
-use crate::api::RevisionId;
+use crate::api::{Duration, RevisionId};
 
 /// The steps a revision will go through, as people approve them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub struct PlannedStep {
     /// What it will do here.
     #[schemars(length(max = 1024))]
     pub does: String,
+    /// How long it took in the last release that came through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Duration>,
 }
 
 /// What going back restores and loses after a step.

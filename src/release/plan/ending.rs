@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{super::observed::Observed, Move, abort, enter, later};
+use super::{super::observed::Observed, Move, abort, enter, later, note_time};
 use crate::api::{
     ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
     Reason, Record, RollbackSettings, Step,
@@ -140,6 +140,8 @@ pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move
 
 /// Writes an attempt that has ended into the history.
 fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, why: &Why) {
+    note_time(record, now);
+    let steps = std::mem::take(&mut record.steps);
     record.history.push(HistoryEntry {
         attempt: candidate.attempt,
         revision: candidate.revision,
@@ -147,6 +149,7 @@ fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, w
         outcome: why.outcome,
         reason: why.reason.as_str().to_owned(),
         message: why.message.clone(),
+        steps,
         content: candidate.content,
         started_at: candidate.since,
         ended_at: MicroTime(now),

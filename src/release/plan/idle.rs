@@ -69,6 +69,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         rollback: None,
     });
     record.plan = None;
+    record.steps.clear();
     inspect::begin(seen, record)
 }
 

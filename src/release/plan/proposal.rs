@@ -11,8 +11,8 @@ use super::{
     policies::{Frozen, Policies},
 };
 use crate::api::{
-    ActiveRevision, CheckPhase, DatabaseRecord, Mode, PlanRecord, PlannedStep, PodTemplate, Record, ReleaseSpec, Scope,
-    Step, WayBackPoint, canonical_json, is_semantic, sha256_hex,
+    ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, Mode, Outcome, PlanRecord, PlannedStep, PodTemplate,
+    Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, is_semantic, sha256_hex,
 };
 
 /// Version of what the digest is taken over; a change of the form voids open approvals visibly.
@@ -21,7 +21,7 @@ const FORM: u8 = 1;
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast((&seen.release, &seen.policies), record.active.as_ref(), record.database.as_ref(), seen.now);
-    PlanRecord { digest: digest(seen, record), ..plan }
+    expect(PlanRecord { digest: digest(seen, record), ..plan }, &record.history)
 }
 
 /// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what
@@ -43,6 +43,18 @@ pub fn forecast(
         unmet: unmet((release, policies), active.is_none(), (&[], now)),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// Adds how long each step took in the last release that came through. It is no part of what is approved.
+#[must_use]
+pub fn expect(mut plan: PlanRecord, history: &[HistoryEntry]) -> PlanRecord {
+    let came_through: Vec<&HistoryEntry> =
+        history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded).collect();
+    for planned in &mut plan.steps {
+        let times = came_through.iter().flat_map(|entry| &entry.steps);
+        planned.expected = times.filter(|time| time.step == planned.step).map(|time| time.took).next();
+    }
+    plan
 }
 
 /// Returns the digest over everything that an approval covers: what runs, and what decides whether it stays.
@@ -86,7 +98,7 @@ fn images(spec: &ReleaseSpec) -> Value {
 type Content<'a> = (&'a ReleaseSpec, Option<&'a DatabaseRecord>);
 
 fn planned(step: Step, does: String) -> PlannedStep {
-    PlannedStep { step, does }
+    PlannedStep { step, does, expected: None }
 }
 
 fn steps((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec<PlannedStep> {

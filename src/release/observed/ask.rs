@@ -1,0 +1,53 @@
+//! What a plan must know first, and the answers.
+
+use super::{AttemptSeen, BackupSeen, ServiceSeen};
+use crate::release::manifests::Manifest;
+
+/// What a plan asks for before it can be made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// A strict dry-run create.
+    DryRun(Box<Manifest>),
+    /// The Service as it is now, not as it was cached.
+    LiveService(String),
+    /// The DatabaseBackup as it is now.
+    LiveBackup(String),
+    /// The `ControllerRevision`s of the Release with this UID as they are now.
+    LiveAttempts(String),
+    /// Whether the Release with this name and UID exists.
+    LiveRelease {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Whether the Decision with this name and UID still exists.
+    LiveDecision {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+}
+
+/// An answer to what was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The API server would take the object.
+    Accepted,
+    /// The API server would refuse the object.
+    Refused {
+        /// HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// The live Service; `None` when there is none.
+    Service(Option<Box<ServiceSeen>>),
+    /// The live DatabaseBackup; `None` when there is none.
+    Backup(Option<Box<BackupSeen>>),
+    /// The live `ControllerRevision`s.
+    Attempts(Vec<AttemptSeen>),
+    /// Whether the Decision, or the Release, exists.
+    Exists(bool),
+}

@@ -1,0 +1,173 @@
+//! What was seen of the objects that a Release has made.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::{
+    RevisionId,
+    labels::{REVISION, Role},
+};
+
+/// A `ControllerRevision` of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptSeen {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// What it is for.
+    pub role: Option<Role>,
+    /// Number of the attempt whose content it holds; 0 for the anchor.
+    pub number: i64,
+    /// Digits of its revision.
+    pub revision: String,
+}
+
+/// A Deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentSeen {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whether our Release controls it.
+    pub ours: bool,
+    /// Digits of its revision.
+    pub revision: String,
+    /// The workload.
+    pub workload: String,
+    /// Pods asked for.
+    pub replicas: i32,
+    /// Pods that exist.
+    pub existing: i32,
+    /// Pods that were ready for `minReadySeconds`.
+    pub available: i32,
+    /// Whether the Deployment controller has seen the present spec.
+    pub observed: bool,
+    /// What the Deployment controller could not do: quota, admission.
+    pub problem: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// A Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSeen {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The version that was read; guards every patch.
+    pub resource_version: String,
+    /// Whether our Release controls it.
+    pub ours: bool,
+    /// What it is for.
+    pub role: Option<Role>,
+    /// Its whole selector.
+    pub selector: BTreeMap<String, String>,
+    /// Value of the fence annotation.
+    pub fence: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// One EndpointSlice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SliceSeen {
+    /// The Service it belongs to.
+    pub service: String,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointSeen>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSeen {
+    /// Name of the pod behind it.
+    pub pod: String,
+    /// Whether it takes traffic.
+    pub ready: bool,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodSeen {
+    /// Its name.
+    pub name: String,
+    /// Digits of its revision.
+    pub revision: String,
+    /// The workload; empty for pods of Jobs.
+    pub workload: String,
+    /// The Job it belongs to.
+    pub job: Option<String>,
+    /// Its Ready condition.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Why it does not run or is not ready, from its containers.
+    pub problem: Option<String>,
+    /// Whether its agent container runs or ran.
+    pub agent_ran: bool,
+    /// What its agent container left as termination message.
+    pub message: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// A Job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSeen {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whether our Release controls it.
+    pub ours: bool,
+    /// Digits of its revision.
+    pub revision: String,
+    /// Whether it waits to be resumed.
+    pub suspended: bool,
+    /// How far it is, from its conditions alone.
+    pub state: JobState,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// How far a Job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobState {
+    /// Neither complete nor failed.
+    Running,
+    /// The Job controller says complete.
+    Complete,
+    /// The Job controller says failed.
+    Failed {
+        /// Its word for machines.
+        reason: String,
+        /// Its words.
+        message: String,
+    },
+}
+
+impl PodSeen {
+    pub(super) fn serves(&self, revision: &RevisionId) -> bool {
+        self.ready && !self.deleting && self.revision == revision.digits()
+    }
+}
+
+impl ServiceSeen {
+    /// Returns whether the selector names a revision.
+    #[must_use]
+    pub fn selects(&self, revision: &RevisionId) -> bool {
+        self.selected() == Some(revision.digits())
+    }
+
+    /// Returns the digits that the selector names.
+    #[must_use]
+    pub fn selected(&self) -> Option<&str> {
+        self.selector.get(REVISION).map(String::as_str)
+    }
+}
