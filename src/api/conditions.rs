@@ -150,11 +150,17 @@ pub fn condition(conditions: &[Condition], type_: ConditionType) -> Option<&Cond
 /// server refuses longer ones.
 #[must_use]
 pub fn clamp(message: &str) -> &str {
-    if message.len() <= MESSAGE_BYTES {
-        return message;
+    clamp_to(message, MESSAGE_BYTES)
+}
+
+/// Returns the beginning of a text, at most this many bytes of it.
+#[must_use]
+pub fn clamp_to(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
     }
-    let end = (0..=MESSAGE_BYTES).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-    message.get(..end).unwrap_or_default()
+    let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use backup::{
     DatabaseBackupStatus,
 };
 pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
-pub use conditions::{Condition, ConditionType, Standing, clamp, condition, set_condition, set_standing};
+pub use conditions::{Condition, ConditionType, Standing, clamp, clamp_to, condition, set_condition, set_standing};
 pub use crds::{crds, crds_yaml};
 pub use database::{
     BackupSettings, DatabaseClaim, DatabaseIdentity, DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus,

@@ -10,3 +10,5 @@ pub(super) const FOLDERS: &str = r"^([-_=a-zA-Z0-9][-._=a-zA-Z0-9]*(/[-_=a-zA-Z0
 pub(super) const WORD: &str = r"^[!-~]+$";
 /// Object's UID.
 pub(super) const UID: &str = r"^[-0-9a-zA-Z]+$";
+/// One line of text as people write it: nothing that cannot be seen or typed, no space at its ends.
+pub(super) const SENTENCE: &str = r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$";

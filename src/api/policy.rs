@@ -112,19 +112,20 @@ pub enum Automatic {
 }
 
 /// What an approval takes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.expires) || duration(self.expires) >= duration('1m')", "expires is shorter than a minute"))]
 pub struct ApprovalRules {
     /// How many people must approve (default: 1).
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 8), default = "one")]
     pub required: u8,
-    /// How long a Decision counts after it was made (default: 24h).
+    /// How long an approval, and what else lets a release begin, counts after it was made (default: 24h).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Duration>,
     /// Sentences one of which must stand in `statement` of each approval (default: none is asked for).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 256)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 256), regex(pattern = names::SENTENCE)))]
     pub statements: Vec<String>,
 }
 
@@ -178,4 +179,27 @@ pub struct DatabaseRules {
     /// How far the backup of a release must be proven, at least (default: as the Release says).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofLevel>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_policy_is_for_all_or_for_those_with_all_labels_or_one_of_the_names() {
+        let critical = labels(&[("tier", "critical"), ("team", "shop")]);
+        let all = PolicySelector::default();
+        assert!(all.is_everything() && all.matches("shop", &BTreeMap::new()));
+        let labelled = PolicySelector { match_labels: critical.clone(), names: vec![] };
+        assert!(labelled.matches("shop", &critical));
+        assert!(!labelled.matches("shop", &labels(&[("tier", "critical")])));
+        assert!(!labelled.matches("shop", &labels(&[("tier", "critical"), ("team", "search")])));
+        let named =
+            PolicySelector { match_labels: BTreeMap::new(), names: vec!["shop".to_owned(), "search".to_owned()] };
+        assert!(named.matches("search", &BTreeMap::new()) && !named.matches("shop-2", &critical));
+    }
 }

@@ -22,11 +22,15 @@ impl PodTemplate {
         self.list("/spec/containers")
     }
 
-    /// Returns name and image of every container, `initContainers` included.
+    /// Returns name and image of every container, `initContainers` included, and of every volume that is an image.
     pub fn images(&self) -> impl Iterator<Item = (&str, &str)> {
+        let volumes = self
+            .list("/spec/volumes")
+            .filter_map(|volume| Some((volume.get("name")?.as_str()?, volume.pointer("/image/reference")?.as_str()?)));
         self.list("/spec/initContainers")
             .chain(self.list("/spec/containers"))
             .filter_map(|container| Some((container.get("name")?.as_str()?, container.get("image")?.as_str()?)))
+            .chain(volumes)
     }
 
     fn list(&self, pointer: &str) -> impl Iterator<Item = &Value> {

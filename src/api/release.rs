@@ -383,15 +383,8 @@ impl ReleaseSpec {
     }
 }
 
-/// Returns whether a version is `MAJOR.MINOR.PATCH` with optional pre-release and build parts (semver.org 2.0.0).
+/// Returns whether a version is a semantic one (semver.org 2.0.0).
 #[must_use]
 pub fn is_semantic(version: &str) -> bool {
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let numbers: Vec<&str> = core.split('.').collect();
-    numbers.len() == 3
-        && numbers.iter().all(|number| {
-            !number.is_empty()
-                && number.bytes().all(|byte| byte.is_ascii_digit())
-                && (*number == "0" || !number.starts_with('0'))
-        })
+    semver::Version::parse(version).is_ok()
 }

@@ -111,12 +111,16 @@ pub(super) async fn run(
     // The decision is about what was shown: the object of that UID, and of an approval that digest.
     if !args.yes {
         if !std::io::stdin().is_terminal() {
+            let with_statement = if proposal.statements.is_empty() { "" } else { " --statement TEXT" };
             return Err(Problem::new(
                 Exit::Usage,
                 format!("cannot {verb} Release {}/{}", cluster.namespace, args.name),
                 "nobody can be asked: standard input is no terminal",
             )
-            .next(format!("kubectl switchback {verb} {} -n {} --yes", args.name, cluster.namespace)));
+            .next(format!(
+                "kubectl switchback {verb} {} -n {} --yes{}",
+                args.name, cluster.namespace, with_statement
+            )));
         }
         print(&proposal.text)?;
         let is_yes = if proposal.statements.is_empty() || statement.is_some() {
@@ -124,8 +128,12 @@ pub(super) async fn run(
             matches!(answer.to_lowercase().as_str(), "y" | "yes")
         } else {
             let answer = ask(&format!("{} Type {}: ", proposal.question, sentences(&proposal)))?;
-            statement = Some(answer).filter(|answer| proposal.statements.contains(answer));
-            statement.is_some()
+            if !proposal.statements.contains(&answer) {
+                let why = "what was typed is not the sentence that is asked for";
+                return Err(Problem::new(Exit::Failed, "nothing was decided", why));
+            }
+            statement = Some(answer);
+            true
         };
         if !is_yes {
             return Err(Problem::new(Exit::Failed, "nothing was decided", "the answer was no"));
@@ -146,7 +154,8 @@ pub(super) async fn run(
         print(&proposal.text)?;
         if !proposal.statements.is_empty() && statement.is_none() {
             let why = format!("a sentence is asked for: {}", sentences(&proposal));
-            return Err(refuse(&release, verb, &why).next("kubectl switchback approve NAME --yes --statement TEXT"));
+            return Err(refuse(&release, verb, &why)
+                .next(format!("kubectl switchback {verb} {} --yes --statement TEXT", args.name)));
         }
     }
     let decision = write(cluster, &release, proposal.decision, (statement, args.reason.clone())).await?;

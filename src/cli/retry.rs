@@ -19,7 +19,9 @@ pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     };
     let version = &release.spec.version;
     let then = match release.spec.mode {
-        None | Some(Mode::Manual) => "Its plan is made anew and waits for an approval of its own.",
+        None | Some(Mode::Manual) => {
+            "Its plan is made anew and waits for an approval of its own, unless a policy lets it begin by itself."
+        }
         Some(Mode::Automatic) => "Its plan is made anew and runs by itself, unless a policy forbids it.",
     };
     let text = format!("{version}, which ended so: {} {then}", failure.message);

@@ -9,8 +9,7 @@ use super::{
     plan::{Plan, Situation},
 };
 use crate::api::{
-    Condition, ConditionType, DecisionRecord, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step,
-    clamp, set_condition,
+    Condition, ConditionType, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp, set_condition,
 };
 
 /// Something to tell once.
@@ -207,10 +206,7 @@ impl Said<'_> {
     fn progress(&self) -> Vec<Row> {
         let record = &self.plan.record;
         let Some(candidate) = record.candidate.as_ref().filter(|_| record.step <= Step::Watch) else { return vec![] };
-        let digest = record.plan.as_ref().map(|plan| plan.digest.as_str());
-        let approves = |decision: &&DecisionRecord| decision.digest.is_some() && decision.digest.as_deref() == digest;
-        let people: Vec<&str> =
-            record.decisions.iter().filter(approves).map(|decision| decision.actor.as_str()).collect();
+        let people = &candidate.approved_by;
         let by = match &candidate.rollback {
             Some(order) => format!("{} goes back to it.", order.actor),
             None if people.is_empty() => "Approved by its mode, Automatic.".to_owned(),

@@ -265,6 +265,34 @@ fn a_way_back_to_what_the_spec_asks_for_is_what_was_asked_for() {
 }
 
 #[test]
+fn a_way_back_finds_its_content_in_a_status_of_the_version_before() {
+    let mut world = World::at(Step::Watch);
+    world.run_to(Step::Idle);
+    let previous = world.status.record.previous.as_mut().unwrap();
+    (previous.attempt, previous.content) = (0, None);
+    world.status.record.history.iter_mut().for_each(|entry| entry.content = None);
+    world.roll_back(None);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn who_approved_an_attempt_is_told_of_that_attempt_alone() {
+    let mut world = World::at(Step::Verify);
+    world.job_end.insert("verify", JobEnd::Fails);
+    world.run_to_rest();
+    world.job_end.clear();
+    retry(&mut world);
+    world.run_to(Step::Approve);
+    let digest = world.record().plan.as_ref().unwrap().digest.clone();
+    assert!(world.record().decisions.iter().any(|used| used.digest.as_ref() == Some(&digest)));
+    assert!(world.record().candidate.as_ref().unwrap().approved_by.is_empty());
+    world.approve("ben");
+    world.run_to(Step::Verify);
+    assert_eq!(world.message("Approved"), "Approved by ben.");
+}
+
+#[test]
 fn a_decision_about_one_attempt_does_not_stop_the_next() {
     // A plan for 3.0.0 waits and the controller is away: anna aborts it, ben goes back to 1.0.0.
     let mut world = released_twice();

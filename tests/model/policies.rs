@@ -50,7 +50,11 @@ fn as_many_people_approve_as_the_strictest_policy_asks_for() {
     world.approve("anna");
     looked(&mut world);
     assert_eq!((world.step(), world.became(&first)), (Step::Approve, Some(("Accepted", "Waiting"))));
-    assert!(unmet(&world)[0].contains("1 more of 2 approvals, by somebody else than anna"), "{:?}", unmet(&world));
+    assert!(
+        unmet(&world)[0].contains("1 more of 2 approvals: kubectl switchback approve shop, by somebody else than anna"),
+        "{:?}",
+        unmet(&world)
+    );
     assert!(world.message("Ready").contains("1 of 2 approvals are given, by anna"), "{}", world.message("Ready"));
     let second = world.approve("ben");
     world.run_to_rest();
@@ -134,7 +138,8 @@ fn who_begins_is_the_strictest_word_of_spec_and_policies() {
     let manual = || Some(Mode::Manual);
     let allowed = json!({ "automatic": "Allowed" });
     let default = json!({ "automatic": "Allowed", "defaultMode": "Automatic" });
-    let table: [(&str, Vec<Value>, Option<Mode>, bool); 9] = [
+    let table: [(&str, Vec<Value>, Option<Mode>, bool); 10] = [
+        ("one of two has no default", vec![default.clone(), allowed.clone()], None, false),
         ("no policy, automatic", vec![], automatic(), true),
         ("no policy, nothing said", vec![], None, false),
         ("a policy forbids by default", vec![json!({})], automatic(), false),
@@ -177,6 +182,111 @@ fn a_first_release_begins_as_the_policies_say() {
             assert_eq!((world.active(), world.step()), (Some("1.0.0"), Step::Approve));
         }
     }
+}
+
+#[test]
+fn a_first_release_under_a_policy_that_says_nothing_of_it_is_as_that_policy_has_it() {
+    let mut world = World::new();
+    let critical = policy("critical", json!({ "approval": { "required": 3 } }));
+    world.policies = vec![policy("first", json!({ "firstRelease": "Automatic" })), critical];
+    world.run_to_rest();
+    assert_eq!((world.active(), world.step()), (None, Step::Approve));
+}
+
+#[test]
+fn rule_01_no_policy_says_how_long_a_way_back_counts() {
+    let mut world = World::at(Step::Watch);
+    world.policies = vec![policy("short", json!({ "approval": { "expires": "5m" } }))];
+    world.set_ready("1.0.0", 0);
+    let abort = world.abort();
+    world.look(usize::MAX);
+    world.wait(600);
+    world.look(usize::MAX);
+    world.set_ready("1.0.0", 3);
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&abort)), (Some("1.0.0"), Some(("Used", "Used"))));
+}
+
+#[test]
+fn a_policy_that_comes_after_the_content_was_frozen_voids_the_approval_visibly() {
+    let mut world = World::at(Step::Preflight);
+    world.decide(DecisionKind::Suspend(Empty {}), "anna");
+    looked(&mut world);
+    assert!(!world.contents.is_empty() && world.step() == Step::Preflight);
+    world.policies = vec![policy("two", json!({ "approval": { "required": 2 } }))];
+    world.wait(5);
+    world.decide(DecisionKind::Resume(Empty {}), "anna");
+    world.run_to(Step::Approve);
+    let last = world.record().history.last().unwrap();
+    assert_eq!((last.outcome, last.reason.as_str()), (switchback::api::Outcome::Superseded, "ApprovalStale"));
+    assert!(world.record().failure.is_none());
+    world.approve("anna");
+    world.approve("ben");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn a_word_on_one_plan_is_none_on_the_next() {
+    let closed = [("closed", json!({ "freeze": [{ "schedule": "0 0 * * *", "for": "24h" }] }))];
+    let mut world = waiting(&closed);
+    let hastened = expedite(&mut world);
+    looked(&mut world);
+    assert!(unmet(&world).iter().all(|line| !line.contains("lets nothing begin")), "{:?}", unmet(&world));
+    world.wait(10);
+    world.ask_for("3.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    looked(&mut world);
+    assert_eq!(world.became(&hastened), Some(("Refused", "TooEarly")));
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("Unknown", "Frozen"))));
+    // The controller is away while a plan is rejected and another one is asked for.
+    let mut world = waiting(&[]);
+    let rejected = world.reject();
+    world.wait(60);
+    world.ask_for("3.0.0");
+    looked(&mut world);
+    assert_eq!(world.became(&rejected), Some(("Refused", "TooEarly")));
+    assert!(world.record().failure.is_none());
+}
+
+#[test]
+fn more_approvals_than_are_needed_do_no_harm() {
+    let mut world = waiting(&[("closed", json!({ "freeze": [{ "schedule": "0 0 * * *", "for": "24h" }] }))]);
+    for number in 0..12 {
+        world.approve(&format!("person-{number:02}-{}", "x".repeat(200)));
+    }
+    expedite(&mut world);
+    world.run_to(Step::Deploy);
+    assert_eq!(world.record().candidate.as_ref().unwrap().approved_by.len(), 1);
+}
+
+#[test]
+fn what_is_told_fits_where_it_is_told() {
+    let sentences: Vec<String> = (0..8).map(|number| format!("{number}{}", "ä".repeat(255))).collect();
+    let mut world = waiting(&[("long", json!({ "approval": { "statements": sentences, "required": 8 } }))]);
+    world.statement = Some(sentences[0].clone());
+    for number in 0..7 {
+        world.approve(&format!("{number}{}", "ä".repeat(200)));
+    }
+    world.statement = None;
+    world.approve("anna");
+    let plan = looked(&mut world);
+    assert!(unmet(&world).iter().all(|line| line.len() <= 512), "{:?}", unmet(&world));
+    assert!(plan.record.plan.is_some());
+    assert!(world.told.values().all(|message| message.len() <= 1024), "{:?}", world.told);
+}
+
+#[test]
+fn a_plan_that_nobody_approved_forgets_a_freeze_that_is_over() {
+    let weekend = json!({ "freeze": [{ "schedule": "0 16 * * FRI", "for": "64h", "timezone": "Europe/Berlin" }] });
+    let mut world = waiting(&[("weekend", weekend)]);
+    let plan = looked(&mut world);
+    let end = "2026-11-23T07:00:00Z".parse().unwrap();
+    assert_eq!(plan.recheck, Some(end));
+    world.now = end;
+    looked(&mut world);
+    assert!(unmet(&world).iter().all(|line| !line.contains("lets nothing begin")), "{:?}", unmet(&world));
 }
 
 #[test]
@@ -264,7 +374,11 @@ fn input_05_images_without_digest_and_versions_that_are_none_are_refused_before_
     world.approve("anna");
     looked(&mut world);
     assert_eq!((world.step(), world.condition("Stalled")), (Step::Approve, Some(("True", "DigestRequired"))));
-    assert!(world.message("Ready").contains("shop:2.0.0 of container web is a tag"), "{}", world.message("Ready"));
+    assert!(
+        world.message("Ready").contains("shop:2.0.0 of container web is none: a tag can be moved"),
+        "{}",
+        world.message("Ready")
+    );
     assert_eq!(world.deployments.len(), 1, "nothing was made");
     let mut asked = serde_json::to_value(spec("2.0.0")).unwrap();
     let image = |name: &str| json!(format!("{name}@sha256:{}", "0".repeat(64)));
@@ -288,7 +402,35 @@ fn input_05_images_without_digest_and_versions_that_are_none_are_refused_before_
     looked(&mut world);
     world.approve("anna");
     world.run_to_rest();
-    assert_eq!(world.condition("Ready"), Some(("True", "Released")));
+    assert_eq!((world.condition("Ready"), world.active()), (Some(("True", "Released")), Some("2.0.1")));
+}
+
+#[test]
+fn input_05_only_a_whole_digest_is_one_and_every_image_counts() {
+    let whole = format!("shop@sha256:{}", "0".repeat(64));
+    let table = [
+        (whole.clone(), Value::Null, true),
+        ("shop@sha256:0123".to_owned(), Value::Null, false),
+        (format!("shop@sha256:{}", "G".repeat(64)), Value::Null, false),
+        (whole.clone(), json!([{ "name": "site", "image": { "reference": "site:1" } }]), false),
+        (whole.clone(), json!([{ "name": "site", "image": { "reference": whole } }]), true),
+    ];
+    for (image, volumes, accepted) in table {
+        let mut asked = serde_json::to_value(spec("2.0.0")).unwrap();
+        asked["checks"] = json!([]);
+        asked["workloads"][0]["template"]["spec"]["containers"][0]["image"] = image.clone().into();
+        asked["workloads"][0]["template"]["spec"]["volumes"] = volumes.clone();
+        let mut world = World::serving();
+        world.policies = vec![policy("digests", json!({ "images": { "digestRequired": true } }))];
+        world.change(serde_json::from_value(asked).unwrap());
+        world.run_to(Step::Approve);
+        assert_eq!(world.condition("Stalled").is_none(), accepted, "{image} {volumes}");
+    }
+    for (version, accepted) in
+        [("1.2.3", true), ("1.2.3-rc.1+build", true), ("1.2.3-", false), ("1.2.3-01", false), ("v1.2.3", false)]
+    {
+        assert_eq!(switchback::api::is_semantic(version), accepted, "{version}");
+    }
 }
 
 #[test]

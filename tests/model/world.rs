@@ -58,6 +58,8 @@ pub struct World {
     /// What people say with their Decisions.
     pub statement: Option<String>,
     pub settled: BTreeMap<String, (String, String)>,
+    /// What was said of Decisions.
+    pub told: BTreeMap<String, String>,
     pub guard: Guard,
     pub foreign: Vec<(Kind, String)>,
     pub refusal: Option<(Kind, u16, String)>,
@@ -113,6 +115,7 @@ impl World {
             decisions: Vec::new(),
             statement: None,
             settled: BTreeMap::new(),
+            told: BTreeMap::new(),
             guard: Guard::Since(Timestamp::MIN),
             foreign: Vec::new(),
             refusal: None,
@@ -395,6 +398,7 @@ impl World {
             Action::LetGo { backup, uid, finalizers, .. } => self.let_go(backup, uid, finalizers),
             Action::Settle { decision, status } => {
                 self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
+                self.told.insert(decision.clone(), status.message.clone());
                 for seen in self.decisions.iter_mut().filter(|seen| seen.name == *decision) {
                     (seen.settled, seen.accepted) = (status.is_final(), !status.is_final());
                 }

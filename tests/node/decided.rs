@@ -57,10 +57,13 @@ async fn a_suspended_release_stands_still_through_a_kill_and_still_goes_back() {
             "name": "smoke", "image": "localhost/demo-app:dev", "args": ["pause-exit", "--after", "3"],
         }]}});
         let mut more = json!({
-            "checks": [{ "name": "smoke", "phase": "Verify", "job": { "template": smoke } }],
+            "checks": [
+                { "name": "smoke", "phase": "Verify", "job": { "template": smoke } },
+                { "name": "alive", "phase": "Watch", "http": { "service": "shop", "path": "/smoke", "every": "200ms" } },
+            ],
             "watch": { "for": "30m" },
         });
-        let env = [("UNREADY_WHEN_SERVING", "6")];
+        let env = [("FAIL_SMOKE_WHEN_SERVING", "6")];
         scene.ask_for("2.0.0", &env, more.clone()).await;
         scene.approve().await;
         let verified = scene.until_step(Step::Verify).await;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::{ReleaseView, State, StepView, Summary};
-use crate::api::{Condition, ConditionType, DecisionRecord, Reason, Record, Release, Step};
+use crate::api::{Condition, ConditionType, Reason, Record, Release, Step};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -159,9 +159,8 @@ fn notes(release: &Release) -> Vec<String> {
 
 /// An approval is of one plan: an earlier one says nothing about the plan that waits or runs now.
 fn approved_by(record: &Record) -> Option<String> {
-    let digest = &record.plan.as_ref()?.digest;
-    let approves = |decision: &&DecisionRecord| decision.digest.as_ref() == Some(digest);
-    let people: Vec<&str> = record.decisions.iter().filter(approves).map(|decision| decision.actor.as_str()).collect();
+    let candidate = record.candidate.as_ref().map(|candidate| &candidate.approved_by);
+    let people = candidate.or(record.active.as_ref().map(|active| &active.approved_by))?;
     (!people.is_empty()).then(|| people.join(", "))
 }
 

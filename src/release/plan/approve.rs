@@ -6,7 +6,7 @@ use super::{
     Move, Plan, Situation, decisions,
     ending::{self, Why},
     enter, inspect,
-    policies::Policies,
+    policies::{Frozen, Policies},
     preflight, proposal, rollback, still_wanted,
 };
 use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
@@ -21,6 +21,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         // What would run is no longer what was shown: it is inspected and shown anew, and approvals of the
         // old digest do not count for it.
         return inspect::begin(seen, record);
+    }
+    let version = &seen.release.spec.version;
+    if let Some(candidate) = record.candidate.as_mut().filter(|candidate| candidate.version != *version) {
+        // No part of the revision or of what is approved, but of what people read.
+        candidate.version.clone_from(version);
+        record.plan = Some(proposal::propose(seen, &record));
     }
     if let Guard::Missing(why) = &seen.guard {
         let message = format!(
@@ -54,35 +60,44 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Move {
     let policies = Policies(&seen.policies);
     let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
+    let frozen = policies.frozen(seen.now);
+    let hastened = match &frozen {
+        Some(_) => decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_))),
+        None => Ok(None),
+    };
+    let waits = frozen.as_ref().filter(|_| !matches!(hastened, Ok(Some(_))));
     if let Some(plan) = &mut record.plan {
-        plan.unmet = proposal::unmet((&seen.release, policies), record.active.is_none(), (&people, seen.now));
+        let given = (people.as_slice(), waits);
+        plan.unmet = proposal::unmet((&seen.release, policies), record.active.is_none(), given, seen.now);
     }
     if let Some((reason, message)) = policies.refuses(&seen.release.spec, seen.now) {
         return Plan::stay(record, Situation::Failed(reason, message)).into();
     }
     if approvals.len() < policies.required() && !starts_by_itself(seen, &record) {
         let told = waiting(seen, &record, &people);
-        return Plan::stay(record, told).into();
+        return wait(record, told, (hastened.err(), frozen)).into();
     }
-    if let Some(frozen) = policies.frozen(seen.now) {
-        let hastened = decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_)));
-        match hastened {
-            Ok(Some(decision)) => decisions::use_up(&mut record, decision, seen.now),
-            other => {
-                let told = Situation::WaitingForApproval(Reason::Frozen, proposal::frozen(&seen.release, &frozen));
-                let mut plan = Plan { asks: other.err().into_iter().collect(), ..Plan::stay(record, told) };
-                plan.look_again_at(frozen.until);
-                return plan.into();
-            }
-        }
+    if let Some(freeze) = waits {
+        let told = Situation::WaitingForApproval(Reason::Frozen, proposal::frozen(&seen.release, freeze));
+        return wait(record, told, (hastened.err(), frozen)).into();
     }
-    for approval in approvals {
-        decisions::use_up(&mut record, approval, seen.now);
+    if let Ok(Some(decision)) = hastened {
+        decisions::use_up(&mut record, decision, seen.now);
     }
+    // More than are needed are not.
+    let counted = approvals.iter().take(policies.required());
+    counted.clone().for_each(|approval| decisions::use_up(&mut record, approval, seen.now));
     if let Some(candidate) = &mut record.candidate {
-        candidate.approved_by = people.into_iter().map(str::to_owned).collect();
+        candidate.approved_by = counted.map(|approval| approval.actor.clone()).collect();
     }
     preflight::begin(seen, record)
+}
+
+/// Waits, and looks again when a freeze ends: what is told of it is no longer true then.
+fn wait(record: Record, told: Situation, (ask, frozen): (Option<Ask>, Option<Frozen<'_>>)) -> Plan {
+    let mut plan = Plan { asks: ask.into_iter().collect(), ..Plan::stay(record, told) };
+    frozen.into_iter().for_each(|frozen| plan.look_again_at(frozen.until));
+    plan
 }
 
 /// What people have said.

@@ -23,7 +23,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if left.is_empty() {
         upkeep::forget_traffic(seen, &mut record);
         let why = why(&record);
-        return ending::come_to_rest(record, seen.now, why);
+        return ending::come_to_rest(record, &seen.release.wanted, (seen.now, why));
     }
     // Nothing is removed while any Service selects it: the Services are read live before.
     let asks: Vec<Ask> = seen

@@ -9,7 +9,7 @@ use super::{
     policies::Policies,
     rollback, suspend,
 };
-use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Rollback, Step};
+use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Rollback, Step, clamp};
 
 /// How many Decisions status remembers.
 const REMEMBERED: usize = 32;
@@ -64,6 +64,17 @@ pub(super) fn find_all<'a>(
     Ok(found)
 }
 
+/// Returns the first Decision of a kind that counts by what was seen of it; for what has happened already.
+pub(super) fn counting<'a>(
+    seen: &'a Observed,
+    record: &Record,
+    wanted: impl Fn(&DecisionKind) -> bool,
+) -> Option<&'a DecisionSeen> {
+    let is_wanted = |decision: &&DecisionSeen| !decision.settled && decision.kind.as_ref().is_some_and(&wanted);
+    let mut wanted = seen.decisions.iter().filter(is_wanted);
+    wanted.find(|decision| matches!(standing(seen, record, decision), Standing::Counts))
+}
+
 /// Asks for all Decisions that count when it asks for one: a round of questions for each would be slow.
 pub(super) fn ask_at_once(seen: &Observed, plan: &mut Plan) {
     if !plan.asks.iter().any(|ask| matches!(ask, Ask::LiveDecision { .. }) && seen.answer(ask).is_none()) {
@@ -111,7 +122,8 @@ pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
         let (state, reason, message) = match standing(seen, &plan.record, decision) {
             Standing::Counts => {
                 // The next thing that happens to it by itself is that it expires.
-                let expires = Policies(&seen.policies).expires();
+                let kind = decision.kind.as_ref();
+                let expires = kind.map_or(SignedDuration::MAX, |kind| Policies(&seen.policies).expires(kind));
                 plan.look_again_at(decision.created.saturating_add(expires).unwrap_or(Timestamp::MAX));
                 if decision.accepted {
                     continue;
@@ -124,6 +136,7 @@ pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
             Standing::Refused(state, reason, message) => (state, reason, message),
         };
         let state: &str = state.into();
+        let message = clamp(&message).to_owned();
         let status = DecisionStatus { state: state.to_owned(), reason: reason.as_str().to_owned(), message };
         plan.actions.push(Action::Settle { decision: decision.name.clone(), status });
     }
@@ -149,7 +162,7 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
         );
     };
     let policies = Policies(&seen.policies);
-    let expires = policies.expires();
+    let expires = policies.expires(kind);
     if decision.created.saturating_add(expires).is_ok_and(|end| end <= seen.now) {
         let message = format!("It is older than {expires:#}.");
         return Standing::Refused(DecisionState::Expired, Reason::Expired, message);
@@ -170,11 +183,15 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
             refused(Reason::StatementMissing, format!("Each approval says, word for word: \"{asked}\"."))
         }
         DecisionKind::Approve(approval) => approve(record, &approval.digest, decision.created),
+        DecisionKind::Reject(_) | DecisionKind::Abort(_) | DecisionKind::Expedite(_)
+            if is_earlier(decision, record) =>
+        {
+            refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned())
+        }
         DecisionKind::Reject(_) if record.step == Step::Approve => Standing::Counts,
         DecisionKind::Reject(_) => {
             refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()))
         }
-        DecisionKind::Abort(_) if is_earlier(decision, record) => refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned()),
         DecisionKind::Abort(_) if abortable(record) => Standing::Counts,
         DecisionKind::Abort(_) => refused(Reason::TooLate, too_late_to_abort(record)),
         DecisionKind::Retry(_) if record.step == Step::Idle && record.failure.is_some() => Standing::Counts,

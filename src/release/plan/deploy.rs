@@ -35,8 +35,8 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     // A cause is told as soon as it is seen: people should not have to wait for the deadline to learn of it.
     let cause = health::because(seen, &content.revision());
     // Counts are left to those who look at the pods: a status write for each pod would tell nothing more.
-    let until = plan.record.deadline().map(|end| end.strftime("%H:%M:%S").to_string()).unwrap_or_default();
-    let message = format!("{} comes up; it has until {until} UTC{cause}.", content.version);
+    let until = plan.record.deadline().map(|end| end.strftime("; it has until %H:%M:%S UTC").to_string());
+    let message = format!("{} comes up{}{cause}.", content.version, until.unwrap_or_default());
     plan.situation = Situation::Working(Reason::Deploying, message);
     if !recorded(seen, &plan.record) {
         // Its deadline counts from the record, which must be there before anything is made.

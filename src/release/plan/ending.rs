@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::{super::observed::Observed, Move, abort, enter, later, note_time};
 use crate::api::{
     ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
-    Reason, Record, RollbackSettings, Step,
+    Reason, Record, RevisionId, RollbackSettings, Step,
 };
 
 /// Why an attempt ends.
@@ -35,7 +35,13 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
     let next = match record.step {
         // From here on a patch of a Service may be under way, so the Services are written once more.
         Step::Switch | Step::Watch => Step::SwitchBack,
-        Step::Inspect | Step::Approve => return come_to_rest(record, now, why),
+        Step::Inspect | Step::Approve => {
+            let wanted = record.candidate.as_ref().map(|candidate| candidate.revision.clone());
+            return match wanted {
+                Some(wanted) => come_to_rest(record, &wanted, (now, why)),
+                None => enter(record, Step::Idle, now, None),
+            };
+        }
         Step::Idle
         | Step::Preflight
         | Step::Backup
@@ -91,18 +97,7 @@ pub(super) fn begun(seen: &Observed, record: &Record) -> Option<Move> {
     let message = "Traffic was taken back; why is not known: the controller ended before it could be remembered.";
     let why = Why { reason: Reason::RolledBack, message: message.to_owned(), outcome: Outcome::RolledBack };
     // It may have been a person who asked, whose Decision then was not remembered either.
-    fenced.then(|| abort::check(seen, record).unwrap_or_else(|| turn_back(record.clone(), seen.now, why)))
-}
-
-/// Returns why the last attempt failed, when it did.
-pub(super) fn last_failure(record: &Record) -> Option<FailureRecord> {
-    record.history.last().filter(|last| keeps_failing(last.outcome)).map(|last| FailureRecord {
-        revision: last.revision.clone(),
-        outcome: last.outcome,
-        reason: last.reason.clone(),
-        message: last.message.clone(),
-        at: last.ended_at.clone(),
-    })
+    fenced.then(|| abort::begun(seen, record).unwrap_or_else(|| turn_back(record.clone(), seen.now, why)))
 }
 
 /// Says why the attempt turned back and what serves meanwhile.
@@ -117,10 +112,11 @@ pub(super) fn told(record: &Record) -> String {
 }
 
 /// Ends the attempt under way and goes to rest.
-pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: Why) -> Move {
+pub(super) fn come_to_rest(mut record: Record, wanted: &RevisionId, (now, why): (Timestamp, Why)) -> Move {
     if let Some(candidate) = record.candidate.take() {
         // What the spec asks for and had failed has not failed anew with a way back that a person asked for.
-        if keeps_failing(why.outcome) && (candidate.rollback.is_none() || record.failure.is_none()) {
+        let failed_before = record.failure.as_ref().is_some_and(|failure| failure.revision == *wanted);
+        if keeps_failing(why.outcome) && (candidate.rollback.is_none() || !failed_before) {
             record.failure = Some(FailureRecord {
                 revision: candidate.revision.clone(),
                 outcome: why.outcome,

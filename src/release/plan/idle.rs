@@ -11,7 +11,7 @@ use super::{
         manifests::Kind,
         observed::{Ask, Observed},
     },
-    Action, Move, Plan, Situation, decisions, ending,
+    Action, Move, Plan, Situation, decisions,
     health::{self, Readiness},
     inspect, rollback, suspend,
 };
@@ -20,8 +20,7 @@ use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let wanted = &seen.release.wanted;
     if record.failure.as_ref().is_some_and(|failure| failure.revision != *wanted) {
-        // What it asks for now may be what the last attempt, a way back, has failed with.
-        record.failure = ending::last_failure(&record).filter(|failure| failure.revision == *wanted);
+        record.failure = None;
     }
     let asked = match person(seen, &mut record) {
         Ok(None) => None,

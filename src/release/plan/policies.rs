@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZoneDatabase};
 use serde_json::{Value, json};
 
 use super::super::observed::PolicySeen;
-use crate::api::{Automatic, Freeze, Mode, ProofLevel, Reason, ReleasePolicySpec, ReleaseSpec, is_semantic};
+use crate::api::{
+    Automatic, DecisionKind, Freeze, Mode, ProofLevel, Reason, ReleasePolicySpec, ReleaseSpec, is_semantic,
+};
 
 /// How long a Decision counts after it was made, where no policy says less.
 const EXPIRES: SignedDuration = SignedDuration::from_hours(24);
@@ -31,13 +33,12 @@ impl<'a> Policies<'a> {
 
     /// Returns whether a release begins by itself, as it says or as the policies have it.
     pub(super) fn mode(self, asked: Option<Mode>, is_first: bool) -> Mode {
-        let first: Vec<Mode> = self.specs().filter_map(|(_, policy)| policy.first_release).collect();
-        if is_first && !first.is_empty() {
-            return strictest(&first);
+        if self.0.is_empty() {
+            return asked.unwrap_or_default();
         }
-        let defaults: Vec<Mode> = self.specs().filter_map(|(_, policy)| policy.default_mode).collect();
-        let asked = asked.unwrap_or_else(|| strictest(&defaults));
-        if self.forbids_automatic().is_some() { Mode::Manual } else { asked }
+        // Each policy with its own defaults; all of them must let it.
+        let all = self.specs().all(|(_, policy)| mode_by(policy, asked, is_first) == Mode::Automatic);
+        if all { Mode::Automatic } else { Mode::Manual }
     }
 
     /// Returns the policy that lets nothing begin by itself.
@@ -50,10 +51,19 @@ impl<'a> Policies<'a> {
         self.specs().map(|(_, policy)| usize::from(policy.approval.required)).max().unwrap_or(1)
     }
 
-    /// Returns how long a Decision counts.
-    pub(super) fn expires(self) -> SignedDuration {
-        let all = self.specs().filter_map(|(_, policy)| policy.approval.expires).map(|limit| limit.as_signed());
-        all.min().unwrap_or(EXPIRES)
+    /// Returns how long a Decision counts. What stops, goes back or lets go on expires by no policy.
+    pub(super) fn expires(self, kind: &DecisionKind) -> SignedDuration {
+        let begins = match kind {
+            DecisionKind::Approve(_) | DecisionKind::Retry(_) | DecisionKind::Expedite(_) => true,
+            DecisionKind::Reject(_)
+            | DecisionKind::Abort(_)
+            | DecisionKind::Rollback(_)
+            | DecisionKind::Suspend(_)
+            | DecisionKind::Resume(_)
+            | DecisionKind::Promote(_) => false,
+        };
+        let all = self.specs().filter(|_| begins).map(|(_, policy)| policy.approval.expires);
+        all.map(|limit| limit.map_or(EXPIRES, |limit| limit.as_signed())).min().unwrap_or(EXPIRES)
     }
 
     /// Returns the sentences one of which each approval must say; none when none is asked for.
@@ -125,9 +135,15 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Of several words on who begins the stricter one counts; Manual where none was said.
-fn strictest(modes: &[Mode]) -> Mode {
-    if !modes.is_empty() && modes.iter().all(|mode| *mode == Mode::Automatic) { Mode::Automatic } else { Mode::Manual }
+/// Returns who begins as one policy has it.
+fn mode_by(policy: &ReleasePolicySpec, asked: Option<Mode>, is_first: bool) -> Mode {
+    if let Some(first) = policy.first_release.filter(|_| is_first) {
+        return first;
+    }
+    match policy.automatic {
+        Automatic::Forbidden => Mode::Manual,
+        Automatic::Allowed => asked.or(policy.default_mode).unwrap_or_default(),
+    }
 }
 
 fn refused(name: &str, policy: &ReleasePolicySpec, spec: &ReleaseSpec) -> Option<(Reason, String)> {
@@ -138,14 +154,20 @@ fn refused(name: &str, policy: &ReleasePolicySpec, spec: &ReleaseSpec) -> Option
         );
         return Some((Reason::VersionNotSemantic, message));
     }
-    let moves =
-        spec.all_images().find(|(_, image)| !image.contains("@sha256:")).filter(|_| policy.images.digest_required);
+    let moves = spec.all_images().find(|(_, image)| !is_by_digest(image)).filter(|_| policy.images.digest_required);
     moves.map(|(container, image)| {
         let message = format!(
-            "ReleasePolicy {name} asks for images by digest, and {image} of container {container} is a tag, which can be \
-             moved. Next: write it as NAME@sha256:..."
+            "ReleasePolicy {name} asks for images by digest, and {image} of container {container} is none: a tag can be \
+             moved. Next: write it as NAME@sha256:..., with 64 hex digits"
         );
         (Reason::DigestRequired, message)
+    })
+}
+
+/// Returns whether an image is named by what it is: nobody can move that.
+fn is_by_digest(image: &str) -> bool {
+    image.rsplit_once("@sha256:").is_some_and(|(_, digest)| {
+        digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 

@@ -8,7 +8,9 @@ use super::{
     ending::{self, Why},
     enter,
     inspect::{self, Inspection},
-    overdue, proposal, rollback, still_wanted, when_recorded,
+    overdue,
+    policies::Policies,
+    proposal, rollback, still_wanted, when_recorded,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, labels};
 
@@ -29,8 +31,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     let Some(content) = candidate_content(seen, &record) else { return ending::content_lost(seen, record) };
     // Somebody who can write ControllerRevisions must not make A's approval run B.
-    if content.revision() != candidate.revision || !is_approved(seen, &record, content) {
+    if content.revision() != candidate.revision {
         return ending::content_lost(seen, record);
+    }
+    if !is_approved(seen, &record, content) {
+        return not_approved(seen, record);
     }
     if let Some(candidate) = &mut record.candidate {
         candidate.content = Some(frozen.uid.clone());
@@ -60,6 +65,19 @@ fn is_approved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> bool 
     approved == Some(proposal::digest_of(seen, record.database.as_ref(), content).as_str())
 }
 
+/// Ends an attempt whose content is not the approved one: because of what else an approval covers, or because somebody
+/// wrote that content.
+fn not_approved(seen: &Observed, record: Record) -> Move {
+    let live = proposal::digest(seen, &record);
+    if record.plan.as_ref().is_none_or(|plan| plan.digest == live) {
+        return ending::content_lost(seen, record);
+    }
+    let message = "What was approved is not what would run now: a ReleasePolicy or the spec changed meanwhile. Nothing \
+                   was released; its plan is made anew.";
+    let why = Why { reason: Reason::ApprovalStale, message: message.to_owned(), outcome: Outcome::Superseded };
+    ending::turn_back(record, seen.now, why)
+}
+
 /// Begins the step.
 pub(super) fn begin(seen: &Observed, record: Record) -> Move {
     let limit = seen.release.spec.database.as_ref().map(|_| seen.release.spec.deadlines.inspect);
@@ -69,8 +87,13 @@ pub(super) fn begin(seen: &Observed, record: Record) -> Move {
 /// Freezes what was approved; from here on the spec is not read again for this attempt.
 fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
     let approved = record.plan.as_ref().map(|plan| plan.digest.clone());
-    if !still_wanted(seen, &record) || approved != Some(proposal::digest(seen, &record)) {
+    let refused = Policies(&seen.policies).refuses(&seen.release.spec, seen.now).is_some();
+    if !still_wanted(seen, &record) || refused || approved != Some(proposal::digest(seen, &record)) {
         return anew(seen, record);
+    }
+    if let Some(candidate) = &mut record.candidate {
+        // No part of the revision: it may have been corrected.
+        candidate.version.clone_from(&seen.release.spec.version);
     }
     match inspect::look(seen, &record) {
         None => {}
@@ -111,7 +134,8 @@ fn anew(seen: &Observed, mut record: Record) -> Move {
 
 /// Ends the attempt before anything was made.
 fn rest(seen: &Observed, record: Record, (reason, message): (Reason, String)) -> Move {
-    ending::come_to_rest(record, seen.now, Why { reason, message, outcome: Outcome::Failed })
+    let why = Why { reason, message, outcome: Outcome::Failed };
+    ending::come_to_rest(record, &seen.release.wanted, (seen.now, why))
 }
 
 /// Claims the database and has it marked when it was never marked; then the backup can begin.

@@ -12,9 +12,11 @@ use super::{
 };
 use crate::api::{
     ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, Mode, Outcome, PlanRecord, PlannedStep, PodTemplate,
-    Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, is_semantic, sha256_hex,
+    ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, is_semantic, sha256_hex,
 };
 
+/// How long a line of what is unmet may be, in bytes: as the schema has it.
+const LINE_BYTES: usize = 512;
 /// Version of what the digest is taken over; a change of the form voids open approvals visibly.
 const FORM: u8 = 1;
 
@@ -34,13 +36,14 @@ pub fn forecast(
     now: Timestamp,
 ) -> PlanRecord {
     let (spec, policies) = (&release.spec, Policies(policies));
+    let proof = looked.map_or_else(|| policies.proof(), |looked| looked.policy_proof);
     PlanRecord {
         digest: String::new(),
         revision: release.wanted.clone(),
-        steps: steps((spec, looked), active),
+        steps: steps((spec, looked), active, proof),
         way_back: way_back((spec, looked), active),
-        risks: risks((spec, looked)),
-        unmet: unmet((release, policies), active.is_none(), (&[], now)),
+        risks: risks((spec, looked), proof),
+        unmet: unmet((release, policies), active.is_none(), (&[], policies.frozen(now).as_ref()), now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
 }
@@ -101,9 +104,9 @@ fn planned(step: Step, does: String) -> PlannedStep {
     PlannedStep { step, does, expected: None }
 }
 
-fn steps((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec<PlannedStep> {
+fn steps((spec, looked): Content<'_>, active: Option<&ActiveRevision>, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
     let mut steps = vec![planned(Step::Preflight, preflight((spec, looked)))];
-    steps.extend(database::steps(spec, looked));
+    steps.extend(database::steps(spec, looked, proof));
     steps.push(planned(Step::Deploy, deploy(spec, active)));
     steps.extend(verify(spec).map(|does| planned(Step::Verify, does)));
     steps.push(planned(Step::Switch, switch(spec, active)));
@@ -194,7 +197,7 @@ fn way_back((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec
 }
 
 /// Lists what could go wrong and can be read from the spec.
-fn risks((spec, looked): Content<'_>) -> Vec<String> {
+fn risks((spec, looked): Content<'_>, proof: Option<ProofLevel>) -> Vec<String> {
     let mut risks: Vec<String> = spec
         .workloads
         .iter()
@@ -209,7 +212,7 @@ fn risks((spec, looked): Content<'_>) -> Vec<String> {
             found
         })
         .collect();
-    risks.extend(database::risks(spec, looked));
+    risks.extend(database::risks(spec, looked, proof));
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }
@@ -259,11 +262,12 @@ fn grace_risk(template: &Value) -> Option<String> {
     })
 }
 
-/// Lists what is still missing, and who can meet it. `given` are the people who have approved it so far.
+/// Lists what is still missing, and who can meet it, by who has approved so far and by what freeze holds.
 pub(super) fn unmet(
     (release, policies): (&ReleaseSeen, Policies<'_>),
     is_first: bool,
-    (given, now): (&[&str], Timestamp),
+    (given, freeze): (&[&str], Option<&Frozen<'_>>),
+    now: Timestamp,
 ) -> Vec<String> {
     let (name, asked) = (&release.name, release.spec.mode);
     let mut unmet: Vec<String> = policies.refuses(&release.spec, now).map(|(_, message)| message).into_iter().collect();
@@ -281,7 +285,7 @@ pub(super) fn unmet(
                  approve {name}"
             ),
             given => format!(
-                "{left} more of {} approvals, by somebody else than {}: kubectl switchback approve {name}",
+                "{left} more of {} approvals: kubectl switchback approve {name}, by somebody else than {}",
                 policies.required(),
                 given.join(", ")
             ),
@@ -291,16 +295,16 @@ pub(super) fn unmet(
             unmet.push(format!("Each approval says, word for word: \"{}\".", statements.join("\" or \"")));
         }
     }
-    unmet.extend(policies.frozen(now).map(|freeze| frozen(release, &freeze)));
-    unmet
+    unmet.extend(freeze.map(|freeze| frozen(release, freeze)));
+    unmet.iter().map(|line| clamp_to(line, LINE_BYTES).to_owned()).collect()
 }
 
 /// Says until when nothing begins, and who can change that.
 pub(super) fn frozen(release: &ReleaseSeen, frozen: &Frozen<'_>) -> String {
     let why = frozen.why.map(|why| format!(" ({why})")).unwrap_or_default();
     format!(
-        "ReleasePolicy {} lets nothing begin until {}{why}; then it goes on by itself. Somebody who holds the verb \
-         `expedite` need not wait: kubectl switchback expedite {}",
+        "ReleasePolicy {} lets nothing begin until {}{why}; what is approved by then begins by itself. Somebody who holds \
+         the verb `expedite` need not wait: kubectl switchback expedite {}",
         frozen.policy,
         frozen.until.strftime("%a %F %H:%M UTC"),
         release.name

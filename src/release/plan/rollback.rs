@@ -44,23 +44,26 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         .map(|previous| (&previous.revision, &previous.version, previous.attempt, &previous.content));
     let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
     let served = served.map(|entry| (&entry.revision, &entry.version, entry.attempt, &entry.content));
-    let mut served = previous.chain(served);
+    let served: Vec<_> = previous.chain(served).collect();
     let wanted = |revision: &RevisionId| match &asked.to {
         Some(to) => revision == to,
         None => *revision != active.revision,
     };
-    let Some((revision, version, attempt, content)) = served.find(|(revision, ..)| wanted(revision)) else {
+    // The content that served, not another one of the same revision: checks and sizes may differ.
+    let kept = |(_, _, attempt, content): &&(_, _, i64, &Option<String>)| {
+        seen.attempt(*attempt).is_some_and(|kept| content.as_ref().is_none_or(|uid| *uid == kept.uid))
+    };
+    let candidates = || served.iter().filter(|(revision, ..)| wanted(revision));
+    if let Some((revision, version, attempt, _)) = candidates().find(kept) {
+        return Ok(Former { revision: (*revision).clone(), version: (*version).clone(), attempt: *attempt });
+    }
+    let Some((revision, version, ..)) = candidates().next() else {
         return Err(match &asked.to {
             Some(to) => format!("{to} never served, or is forgotten: see status.history and spec.historyLimit."),
             None => "No earlier version is remembered: see status.history and spec.historyLimit.".to_owned(),
         });
     };
-    // The content that served, not another one of the same revision: checks and sizes may differ.
-    let kept = seen.attempt(attempt).is_some_and(|kept| content.as_ref().is_none_or(|uid| *uid == kept.uid));
-    if !kept {
-        return Err(format!("The content of {version} ({revision}) is kept no longer."));
-    }
-    Ok(Former { revision: revision.clone(), version: version.clone(), attempt })
+    Err(format!("The content of {version} ({revision}) is kept no longer."))
 }
 
 /// Begins a way back that a person asked for while nothing has happened yet; `None` when nobody did.

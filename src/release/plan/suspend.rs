@@ -46,7 +46,10 @@ pub(super) fn holds(seen: &Observed, record: &Record) -> bool {
 pub(super) fn hold(seen: &Observed, before: Record, next: Move) -> Move {
     match next {
         Move::To(next) if goes_forward(&next) => {
-            let mut held = Record { migration: next.migration, backup: next.backup, ..before };
+            // What was told of a plan stays true of it, and not of another.
+            let plan = next.plan.filter(|plan| before.plan.as_ref().is_some_and(|known| known.digest == plan.digest));
+            let plan = plan.or(before.plan);
+            let mut held = Record { migration: next.migration, backup: next.backup, plan, ..before };
             if limit(seen, &held).is_some() {
                 // The step is done; how long it is held does not count. It gets a new deadline when it goes on.
                 held.deadline = None;

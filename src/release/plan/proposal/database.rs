@@ -20,10 +20,14 @@ pub(super) fn preflight(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> 
 }
 
 /// Returns the steps that the database needs.
-pub(super) fn steps(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<PlannedStep> {
+pub(super) fn steps(
+    spec: &ReleaseSpec,
+    looked: Option<&DatabaseRecord>,
+    policy: Option<ProofLevel>,
+) -> Vec<PlannedStep> {
     let Some(database) = &spec.database else { return vec![] };
     let asked = (database, looked);
-    let mut steps = vec![planned(Step::Backup, backup(asked))];
+    let mut steps = vec![planned(Step::Backup, backup(asked, policy))];
     steps.extend(due(asked).map(|migration| planned(Step::Migrate, migrate(migration, looked))));
     steps
 }
@@ -33,7 +37,7 @@ fn due<'a>((database, looked): Asked<'a>) -> Option<&'a Migration> {
     database.migration.as_ref().filter(|_| looked.is_none_or(|looked| looked.pending.is_some()))
 }
 
-fn backup((database, looked): Asked<'_>) -> String {
+fn backup((database, looked): Asked<'_>, policy: Option<ProofLevel>) -> String {
     let (what, to) = match looked {
         Some(looked) => (
             format!(
@@ -51,7 +55,6 @@ fn backup((database, looked): Asked<'_>) -> String {
         }
         None => (database.name.clone(), database.backup.storage.join(" and ")),
     };
-    let policy = looked.and_then(|looked| looked.policy_proof);
     let proof = match database.proof(due((database, looked)).is_some(), policy) {
         ProofLevel::Stored => "reads sizes and checksums back",
         ProofLevel::Readable => "reads all of it back",
@@ -92,7 +95,7 @@ pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> O
 }
 
 /// Lists what could go wrong with the database.
-pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<String> {
+pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy: Option<ProofLevel>) -> Vec<String> {
     let Some(database) = &spec.database else { return vec![] };
     let Some(migration) = due((database, looked)) else { return vec![] };
     let mut risks = Vec::new();
@@ -110,7 +113,7 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Vec<
                 .to_owned(),
         );
     }
-    if database.proof(true, looked.and_then(|looked| looked.policy_proof)) < ProofLevel::Restored {
+    if database.proof(true, policy) < ProofLevel::Restored {
         risks.push("The backup is not restored before the migration: whether it can be is not known.".to_owned());
     }
     risks
