@@ -127,7 +127,11 @@ fn rows(step: Step) -> Vec<Seen> {
             }),
         ],
         Step::Verify => vec![
-            ("all Jobs pass", |world| world.settle()),
+            ("all Jobs pass", |world| {
+                world.wait(2);
+                world.look(usize::MAX);
+                world.settle();
+            }),
             ("an http check fails", |world| fail(world, "verify", JobEnd::Fails)),
             ("the smoke Job fails", |world| fail(world, "smoke", JobEnd::Fails)),
             ("the agent leaves no result", |world| fail(world, "verify", JobEnd::LeavesNothing)),
@@ -189,6 +193,7 @@ fn rows(step: Step) -> Vec<Seen> {
 }
 
 fn fail(world: &mut World, job: &'static str, end: JobEnd) {
+    world.wait(2);
     world.look(usize::MAX);
     world.job_end.insert(job, end);
     world.settle();

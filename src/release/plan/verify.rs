@@ -7,12 +7,16 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     ending::{self, Why},
-    enter, overdue, still_wanted,
+    enter, later, overdue, still_wanted,
 };
 use crate::{
-    api::{CheckPhase, Outcome, Reason, Record, ReleaseSpec, Step},
+    api::{CheckPhase, Duration, Outcome, Reason, Record, ReleaseSpec, Step},
     protocol::CheckResult,
 };
+
+/// How long nodes and DNS may need to learn of the preview Services once their endpoints are ready: kube-proxy applies
+/// changes once a second, and the first may come right after one.
+const REACHABLE: Duration = Duration::from_secs(2);
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     if !still_wanted(seen, &record) {
@@ -25,12 +29,15 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     let Some(attempt) = record.candidate.as_ref().map(|candidate| candidate.attempt) else {
         return enter(record, Step::Idle, seen.now, None);
     };
+    let reachable = record.step_since.as_ref().map_or(seen.now, |since| later(since.0, REACHABLE));
     let jobs = jobs(seen, &content, attempt);
     let failed = |message| Why { reason: Reason::ChecksFailed, message, outcome: Outcome::Failed };
     let mut waiting = Vec::new();
     let mut actions = Vec::new();
     for (name, asked, manifest) in jobs {
         match seen.job(&name) {
+            // The agent asks again; people's own checks may ask once.
+            None if asked.is_none() && seen.now < reachable => {}
             None => actions.push(Action::Create(Box::new(manifest))),
             Some(job) => match verdict(seen, job, asked) {
                 Verdict::Passed => continue,
@@ -51,8 +58,12 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         let message = format!("Jobs {} did not end within {}.", waiting.join(", "), content.deadlines.verify);
         return ending::turn_back(record, seen.now, failed(message));
     }
-    let told = Situation::Working(Reason::Verifying, format!("Jobs {} run.", waiting.join(", ")));
-    Plan { actions, ..Plan::stay(record, told) }.into()
+    let told = Situation::Working(Reason::Verifying, format!("Waiting for Jobs {}.", waiting.join(", ")));
+    let mut plan = Plan { actions, ..Plan::stay(record, told) };
+    if manifests::job_checks(&content).next().is_some() && seen.now < reachable {
+        plan.look_again_at(reachable);
+    }
+    plan.into()
 }
 
 /// Returns the Jobs of this phase: name, how many checks it must answer for (none: its exit code is the
