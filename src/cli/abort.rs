@@ -1,7 +1,7 @@
 //! `kubectl switchback abort`: the attempt that runs shall stop, and traffic goes back when it had moved.
 
 use super::{
-    decide::{Proposal, refuse},
+    decide::{Proposal, record_of, refuse},
     problem::Problem,
     style::Style,
     view::Summary,
@@ -17,7 +17,7 @@ use crate::{
 /// Why it would do nothing.
 pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let summary = Summary::of(release, clock::now());
-    let record = release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
+    let record = record_of(release);
     let (name, namespace) = (&summary.name, &summary.namespace);
     let effect = effect(&record).map_err(|why| refuse(release, "abort", &why))?;
     let version = record.candidate.map_or(summary.version, |candidate| candidate.version);

@@ -23,7 +23,10 @@ use super::{
     view::{State, Summary},
 };
 use crate::{
-    api::{Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Release, TargetKind},
+    api::{
+        Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Record, Release,
+        TargetKind,
+    },
     clock,
 };
 
@@ -76,6 +79,11 @@ impl Proposal {
     pub(super) fn about(self, shown: String) -> Self {
         Self { shown, ..self }
     }
+}
+
+/// Returns what status remembers of a Release; of one that nobody has looked at, nothing.
+pub(super) fn record_of(release: &Release) -> Record {
+    release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default()
 }
 
 /// Says why something cannot be decided about a Release.

@@ -1,7 +1,7 @@
 //! `kubectl switchback promote`: the watch window shall end now.
 
 use super::{
-    decide::{Proposal, refuse},
+    decide::{Proposal, record_of, refuse},
     problem::Problem,
     style::Style,
 };
@@ -12,7 +12,7 @@ use crate::api::{DecisionKind, Empty, Release, Step};
 /// # Errors
 /// Why it would do nothing.
 pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
-    let record = release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
+    let record = record_of(release);
     let Some(candidate) = record.candidate.as_ref().filter(|_| record.step == Step::Watch) else {
         let why = format!("no watch window runs: the step is {}", record.step.as_str());
         return Err(refuse(release, "promote", &why));

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 
 use super::{
     connection::Cluster,
-    decide::{self, Proposal, refuse},
+    decide::{self, Proposal, record_of, refuse},
     problem::{Exit, Problem},
     style::Style,
 };
@@ -33,7 +33,7 @@ pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
 /// # Errors
 /// Why it would do nothing.
 pub fn propose(release: &Release, to: Option<&str>, style: Style) -> Result<Proposal, Problem> {
-    let record = release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
+    let record = record_of(release);
     let (revision, version) = target(&record, to).map_err(|why| refuse(release, "rollback", &why))?;
     let effect = match (record.step, &record.candidate, &record.active) {
         (Step::Idle | Step::Inspect | Step::Approve, _, Some(active)) => format!(

@@ -1,22 +1,18 @@
 //! `kubectl switchback suspend` and `resume`: nothing goes on but what goes back, until it is resumed.
 
 use super::{
-    decide::{Proposal, refuse},
+    decide::{Proposal, record_of, refuse},
     problem::Problem,
     style::Style,
 };
-use crate::api::{DecisionKind, Empty, Record, Release, Step};
-
-fn record(release: &Release) -> Record {
-    release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default()
-}
+use crate::api::{DecisionKind, Empty, Release, Step};
 
 /// Says what `suspend` would do to a Release as it is.
 ///
 /// # Errors
 /// Why it would do nothing.
 pub fn suspend(release: &Release, style: Style) -> Result<Proposal, Problem> {
-    let record = record(release);
+    let record = record_of(release);
     if let Some(by) = &record.suspended {
         return Err(refuse(
             release,
@@ -47,7 +43,7 @@ pub fn suspend(release: &Release, style: Style) -> Result<Proposal, Problem> {
 /// # Errors
 /// Why it would do nothing.
 pub fn resume(release: &Release, style: Style) -> Result<Proposal, Problem> {
-    let record = record(release);
+    let record = record_of(release);
     let Some(by) = &record.suspended else {
         let spec = if release.spec.suspend { ", but spec.suspend is true: set it to false" } else { "" };
         return Err(refuse(release, "resume", &format!("no Decision suspends it{spec}")));

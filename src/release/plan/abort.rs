@@ -22,7 +22,7 @@ pub(super) fn check(seen: &Observed, record: &Record) -> Option<Move> {
 /// Goes on with a way back that was begun and not remembered, for the person who asked for it; `None` when nobody did.
 /// What has happened already asks nobody any more.
 pub(super) fn begun(seen: &Observed, record: &Record) -> Option<Move> {
-    decisions::counting(seen, record, stops).map(|decision| stop(seen, record.clone(), decision))
+    decisions::counting(seen, record, stops).next().map(|decision| stop(seen, record.clone(), decision))
 }
 
 const fn stops(kind: &DecisionKind) -> bool {

@@ -46,12 +46,7 @@ pub(super) fn find_all<'a>(
     wanted: impl Fn(&DecisionKind) -> bool,
 ) -> Result<Vec<&'a DecisionSeen>, Ask> {
     let mut found = vec![];
-    for decision in &seen.decisions {
-        // What was refused stays refused: its status says so, and somebody may have read that.
-        let is_wanted = !decision.settled && decision.kind.as_ref().is_some_and(&wanted);
-        if !is_wanted || !matches!(standing(seen, record, decision), Standing::Counts) {
-            continue;
-        }
+    for decision in counting(seen, record, wanted) {
         // Using a Decision cannot be taken back: a cached one may have been deleted meanwhile.
         let ask = live(decision);
         match seen.answer(&ask) {
@@ -64,15 +59,16 @@ pub(super) fn find_all<'a>(
     Ok(found)
 }
 
-/// Returns the first Decision of a kind that counts by what was seen of it; for what has happened already.
+/// Returns the Decisions of a kind that count by what was seen of them. What was refused stays refused: its status says
+/// so, and somebody may have read that.
 pub(super) fn counting<'a>(
     seen: &'a Observed,
     record: &Record,
     wanted: impl Fn(&DecisionKind) -> bool,
-) -> Option<&'a DecisionSeen> {
-    let is_wanted = |decision: &&DecisionSeen| !decision.settled && decision.kind.as_ref().is_some_and(&wanted);
-    let mut wanted = seen.decisions.iter().filter(is_wanted);
-    wanted.find(|decision| matches!(standing(seen, record, decision), Standing::Counts))
+) -> impl Iterator<Item = &'a DecisionSeen> {
+    let is_wanted = move |decision: &&DecisionSeen| !decision.settled && decision.kind.as_ref().is_some_and(&wanted);
+    let counts = move |decision: &&DecisionSeen| matches!(standing(seen, record, decision), Standing::Counts);
+    seen.decisions.iter().filter(is_wanted).filter(counts)
 }
 
 /// Asks for all Decisions that count when it asks for one: a round of questions for each would be slow.
@@ -80,10 +76,7 @@ pub(super) fn ask_at_once(seen: &Observed, plan: &mut Plan) {
     if !plan.asks.iter().any(|ask| matches!(ask, Ask::LiveDecision { .. }) && seen.answer(ask).is_none()) {
         return;
     }
-    let counts = |decision: &&DecisionSeen| {
-        !decision.settled && matches!(standing(seen, &plan.record, decision), Standing::Counts)
-    };
-    let asks: Vec<Ask> = seen.decisions.iter().filter(counts).map(live).collect();
+    let asks: Vec<Ask> = counting(seen, &plan.record, |_| true).map(live).collect();
     plan.asks.extend(asks);
     let mut known: Vec<Ask> = vec![];
     plan.asks.retain(|ask| {

@@ -12,28 +12,19 @@ use crate::api::{DecisionKind, Duration, Record, Step, Suspension};
 
 /// Takes in what people have decided. Returns what must be asked to know whether a Decision counts.
 pub(super) fn take(seen: &Observed, record: &mut Record) -> Option<Ask> {
-    if record.suspended.is_some() {
-        let found = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Resume(_)));
-        match found {
-            Ok(None) => {}
-            Ok(Some(decision)) => {
-                record.suspended = None;
-                decisions::use_up(record, decision, seen.now);
-            }
-            Err(ask) => return Some(ask),
-        }
-    } else {
-        let found = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Suspend(_)));
-        match found {
-            Ok(None) => {}
-            Ok(Some(decision)) => {
-                let (actor, name) = (decision.actor.clone(), decision.name.clone());
-                record.suspended = Some(Suspension { actor, decision: name, at: MicroTime(decision.created) });
-                decisions::use_up(record, decision, seen.now);
-            }
-            Err(ask) => return Some(ask),
-        }
-    }
+    let wanted = |kind: &DecisionKind| match &record.suspended {
+        Some(_) => matches!(kind, DecisionKind::Resume(_)),
+        None => matches!(kind, DecisionKind::Suspend(_)),
+    };
+    let decision = match decisions::find(seen, record, wanted) {
+        Ok(Some(decision)) => decision,
+        Ok(None) => return None,
+        Err(ask) => return Some(ask),
+    };
+    let (actor, name) = (decision.actor.clone(), decision.name.clone());
+    let began = Suspension { actor, decision: name, at: MicroTime(decision.created) };
+    record.suspended = record.suspended.is_none().then_some(began);
+    decisions::use_up(record, decision, seen.now);
     None
 }
 
