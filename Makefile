@@ -14,7 +14,7 @@ crds: ## writes deploy/crds/ from the types
 	@cargo run --quiet --bin switchback -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.switchback/); \
 		printf "%s", $$0 > ("deploy/crds/" substr($$0, RSTART + 6, RLENGTH - 17) ".yaml") }'
 
-manifests: ## renders what is made from the chart: deploy/install.yaml, deploy/cluster-prerequisites.yaml
+manifests: ## renders what is made from the chart: deploy/install.yaml and its kin
 	@charts/render
 
 check-manifests: ## says what of that is not as it should be, and tests what the chart renders

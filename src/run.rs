@@ -38,6 +38,7 @@ use crate::{
         self, Context,
         observe::Cache,
         observed::Settings,
+        sources::{Served, Sources},
         watched::{self, Entry},
     },
 };
@@ -59,19 +60,29 @@ const PAGE: u32 = 50;
 pub async fn run(config: Config) -> Result<(), Error> {
     let client = client().await?;
     let (judged, guard) = watch::channel(not_looked_yet());
-    let mut first_judged = guard.clone();
+    let (judged_stamp, stamp) = watch::channel(not_looked_yet());
+    let mut first_judged = [guard.clone(), stamp.clone()];
     let keep_guard = decision::keep(client.clone(), decision::required()?, judged);
+    let keep_stamp = decision::keep(client.clone(), decision::stamping()?, judged_stamp);
     let scopes: Vec<Option<String>> =
         if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
     // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
     let (lists, filled) = lists::counted(&scopes, KINDS + 1);
     let settings = Settings { agent_image: config.agent_image.clone(), tools_image: config.tools_image.clone() };
     let (databases, database_lanes) = databases::lanes(&client, &scopes, &settings);
+    let (stores, writers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| reflector::store()).unzip();
+    let (wakes, woken): (Vec<_>, Vec<_>) = scopes.iter().map(|_| mpsc::channel(WAKE_UPS)).unzip();
+    let served = scopes.iter().zip(&stores).zip(&wakes).map(|((scope, store), wake)| Served {
+        scope: scope.clone(),
+        store: store.clone(),
+        wake: wake.clone(),
+    });
     let context = Arc::new(Context {
         client: client.clone(),
-        cache: Cache::default(),
+        cache: Cache::new(Sources::new(served.collect())),
         filled,
         guard,
+        stamp,
         settings: settings.clone(),
         backoff: Backoff::default(),
         announcer: Announcer::new(client.clone()),
@@ -81,23 +92,28 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let lanes: Vec<_> = scopes
         .into_iter()
         .zip(lists)
+        .zip(wakes)
         .enumerate()
-        .map(|(number, (scope, lists))| {
+        .map(|(number, ((scope, lists), wake))| {
             let (context, names) = (Arc::clone(&context), Names::default());
-            Lane { number, scope, context, names, lists }
+            Lane { number, scope, context, names, lists, wake }
         })
         .collect();
     let server = crate::http::serve(config.listen, Arc::clone(&context), databases);
     let controllers = async {
         let databases = futures::future::join_all(database_lanes.into_iter().map(databases::Lane::run));
-        tokio::join!(futures::future::join_all(lanes.iter().map(Lane::run)), databases)
+        let releases = lanes.iter().zip(stores.into_iter().zip(writers)).zip(woken);
+        let releases = releases.map(|((lane, store), woken)| lane.run(store, woken));
+        tokio::join!(futures::future::join_all(releases), databases)
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?config.namespaces, "started");
     let guarding = async {
-        tokio::join!(keep_guard, async {
-            if first_judged.changed().await.is_ok() {
-                lanes.iter().for_each(|lane| lane.lists.read_one());
+        tokio::join!(keep_guard, keep_stamp, async {
+            for judged in &mut first_judged {
+                // A sender that is gone has ended the program.
+                let _ = judged.changed().await;
             }
+            lanes.iter().for_each(|lane| lane.lists.read_one());
         });
     };
     tokio::select! {
@@ -171,11 +187,14 @@ struct Lane {
     context: Arc<Context>,
     names: Names,
     lists: Lists,
+    wake: mpsc::Sender<ObjectRef<Guarded>>,
 }
 
+/// The Releases of a lane: to read, and to write what its watch shows.
+type Releases = (reflector::Store<Guarded>, reflector::store::Writer<Guarded>);
+
 impl Lane {
-    async fn run(&self) {
-        let (wake, woken) = mpsc::channel(WAKE_UPS);
+    async fn run(&self, releases: Releases, woken: mpsc::Receiver<ObjectRef<Guarded>>) {
         let cache = &self.context.cache;
         let by_uid = self.names.clone();
         let uid = move |owner: Owner| {
@@ -187,7 +206,7 @@ impl Lane {
         let beside = move |owner: Owner| beside.of_namespace(&owner.0, |known| known.database);
         let all = self.names.clone();
         let all_beside = move |owner: Owner| all.of_namespace(&owner.0, |_| true);
-        let follow = Follow { lane: self, wake };
+        let follow = Follow { lane: self };
         let watches = async {
             tokio::join!(
                 follow.kind::<watched::ControllerRevision, _>(&cache.attempts, watched::attempt, &uid),
@@ -204,17 +223,19 @@ impl Lane {
             );
         };
         tokio::select! {
-            () = self.control(woken) => {},
+            () = self.control(releases, woken) => {},
             () = watches => {},
-            () = self.wake_when_the_guard_changes(follow.wake.clone()) => {},
+            () = self.wake_when_the_guard_changes() => {},
         }
     }
 
     /// Wakes every Release whenever it changes whether and since when they are guarded: those that wait for an
     /// approval have no other reason to look again.
-    async fn wake_when_the_guard_changes(&self, mut wake: mpsc::Sender<ObjectRef<Guarded>>) {
-        let mut guard = self.context.guard.clone();
-        while guard.changed().await.is_ok() {
+    async fn wake_when_the_guard_changes(&self) {
+        let mut wake = self.wake.clone();
+        let (mut guard, mut stamp) = (self.context.guard.clone(), self.context.stamp.clone());
+        while let Ok(()) = tokio::select! { changed = guard.changed() => changed, changed = stamp.changed() => changed }
+        {
             for release in self.names.all() {
                 if wake.send(release).await.is_err() {
                     return;
@@ -223,9 +244,8 @@ impl Lane {
         }
     }
 
-    async fn control(&self, woken: mpsc::Receiver<ObjectRef<Guarded>>) {
-        let (reader, writer) = reflector::store();
-        let names = self.names.clone();
+    async fn control(&self, (reader, writer): Releases, woken: mpsc::Receiver<ObjectRef<Guarded>>) {
+        let (names, context) = (self.names.clone(), Arc::clone(&self.context));
         let releases = watcher::watcher(self.api::<Guarded>(), watcher::Config::default().page_size(PAGE))
             .default_backoff()
             .modify(|object| object.managed_fields_mut().clear())
@@ -235,6 +255,11 @@ impl Lane {
                 }
             })
             .reflect(writer)
+            .inspect(move |event| {
+                if let Ok(event) = event {
+                    context.cache.sources.note(event);
+                }
+            })
             .touched_objects();
         Controller::for_stream(releases, reader)
             .reconcile_on(woken)
@@ -265,7 +290,6 @@ impl Lane {
 /// Follows kinds that belong to Releases.
 struct Follow<'a> {
     lane: &'a Lane,
-    wake: mpsc::Sender<ObjectRef<Guarded>>,
 }
 
 impl Follow<'_> {
@@ -302,7 +326,7 @@ impl Follow<'_> {
             for owner in index.take(self.lane.number, &event, read) {
                 for release in releases(owner) {
                     // A full channel holds a wake-up of this Release already, or the next event brings one.
-                    let _ = self.wake.clone().try_send(release);
+                    let _ = self.lane.wake.clone().try_send(release);
                 }
             }
             if matches!(event, Event::InitDone) && !listed {

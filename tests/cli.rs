@@ -98,6 +98,7 @@ fn active(version: &str, seconds: i64) -> Option<ActiveRevision> {
         revision,
         version: version.into(),
         attempt: 7,
+        generation: 3,
         since: micro(seconds),
         content: None,
         approved_by: vec![],
@@ -110,6 +111,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
         revision,
         version: version.into(),
         attempt: 8,
+        generation: 4,
         since: micro(seconds),
         content: None,
         approved_by: vec![],
@@ -120,6 +122,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
 fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> HistoryEntry {
     HistoryEntry {
         attempt,
+        generation: attempt,
         revision: spec(version).revision(),
         version: version.into(),
         outcome,
@@ -580,6 +583,7 @@ fn get_idle() {
         revision: spec("2.2.0").revision(),
         version: "2.2.0".into(),
         attempt: 6,
+        generation: 2,
         content: None,
         keep_until: MicroTime(ago(-6_400)),
     };
@@ -676,6 +680,7 @@ fn plan_with_a_database() {
         resource_version: String::new(),
         finalizers: vec![],
         finalizer: true,
+        changed_by: None,
         wanted: release.spec.revision(),
         spec: Arc::new(release.spec.clone()),
         status: Arc::default(),

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use pod::AGENT_CONTAINER;
+pub use pod::{AGENT_CONTAINER, furnish, resources};
 
 use crate::{
     api::{BackupStorageSpec, GROUP, JobSettings, PodTemplate, PostgresSettings, ScratchSettings, VERSION, labels},
@@ -204,7 +204,9 @@ impl AgentJob<'_> {
     /// Returns the pod template, for a dry run of the pod by itself.
     #[must_use]
     pub fn template(&self) -> Value {
-        json!({ "metadata": { "labels": self.all_labels() }, "spec": pod::spec(self) })
+        let mut template = json!({ "metadata": { "labels": self.all_labels() }, "spec": pod::spec(self) });
+        furnish(&mut template, self.settings);
+        template
     }
 
     fn all_labels(&self) -> BTreeMap<&'static str, String> {

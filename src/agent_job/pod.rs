@@ -1,5 +1,7 @@
 //! The pods of the agent's Jobs; pure.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{AgentJob, Image, Scratch, volumes};
@@ -43,7 +45,6 @@ pub(super) fn spec(job: &AgentJob<'_>) -> Value {
     // Secrets are readable by this group, and whatever two users share is writable.
     default_group(&mut pod);
     extend(&mut pod, "volumes", volumes::volumes(job));
-    settings(&mut pod, job.settings);
     let inject = (job.image != Image::Agent).then(|| inject(job.agent_image));
     let scratch = job.scratch.as_ref().map(scratch_container);
     let first: Vec<Value> = inject.into_iter().chain(scratch).collect();
@@ -63,14 +64,18 @@ fn main_container(job: &AgentJob<'_>) -> Value {
         Image::Agent => json!({
             "image": job.agent_image,
             "args": args,
-            "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
+            "resources": resources(
+                job.settings, json!({ "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } }),
+            ),
             "securityContext": confined(),
         }),
         Image::Tools(image) => json!({
             "image": image,
             "command": program,
             "args": args,
-            "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "512Mi" } },
+            "resources": resources(
+                job.settings, json!({ "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "512Mi" } }),
+            ),
             "securityContext": confined(),
         }),
         Image::User { pod, container } => {
@@ -176,16 +181,49 @@ fn default_group(pod: &mut Value) {
     }
 }
 
-fn settings(pod: &mut Value, settings: &JobSettings) {
-    let JobSettings { service_account_name, image_pull_secrets, node_selector, tolerations } = settings;
-    if let Some(account) = service_account_name {
+/// Gives a pod template what the namespace's people want for pods of Jobs, where it says nothing itself.
+pub fn furnish(template: &mut Value, settings: &JobSettings) {
+    let JobSettings { service_account_name, image_pull_secrets, node_selector, tolerations, .. } = settings;
+    if let Some(metadata) = part(template, "metadata") {
+        for (key, wanted) in [("labels", &settings.labels), ("annotations", &settings.annotations)] {
+            fill_each(metadata, key, wanted);
+        }
+    }
+    let Some(pod) = template.get_mut("spec") else { return };
+    if let (Some(account), None | Some(Value::Null)) = (service_account_name, pod.get("serviceAccountName")) {
         put(pod, "serviceAccountName", account.as_str().into());
+    }
+    if !node_selector.is_empty() && !pod.get("nodeSelector").is_some_and(Value::is_object) {
+        put(pod, "nodeSelector", json!(node_selector));
     }
     extend(pod, "imagePullSecrets", image_pull_secrets.iter().map(|name| json!({ "name": name })).collect());
     extend(pod, "tolerations", tolerations.iter().map(|toleration| json!(toleration)).collect());
-    if !node_selector.is_empty() {
-        put(pod, "nodeSelector", json!(node_selector));
+}
+
+/// Returns the resources of a container that the agent works in.
+pub fn resources(settings: &JobSettings, usual: Value) -> Value {
+    settings.resources.as_ref().map_or(usual, |wanted| json!(wanted))
+}
+
+/// Adds to a map what it does not have yet.
+fn fill_each(object: &mut Value, key: &str, wanted: &BTreeMap<String, String>) {
+    if wanted.is_empty() {
+        return;
     }
+    if let Some(map) = part(object, key).and_then(Value::as_object_mut) {
+        for (key, value) in wanted {
+            map.entry(key).or_insert_with(|| value.as_str().into());
+        }
+    }
+}
+
+/// Returns a part of an object, made when it is not there.
+fn part<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    let part = object.as_object_mut()?.entry(key).or_insert(Value::Null);
+    if !part.is_object() {
+        *part = json!({});
+    }
+    Some(part)
 }
 
 fn merged(mut first: Value, second: Value) -> Value {

@@ -22,7 +22,7 @@ pub const VERSION: &str = "switchback.dev/version";
 /// Annotation of a Service: the last attempt that gave up a recorded switch. Writing it changes the
 /// resourceVersion, so that a patch still under way from before is refused by the API server.
 pub const FENCE: &str = "switchback.dev/fence";
-/// Annotation of a Release: who changed its spec, stamped by the admission policy as `generation:user`.
+/// Annotation of a Release: who changed its spec, stamped by the API server; see [`super::ChangedBy`].
 pub const CHANGED_BY: &str = "switchback.dev/changed-by";
 /// Annotation that a CRD of ours needs before the admission policy lets it be deleted.
 pub const ALLOW_DELETE: &str = "switchback.dev/allow-delete";

@@ -5,6 +5,7 @@
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 
 mod backup;
+mod changed_by;
 mod checks;
 mod conditions;
 mod crds;
@@ -28,6 +29,7 @@ pub use backup::{
     BackupCopy, BackupManifest, BackupPhase, BackupProof, BackupProofSeconds, DatabaseBackup, DatabaseBackupSpec,
     DatabaseBackupStatus,
 };
+pub use changed_by::{ChangedBy, stamped};
 pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
 pub use conditions::{Condition, ConditionType, Standing, clamp, clamp_to, condition, set_condition, set_standing};
 pub use crds::{crds, crds_yaml};
@@ -41,9 +43,10 @@ pub use decision::{
 };
 pub use digest::{RevisionId, canonical_json, sha256_hex};
 pub use duration::Duration;
-pub use job_settings::{JobSettings, TaintEffect, Toleration, TolerationOperator};
+pub use job_settings::{JobResources, JobSettings, TaintEffect, Toleration, TolerationOperator};
 pub use policy::{
-    ApprovalRules, Automatic, DatabaseRules, Freeze, ImageRules, PolicySelector, ReleasePolicy, ReleasePolicySpec,
+    ApprovalRules, Automatic, DatabaseRules, Freeze, ImageRules, PolicySelector, Promotion, PromotionSource,
+    ReleasePolicy, ReleasePolicySpec, ReleasePolicyStatus, RunningRelease,
 };
 pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, Mode, ProofLevel, names};
+use super::{Duration, JobSettings, Mode, ProofLevel, names};
 
 /// What holds for the Releases of a namespace, whatever they say. Of several policies that match a Release all hold
 /// together: the strictest value wins.
@@ -19,10 +20,12 @@ use super::{Duration, Mode, ProofLevel, names};
     category = "switchback",
     shortname = "relpol",
     namespaced,
+    status = "ReleasePolicyStatus",
     doc = "Guard rails and defaults for the Releases of its namespace. Of several policies that match a Release all hold together, and the strictest value wins.",
     printcolumn(name = "Automatic", type_ = "string", json_path = ".spec.automatic"),
     printcolumn(name = "Default", type_ = "string", json_path = ".spec.defaultMode"),
     printcolumn(name = "Approvals", type_ = "integer", json_path = ".spec.approval.required"),
+    printcolumn(name = "Running", type_ = "string", json_path = ".status.running[*].name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -52,6 +55,9 @@ pub struct ReleasePolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub freeze: Vec<Freeze>,
+    /// Where the same must have served before (default: nowhere).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
     /// What images must be.
     #[serde(default)]
     pub images: ImageRules,
@@ -61,6 +67,39 @@ pub struct ReleasePolicySpec {
     /// What must be known of the database.
     #[serde(default)]
     pub database: DatabaseRules,
+    /// Of how many Releases at once something may be under way (default: 0, no limit). Those that wait hold no place, and
+    /// going back takes none.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 64))]
+    pub concurrency: u8,
+    /// What the pods of the Releases' Jobs get where a Release says nothing. Of several policies the first by name that
+    /// says something is taken.
+    #[serde(default, skip_serializing_if = "JobSettings::is_default")]
+    pub jobs: JobSettings,
+}
+
+/// What is observed of a ReleasePolicy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleasePolicyStatus {
+    /// The Releases of which something is under way, where `concurrency` limits them.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub running: Vec<RunningRelease>,
+}
+
+/// A Release of which something is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningRelease {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Since when.
+    pub since: MicroTime,
 }
 
 /// Which Releases a policy is for: those with all of the labels, or those with one of the names.
@@ -120,6 +159,10 @@ pub struct ApprovalRules {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 8), default = "one")]
     pub required: u8,
+    /// Whether nobody's approval of their own change counts (default: false). Everybody who changed the spec since what
+    /// serves was asked for is an author. Takes an API server that stamps who did (MutatingAdmissionPolicy).
+    #[serde(default)]
+    pub not_author: bool,
     /// How long an approval, and what else lets a release begin, counts after it was made (default: 24h).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Duration>,
@@ -135,7 +178,7 @@ const fn one() -> u8 {
 
 impl Default for ApprovalRules {
     fn default() -> Self {
-        Self { required: one(), expires: None, statements: vec![] }
+        Self { required: one(), not_author: false, expires: None, statements: vec![] }
     }
 }
 
@@ -161,6 +204,46 @@ pub struct Freeze {
 
 fn utc() -> String {
     "UTC".to_owned()
+}
+
+/// Where the same must have served before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Promotion {
+    /// The Releases that must serve it, all of them.
+    #[schemars(length(min = 1, max = 8))]
+    pub from: Vec<PromotionSource>,
+    /// How long they must have served it, after their own watch windows (default: 0s).
+    #[serde(default = "no_time")]
+    #[schemars(default = "no_time")]
+    pub soak: Duration,
+    /// Whether it must be the same images (default: true); otherwise the same version text is enough.
+    #[serde(default = "yes")]
+    #[schemars(default = "yes")]
+    pub same_images: bool,
+}
+
+/// A Release that a version is promoted from. The operator must serve its namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.namespace) || has(self.release)", "name the namespace or the release: it is another one"))]
+pub struct PromotionSource {
+    /// Its namespace (default: this one).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+    /// Its name (default: that of the Release that is promoted).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
+    pub release: Option<String>,
+}
+
+const fn no_time() -> Duration {
+    Duration::from_millis(0)
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What images must be.

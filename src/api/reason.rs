@@ -95,14 +95,20 @@ pub enum Reason {
     ServiceAccountNotFound,
     /// A ReleasePolicy lets nothing begin now; it waits until the freeze is over.
     Frozen,
+    /// A ReleasePolicy lets only so many Releases be under way at once; it waits until one of them has ended.
+    WaitingForSlot,
+    /// A ReleasePolicy asks that the same served elsewhere first, for so long, and it has not.
+    NotPromoted,
     /// A ReleasePolicy asks for images by digest, and one is a tag.
     DigestRequired,
     /// A ReleasePolicy asks for semantic versions, and this one is none.
     VersionNotSemantic,
     /// A ReleasePolicy cannot be read or evaluated, so nothing begins.
     PolicyUnusable,
-    /// The admission policies that guard Decisions are absent or changed.
+    /// The admission policies that guard Decisions are absent or changed, or who changed the spec is not known.
     ApprovalPolicyMissing,
+    /// A ReleasePolicy asks that no author approves, and an account that acts for others changed the spec.
+    AuthorIsAutomation,
     /// The DatabaseInstance that is named does not exist beside the object.
     DatabaseNotFound,
     /// The BackupStorage that is named does not exist beside the object, or none is named at all.
@@ -184,6 +190,8 @@ pub enum Reason {
     NoSuchRevision,
     /// It does not say the sentence that a ReleasePolicy asks for.
     StatementMissing,
+    /// Whoever made it changed what it approves, and a ReleasePolicy asks for somebody else.
+    AuthorMayNotApprove,
     /// It counts, and waits for what it speaks of.
     Waiting,
     /// It is of a kind that this version of the operator does not know.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckKind, CheckPhase, Duration, MigrationSource, PodTemplate, ReleaseDatabase, RevisionId, ServiceTemplate,
-    names, release_status::ReleaseStatus,
+    Check, CheckKind, CheckPhase, Duration, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase, RevisionId,
+    ServiceTemplate, names, release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -97,6 +97,10 @@ pub struct ReleaseSpec {
     /// How long a step may take before the attempt ends.
     #[serde(default)]
     pub deadlines: Deadlines,
+    /// What the pods of this Release's Jobs get besides what they need (default: as its policies and, for Jobs on a
+    /// database, the DatabaseInstance say).
+    #[serde(default, skip_serializing_if = "JobSettings::is_default")]
+    pub jobs: JobSettings,
     /// How many ended attempts status and ControllerRevisions remember (default: 10).
     #[serde(default = "default_history_limit")]
     #[schemars(range(min = 1, max = 20), default = "default_history_limit")]

@@ -95,6 +95,7 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
         finalizers: vec![],
         finalizer: true,
         spec: Arc::new(release.spec.clone()),
+        changed_by: None,
         wanted: wanted.clone(),
         status: Arc::default(),
     };

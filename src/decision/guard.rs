@@ -22,15 +22,24 @@ pub enum Kind {
     Policy,
     /// `ValidatingAdmissionPolicyBinding`: without one, nothing is.
     Binding,
+    /// `MutatingAdmissionPolicy`: what is stamped.
+    Stamp,
+    /// `MutatingAdmissionPolicyBinding`: without one, nothing is.
+    StampBinding,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Policy, Self::Binding, Self::Stamp, Self::StampBinding];
+
     /// Returns the kind as Kubernetes writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "ValidatingAdmissionPolicy",
             Self::Binding => "ValidatingAdmissionPolicyBinding",
+            Self::Stamp => "MutatingAdmissionPolicy",
+            Self::StampBinding => "MutatingAdmissionPolicyBinding",
         }
     }
 }

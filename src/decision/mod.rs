@@ -5,10 +5,13 @@
 
 pub mod guard;
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt, future::join_all};
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::{
     Api, Client, ResourceExt,
     api::DynamicObject,
@@ -36,19 +39,40 @@ const REQUIRED: [&str; 2] = [
 /// than an API server takes to start again.
 const FAILURES: u32 = 5;
 
+/// The policy without which nobody is known to have changed what.
+const STAMP: [&str; 1] = [include_str!("../../charts/switchback/policies/authors.yaml")];
+
+/// Versions of the kinds' group, the better one first: a server that has a kind in neither does not serve it.
+const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// How long until a server that does not serve a kind is asked again: as often as watches begin anew.
+const ASK_AGAIN: Duration = Duration::from_secs(290);
+
 /// Returns the policies and bindings without which nothing runs, as shipped.
 ///
 /// # Errors
 /// When a shipped file is not what it should be.
 pub fn required() -> Result<Vec<Shipped>, Error> {
-    let documents = REQUIRED.iter().flat_map(|text| serde_yaml::Deserializer::from_str(text));
+    shipped(&REQUIRED)
+}
+
+/// Returns the policy and binding that stamp who changed a Release, as shipped.
+///
+/// # Errors
+/// When a shipped file is not what it should be.
+pub fn stamping() -> Result<Vec<Shipped>, Error> {
+    shipped(&STAMP)
+}
+
+fn shipped(files: &[&str]) -> Result<Vec<Shipped>, Error> {
+    let documents = files.iter().flat_map(|text| serde_yaml::Deserializer::from_str(text));
     documents
         .map(|document| {
             let unusable =
                 |problem: String| Error::Config(format!("a shipped admission policy is unusable: {problem}"));
             let object = DynamicObject::deserialize(document).map_err(|error| unusable(error.to_string()))?;
             let kind = object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
-            let kind = [Kind::Policy, Kind::Binding]
+            let kind = Kind::ALL
                 .into_iter()
                 .find(|known| known.as_str() == kind)
                 .ok_or_else(|| unusable(format!("kind {kind:?}")))?;
@@ -72,11 +96,18 @@ struct Keeper {
 }
 
 impl Keeper {
+    fn names(&self) -> BTreeSet<&str> {
+        self.shipped.iter().map(|object| object.name.as_str()).collect()
+    }
+
     /// Follows one object. By its name, because the controller may read only these.
     async fn follow(&self, object: &Shipped) {
-        let resource = match object.kind {
-            Kind::Policy => ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
-            Kind::Binding => ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
+        let resource = loop {
+            match self.served(object.kind).await {
+                Ok(resource) => break resource,
+                Err(why) => self.take(object, Look::Failed(why)),
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         };
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", object.name));
@@ -113,6 +144,28 @@ impl Keeper {
         }
     }
 
+    /// Returns how the API server serves a kind, or why it cannot be asked for it.
+    async fn served(&self, kind: Kind) -> Result<ApiResource, String> {
+        for version in VERSIONS {
+            let group = format!("{GROUP}/{version}");
+            let served = match self.client.list_api_group_resources(&group).await {
+                Ok(served) => served.resources,
+                Err(kube::Error::Api(status)) if status.is_not_found() => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            if let Some(found) = served.into_iter().find(|resource| resource.kind == kind.as_str()) {
+                return Ok(ApiResource {
+                    group: GROUP.to_owned(),
+                    version: version.to_owned(),
+                    api_version: group,
+                    kind: found.kind,
+                    plural: found.name,
+                });
+            }
+        }
+        Err("this API server does not serve its kind".to_owned())
+    }
+
     fn take(&self, object: &Shipped, look: Look) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.take(object, look, clock::now());
@@ -122,14 +175,19 @@ impl Keeper {
                 return false;
             }
             match &judged {
-                Guard::Since(since) => tracing::info!(%since, "the admission policies guard"),
-                Guard::Missing(why) => tracing::warn!(why, "the admission policies do not guard: no Release starts"),
+                Guard::Since(since) => {
+                    tracing::info!(%since, policies = ?self.names(), "admission policies are in force")
+                }
+                Guard::Missing(why) => tracing::warn!(why, "admission policies are not in force"),
             }
             *guard = judged;
             true
         });
     }
 }
+
+/// The kinds' group.
+const GROUP: &str = "admissionregistration.k8s.io";
 
 fn held(object: &DynamicObject) -> Look {
     let created = object.creation_timestamp().map(|time| time.0);
@@ -158,13 +216,30 @@ mod tests {
 
     #[test]
     fn what_is_shipped_denies_and_fails_closed() {
-        let shipped = required().unwrap();
-        assert_eq!(shipped.len(), 4);
+        let shipped: Vec<Shipped> = required().unwrap().into_iter().chain(stamping().unwrap()).collect();
+        assert_eq!(shipped.len(), 6);
         for object in shipped {
             match object.kind {
-                Kind::Policy => assert_eq!(object.spec["failurePolicy"], "Fail"),
+                Kind::Policy | Kind::Stamp => assert_eq!(object.spec["failurePolicy"], "Fail"),
                 Kind::Binding => assert_eq!(object.spec["validationActions"], serde_json::json!(["Deny"])),
+                Kind::StampBinding => assert_eq!(object.spec, serde_json::json!({ "policyName": object.name })),
             }
+        }
+    }
+
+    /// What one writes the other one checks: both must reckon the same stamp.
+    #[test]
+    fn who_changed_what_is_reckoned_alike_where_it_is_written_and_where_it_is_checked() {
+        let (stamps, checks) = (stamping().unwrap(), required().unwrap());
+        let variables = |all: &[Shipped], kind, name: &str| -> Vec<Value> {
+            let found = all.iter().find(|object| object.kind == kind && object.name == name);
+            found.and_then(|object| object.spec["variables"].as_array().cloned()).unwrap()
+        };
+        let checked = variables(&checks, Kind::Policy, "switchback-releases");
+        let stamped = variables(&stamps, Kind::Stamp, "switchback-authors");
+        assert_eq!(stamped.len(), 11);
+        for variable in stamped {
+            assert!(checked.contains(&variable), "{}", variable["name"]);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Acts: one function per action; no choices. Every action is idempotent by name and guarded by UID.
 
-use kube::Client;
+use kube::{Client, core::PartialObjectMeta};
 use serde_json::json;
 
 use super::{manifests::Kind, observe::place_of, observed::ReleaseSeen, plan::Action};
 use crate::{
     agent_job,
     api::{
-        DatabaseBackup, DatabaseClaim, DatabaseInstance, Decision, DecisionStatus, Release, labels::FINALIZER,
-        labels::RELEASE_UID,
+        DatabaseBackup, DatabaseClaim, DatabaseInstance, Decision, DecisionStatus, Release, ReleasePolicy,
+        labels::FINALIZER, labels::RELEASE_UID,
     },
     error::Error,
     kube_io::calls::{self, Place, is_controlled_by},
@@ -66,6 +66,13 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
                 "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": { "claim": claim },
             });
             calls::merge::<DatabaseInstance>(client, &place, &patch, true).await.map(|_| ())
+        }
+        Action::SetRunning { policy, uid, resource_version, running } => {
+            let place = Place::new::<ReleasePolicy>(namespace, policy);
+            let patch = json!({
+                "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": { "running": running },
+            });
+            calls::merge::<PartialObjectMeta<ReleasePolicy>>(client, &place, &patch, true).await.map(|_| ())
         }
         Action::LetGo { backup, uid, resource_version, finalizers } => {
             let left: Vec<&str> = finalizers.iter().map(String::as_str).collect();

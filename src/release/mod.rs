@@ -17,6 +17,7 @@ pub mod observe;
 pub mod observed;
 pub mod plan;
 pub mod plan_text;
+pub mod sources;
 pub mod status;
 pub mod watched;
 

@@ -1,7 +1,7 @@
 //! Looks: the cluster as it is, as [`Observed`]; no choices.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,13 +12,14 @@ use super::{
     manifests::{Kind, Manifest},
     observed::{
         Answer, Ask, AttemptSeen, BackupSeen, DecisionSeen, DeploymentSeen, Guard, InstanceSeen, JobSeen, Observed,
-        PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen,
+        PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen, wanted, with_defaults,
     },
+    sources::Sources,
     watched,
 };
 use crate::{
     api::{
-        DatabaseBackup, Decision, Release, ReleaseSpec, Step,
+        ChangedBy, DatabaseBackup, Decision, Release, ReleaseSpec, Step,
         labels::{self, FINALIZER},
     },
     clock,
@@ -52,10 +53,20 @@ pub struct Cache {
     pub backups: Index<BackupSeen>,
     /// ReleasePolicies, by their namespace.
     pub policies: Index<PolicySeen>,
+    /// Releases that policies promote from.
+    pub sources: Sources,
     /// Decisions, by the name of their Release.
     pub decisions: Index<DecisionSeen>,
     /// Frozen contents by the UID of their `ControllerRevision`: they never change, so they are read once.
     contents: Mutex<HashMap<String, Arc<ReleaseSpec>>>,
+}
+
+impl Cache {
+    /// Makes empty caches, beside the stores of Releases.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, ..Self::default() }
+    }
 }
 
 /// Returns what the caches show of a Release.
@@ -66,16 +77,20 @@ pub async fn observe(
     client: &Client,
     cache: &Cache,
     release: &Release,
-    (guard, settings, taken): (Guard, &Settings, Option<String>),
+    ((guard, stamp), settings, taken): ((Guard, Guard), &Settings, Option<String>),
 ) -> Result<Observed, Error> {
-    let labels = release.labels().clone();
-    let release = release_seen(release);
-    let by_uid = (release.namespace.clone(), release.uid.clone());
-    let by_name = (release.namespace.clone(), release.name.clone());
-    let beside = (release.namespace.clone(), String::new());
+    let (namespace, name) = (release.namespace().unwrap_or_default(), release.name_any());
+    let beside = (namespace.clone(), String::new());
     let mut policies = cache.policies.of(&beside);
-    policies.retain(|policy| policy.is_for(&release.name, &labels));
+    policies.retain(|policy| policy.is_for(&name, release.labels()));
     policies.sort_by(|one, other| one.name.cmp(&other.name));
+    let release = release_seen(release, &policies);
+    let by_uid = (namespace.clone(), release.uid.clone());
+    let by_name = (namespace, name);
+    // What comes from elsewhere is asked for before anything begins only.
+    let is_asked = matches!(release.status.record.step, Step::Inspect | Step::Approve);
+    let wanted = if is_asked { wanted((&by_name.0, &by_name.1), &policies) } else { BTreeSet::new() };
+    let sources = cache.sources.look(wanted, &by_name);
     let mut seen = Observed {
         now: clock::now(),
         contents: BTreeMap::new(),
@@ -89,8 +104,10 @@ pub async fn observe(
         storages: cache.storages.of(&beside),
         backups: cache.backups.of(&by_uid),
         policies,
+        sources,
         decisions: cache.decisions.of(&by_name),
         guard,
+        stamp,
         taken,
         answers: Vec::new(),
         settings: settings.clone(),
@@ -112,8 +129,8 @@ pub async fn observe(
     Ok(seen)
 }
 
-fn release_seen(release: &Release) -> ReleaseSeen {
-    let spec = Arc::new(release.spec.clone());
+fn release_seen(release: &Release, policies: &[PolicySeen]) -> ReleaseSeen {
+    let spec = Arc::new(with_defaults(release.spec.clone(), policies));
     ReleaseSeen {
         name: release.name_any(),
         namespace: release.namespace().unwrap_or_default(),
@@ -123,6 +140,7 @@ fn release_seen(release: &Release) -> ReleaseSeen {
         resource_version: release.resource_version().unwrap_or_default(),
         finalizers: release.finalizers().to_vec(),
         finalizer: release.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        changed_by: release.annotations().get(labels::CHANGED_BY).and_then(|stamp| ChangedBy::parse(stamp)),
         wanted: spec.revision(),
         spec,
         status: Arc::new(release.status.clone().unwrap_or_default()),

@@ -6,6 +6,7 @@ mod ask;
 mod database;
 mod objects;
 mod people;
+mod source;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +18,11 @@ use jiff::Timestamp;
 pub use ask::{Answer, Ask};
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
 pub use objects::{AttemptSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PodSeen, ServiceSeen, SliceSeen};
-pub use people::{DecisionSeen, Guard, PolicySeen};
+pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
+pub use source::{SourceSeen, Standing, artefacts, wanted};
 
 use crate::api::{
-    ActiveRevision, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step,
+    ActiveRevision, ChangedBy, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step,
     labels::{self, Role},
 };
 
@@ -53,10 +55,14 @@ pub struct Observed {
     pub backups: Vec<BackupSeen>,
     /// ReleasePolicies of the namespace that match the Release.
     pub policies: Vec<PolicySeen>,
+    /// Releases that policies promote from.
+    pub sources: Vec<SourceSeen>,
     /// Decisions about the Release, by its UID or its name.
     pub decisions: Vec<DecisionSeen>,
     /// Whether the admission policies guard Decisions.
     pub guard: Guard,
+    /// Whether the API server stamps who changed a Release.
+    pub stamp: Guard,
     /// Object of somebody else that a create has just met under a name that is needed.
     pub taken: Option<String>,
     /// Answers to what the plan asked for in this look.
@@ -93,8 +99,10 @@ pub struct ReleaseSeen {
     pub finalizers: Vec<String>,
     /// Whether ours is among them.
     pub finalizer: bool,
-    /// What is asked for.
+    /// What is asked for, with what policies say where it says nothing.
     pub spec: Arc<ReleaseSpec>,
+    /// Who changed it, by the API server's stamp.
+    pub changed_by: Option<ChangedBy>,
     /// The revision of that spec.
     pub wanted: RevisionId,
     /// Its status as read.

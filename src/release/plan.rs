@@ -8,6 +8,7 @@
 
 mod abort;
 mod approve;
+mod authors;
 mod backup;
 mod clean_up;
 mod database;
@@ -21,9 +22,11 @@ mod inspect;
 mod migrate;
 mod policies;
 mod preflight;
+mod promotion;
 mod proposal;
 mod retire;
 mod rollback;
+mod slots;
 mod suspend;
 mod switch;
 mod switch_back;
@@ -41,7 +44,9 @@ use super::{
     manifests::{Kind, Manifest},
     observed::{Ask, BackupSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
-use crate::api::{CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, Step, StepTime};
+use crate::api::{
+    CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, RunningRelease, Step, StepTime,
+};
 
 pub use health::Readiness;
 pub use proposal::{expect, forecast};
@@ -140,6 +145,17 @@ pub enum Action {
         uid: String,
         /// The version that was read: of two Releases one is refused.
         resource_version: String,
+    },
+    /// Says of which Releases something is under way.
+    SetRunning {
+        /// Name of the ReleasePolicy.
+        policy: String,
+        /// Its UID.
+        uid: String,
+        /// The version that was read: of two Releases one is refused.
+        resource_version: String,
+        /// The Releases.
+        running: Vec<RunningRelease>,
     },
     /// Lets go of a DatabaseBackup.
     LetGo {
@@ -277,6 +293,7 @@ pub fn plan(seen: &Observed) -> Plan {
                 plan.asks.extend(asked.filter(|_| !plan.act_first));
                 decisions::ask_at_once(seen, &mut plan);
                 upkeep::while_waiting(seen, &mut plan);
+                slots::give_back(seen, &mut plan);
                 database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);
                 // A deadline that is over wakes nobody any more: whatever it meant has been decided above.

@@ -45,6 +45,8 @@ pub struct Context {
     pub filled: Filled,
     /// Whether the admission policies guard Decisions.
     pub guard: watch::Receiver<Guard>,
+    /// Whether the API server stamps who changed a Release.
+    pub stamp: watch::Receiver<Guard>,
     /// What the operator was told at its start.
     pub settings: Settings,
     /// Errors in a row, per object.
@@ -136,7 +138,7 @@ async fn advance(context: &Context, mut release: Release) -> Result<controller::
 
 /// Looks and plans, asking what the plan must know first.
 async fn look(context: &Context, release: &Release, taken: Option<String>) -> Result<(Observed, Plan), Error> {
-    let guard = context.guard.borrow().clone();
+    let guard = (context.guard.borrow().clone(), context.stamp.borrow().clone());
     let mut seen =
         observe::observe(&context.client, &context.cache, release, (guard, &context.settings, taken)).await?;
     for _ in 0..ROUNDS {

@@ -295,6 +295,8 @@ pub fn policy(object: &kube::core::DeserializeGuard<ReleasePolicy>) -> Entry<Pol
         name: name.clone(),
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        running: object.0.as_ref().ok().and_then(|policy| policy.status.clone()).unwrap_or_default().running,
         spec: object.0.as_ref().ok().map(|policy| Arc::new(policy.spec.clone())),
     };
     Some(((namespace, String::new()), name, seen))

@@ -5,17 +5,12 @@ use serde_json::{Value, json};
 use switchback::api::{BackupStorage, DatabaseBackup, DatabaseInstance};
 
 use crate::{
-    schema::{Demand, all_demands, changed, try_patterns},
+    schema::{Demand, OUR_LABELS, all_demands, changed, jobs, try_job_labels, try_patterns},
     support::{Namespace, assert_refused, in_namespace},
 };
 
 const CHOICE: &str = "name exactly one of s3 and volume";
 const IMMUTABLE: &str = "a DatabaseBackup cannot be changed: create another one";
-
-fn jobs() -> Value {
-    json!({ "serviceAccountName": "jobs", "imagePullSecrets": ["pull"], "nodeSelector": { "disk": "fast" },
-        "tolerations": [{ "key": "dedicated", "operator": "Equal", "value": "db", "effect": "NoSchedule" }] })
-}
 
 /// Each kind with a value at every place that a rule or pattern is about.
 fn database() -> Value {
@@ -70,13 +65,18 @@ async fn every_rule_of_databases_accepts_and_refuses() {
         for kind in ["DatabaseInstance", "BackupStorage", "DatabaseBackup"] {
             for (place, demand) in all_demands(kind) {
                 let Demand::Rule(message) = demand else { continue };
-                assert!([CHOICE, IMMUTABLE].contains(&message.as_str()), "no examples of {message:?} at {place}");
+                assert!(
+                    [CHOICE, IMMUTABLE, OUR_LABELS].contains(&message.as_str()),
+                    "no examples of {message:?} at {place}"
+                );
             }
         }
         let admin = &namespace.cluster.admin;
         for good in [bucket(), volume()] {
             namespace.try_make::<BackupStorage>(admin, &good).await.unwrap();
         }
+        try_job_labels::<BackupStorage>(namespace, &bucket()).await;
+        try_job_labels::<DatabaseInstance>(namespace, &database()).await;
         let both = changed(bucket(), &[("/spec/volume", json!({ "claim": "disk" }))]);
         assert_refused(namespace.try_make::<BackupStorage>(admin, &both).await, CHOICE);
         let neither = json!({ "metadata": { "name": "nowhere" }, "spec": {} });

@@ -9,16 +9,12 @@ use std::{
 
 use futures::FutureExt as _;
 use k8s_openapi::{
-    api::{
-        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-        rbac::v1::{ClusterRole, ClusterRoleBinding},
-    },
+    api::rbac::v1::{ClusterRole, ClusterRoleBinding},
     jiff::{SignedDuration, Timestamp},
 };
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
-    core::ApiResource,
 };
 use serde_json::{Value, json};
 use switchback::{
@@ -31,9 +27,12 @@ use switchback::{
 };
 use tokio::sync::watch;
 
-use crate::support::{Cluster, SOON, apply, in_time};
+use crate::{
+    authors::STAMPS,
+    support::{Cluster, SOON, apply, in_time},
+};
 
-/// Copies of the policies without which nothing runs, under names of their own.
+/// Copies of policies, under names of their own.
 struct Copies {
     cluster: Cluster,
     shipped: Vec<Shipped>,
@@ -41,7 +40,11 @@ struct Copies {
 
 /// Runs a test with copies, which go away with it however it ends.
 async fn with_copies(test: impl AsyncFnOnce(&Copies)) {
-    let copies = Copies::make().await;
+    with_copies_of(decision::required().unwrap(), test).await;
+}
+
+async fn with_copies_of(shipped: Vec<Shipped>, test: impl AsyncFnOnce(&Copies)) {
+    let copies = Copies::make(shipped).await;
     let ended = AssertUnwindSafe(test(&copies)).catch_unwind().await;
     for object in &copies.shipped {
         let _ = copies.api(object.kind).delete(&object.name, &DeleteParams::default()).await;
@@ -52,13 +55,12 @@ async fn with_copies(test: impl AsyncFnOnce(&Copies)) {
 }
 
 impl Copies {
-    async fn make() -> Self {
+    async fn make(mut shipped: Vec<Shipped>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let suffix = format!("copy-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
-        let mut shipped = decision::required().unwrap();
         for object in &mut shipped {
             object.name = format!("{}-{suffix}", object.name);
-            if object.kind == Kind::Binding {
+            if matches!(object.kind, Kind::Binding | Kind::StampBinding) {
                 object.spec["policyName"] = object.name.clone().into();
             }
         }
@@ -70,8 +72,9 @@ impl Copies {
     }
 
     async fn write(&self, object: &Shipped) {
+        let stamps = matches!(object.kind, Kind::Stamp | Kind::StampBinding);
         let document = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
+            "apiVersion": format!("admissionregistration.k8s.io/{}", if stamps { "v1beta1" } else { "v1" }),
             "kind": object.kind.as_str(),
             "metadata": { "name": object.name },
             "spec": object.spec,
@@ -80,11 +83,7 @@ impl Copies {
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        let resource = match kind {
-            Kind::Policy => ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
-            Kind::Binding => ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
-        };
-        Api::all_with(self.cluster.admin.clone(), &resource)
+        self.cluster.policies(kind.as_str())
     }
 
     fn first(&self, kind: Kind) -> &Shipped {
@@ -213,6 +212,39 @@ async fn forgery_with_policies_that_were_deleted() {
     .await;
 }
 
+#[tokio::test]
+async fn forgery_with_a_stamp_that_was_weakened_or_deleted() {
+    let _alone = STAMPS.lock().await;
+    with_copies_of(decision::stamping().unwrap(), async |copies| {
+        copies
+            .watched(copies.cluster.admin.clone(), async |mut guard| {
+                since(&mut guard).await;
+                let table = [
+                    (Kind::Stamp, json!({ "failurePolicy": "Ignore" }), ".failurePolicy"),
+                    (Kind::Stamp, json!({ "reinvocationPolicy": "Never" }), ".reinvocationPolicy"),
+                    (Kind::StampBinding, json!({ "policyName": "another" }), ".policyName"),
+                ];
+                for (kind, spec, place) in table {
+                    let object = copies.first(kind);
+                    copies.patch(object, json!({ "spec": spec })).await;
+                    let said = format!("{} {} is not as shipped: spec{place} differs", kind.as_str(), object.name);
+                    assert_eq!(missing(&mut guard).await, said);
+                    copies.put_back(object).await;
+                    since(&mut guard).await;
+                }
+                for object in &copies.shipped {
+                    copies.api(object.kind).delete(&object.name, &DeleteParams::default()).await.unwrap();
+                    let said = format!("{} {} does not exist", object.kind.as_str(), object.name);
+                    assert_eq!(missing(&mut guard).await, said);
+                    copies.write(object).await;
+                    since(&mut guard).await;
+                }
+            })
+            .await;
+    })
+    .await;
+}
+
 /// The gap lies in the past for a controller that starts afterwards; the API server has written down when it ended.
 #[tokio::test]
 async fn forgery_with_policies_that_were_weakened_while_no_controller_looked() {
@@ -222,9 +254,10 @@ async fn forgery_with_policies_that_were_weakened_while_no_controller_looked() {
             // Times in metadata have whole seconds.
             tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
             let object = copies.first(kind);
-            let spec = match kind {
-                Kind::Policy => json!({ "failurePolicy": "Ignore" }),
-                Kind::Binding => json!({ "validationActions": ["Audit"] }),
+            let spec = if kind == Kind::Policy {
+                json!({ "failurePolicy": "Ignore" })
+            } else {
+                json!({ "validationActions": ["Audit"] })
             };
             copies.patch(object, json!({ "spec": spec })).await;
             copies.put_back(object).await;

@@ -7,6 +7,7 @@
     reason = "tests say what they expect in the shortest way"
 )]
 
+mod authors;
 mod databases;
 mod decisions;
 mod fence;

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 use switchback::api::ReleasePolicy;
 
 use crate::{
-    schema::{Demand, all_demands, changed, try_patterns},
+    schema::{Demand, OUR_LABELS, all_demands, changed, jobs, try_job_labels, try_patterns},
     support::{assert_refused, in_namespace},
 };
 
 const DEFAULT: &str = "defaultMode Automatic takes automatic: Allowed";
 const WHOM: &str = "name labels or names, not both";
+const ITSELF: &str = "name the namespace or the release: it is another one";
 const SHORT: &str = "expires is shorter than a minute";
 
 /// A policy with a value at every place that a rule or pattern is about.
@@ -20,11 +21,14 @@ fn policy() -> Value {
             "selector": { "names": ["shop"] },
             "automatic": "Forbidden",
             "firstRelease": "Automatic",
-            "approval": { "required": 2, "expires": "8h", "statements": ["Begin automated deployment"] },
+            "approval": { "required": 2, "notAuthor": true, "expires": "8h", "statements": ["Begin automated deployment"] },
             "freeze": [{ "schedule": "0 16 * * FRI", "for": "64h", "timezone": "Europe/Berlin", "reason": "weekend" }],
+            "promotion": { "from": [{ "namespace": "staging", "release": "shop" }], "soak": "1h", "sameImages": true },
             "images": { "digestRequired": true },
+            "concurrency": 3,
             "semver": true,
             "database": { "proof": "Restored" },
+            "jobs": jobs(),
         },
     })
 }
@@ -42,11 +46,13 @@ async fn every_rule_of_policies_accepts_and_refuses() {
     in_namespace("schema", async |namespace| {
         for (place, demand) in all_demands("ReleasePolicy") {
             let Demand::Rule(message) = demand else { continue };
-            let known = [DEFAULT, WHOM, SHORT].contains(&message.as_str()) || message.starts_with("longer than");
+            let known = [DEFAULT, WHOM, SHORT, ITSELF, OUR_LABELS].contains(&message.as_str())
+                || message.starts_with("longer than");
             assert!(known, "no examples of {message:?} at {place}");
         }
         let admin = &namespace.cluster.admin;
         namespace.try_make::<ReleasePolicy>(admin, &policy()).await.unwrap();
+        try_job_labels::<ReleasePolicy>(namespace, &policy()).await;
         let shortest = json!({ "metadata": { "name": "all" }, "spec": {} });
         namespace.try_make::<ReleasePolicy>(admin, &shortest).await.unwrap();
         let automatic = [("/spec/defaultMode", json!("Automatic"))];
@@ -55,6 +61,8 @@ async fn every_rule_of_policies_accepts_and_refuses() {
         namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &allowed)).await.unwrap();
         let both = [("/spec/selector/matchLabels", json!({ "tier": "front" }))];
         assert_refused(namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &both)).await, WHOM);
+        let itself = [("/spec/promotion/from/0", json!({}))];
+        assert_refused(namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &itself)).await, ITSELF);
         let short = [("/spec/approval/expires", json!("59s"))];
         assert_refused(namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &short)).await, SHORT);
     })
@@ -65,7 +73,9 @@ async fn every_rule_of_policies_accepts_and_refuses() {
 async fn input_01_and_input_02_what_is_wrong_with_a_policy_is_named() {
     in_namespace("schema", async |namespace| {
         let admin = &namespace.cluster.admin;
-        let table: [(&str, Value, &str); 9] = [
+        let table: [(&str, Value, &str); 11] = [
+            ("/spec/promotion/from", json!([]), "spec.promotion.from: Invalid value"),
+            ("/spec/concurrency", json!(65), "should be less than or equal to 64"),
             ("/spec/approvals", json!({}), r#"unknown field "spec.approvals""#),
             ("/spec/automatic", json!("Perhaps"), r#"supported values: "Allowed", "Forbidden""#),
             ("/spec/approval/required", json!(0), "should be greater than or equal to 1"),

@@ -36,10 +36,13 @@ const SIZE: &str = "^[1-9][0-9]{0,5}(Mi|Gi|Ti)$";
 const FINGERPRINT: &str =
     "^[0-9]{1,20}/[0-9]{1,10}/[^\\x00-\\x1f\\x7f]{1,63}/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|none)$";
 
+const QUANTITY: &str = "^[0-9]+([.][0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$";
+
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 19] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 20] = [
+    (QUANTITY, &["2", "0.5", "100m", "64Mi", "1.5Gi"], &["", "-1", "1 Gi", "64MiB", "1e3", "all", "1\n"]),
     (
         NAME,
         &["web", "0-web-9", "a"],
@@ -248,8 +251,30 @@ fn full() -> Value {
     for part in ["source", "switch", "watch", "rollback", "deadlines"] {
         body["spec"][part] = json!({});
     }
+    body["spec"]["jobs"] = jobs();
     body
 }
+
+/// Settings of Jobs with a value at every place that a rule or pattern is about.
+pub fn jobs() -> Value {
+    json!({
+        "serviceAccountName": "jobs", "imagePullSecrets": ["pull"], "nodeSelector": { "disk": "fast" },
+        "tolerations": [{ "key": "dedicated", "operator": "Equal", "value": "db", "effect": "NoSchedule" }],
+        "resources": { "requests": { "cpu": "10m" }, "limits": { "memory": "64Mi" } },
+        "labels": { "team": "shop" }, "annotations": { "sidecar.istio.io/inject": "false" },
+    })
+}
+
+/// Tries the rule on labels of Jobs.
+pub async fn try_job_labels<K: kube::Resource<DynamicType = ()>>(namespace: &Namespace, body: &Value) {
+    let admin = &namespace.cluster.admin;
+    let with = |key: &str| changed(body.clone(), &[("/spec/jobs/labels", json!({ key: "x" }))]);
+    namespace.try_make::<K>(admin, &with("switchback.example.com/verb")).await.unwrap();
+    assert_refused(namespace.try_make::<K>(admin, &with("switchback.dev/verb")).await, OUR_LABELS);
+}
+
+/// Rule on labels of Jobs.
+pub const OUR_LABELS: &str = "labels of switchback.dev are the operator's own";
 
 pub fn changed(mut body: Value, change: &[(&str, Value)]) -> Value {
     for (place, value) in change {
@@ -378,11 +403,13 @@ async fn every_rule_accepts_and_refuses() {
             for (place, demand) in all_demands(kind) {
                 let Demand::Rule(message) = demand else { continue };
                 let known = rules.iter().any(|(known, _, _)| *known == message);
-                let elsewhere = message == TOO_LONG || ELSEWHERE.contains(&message.as_str());
+                let elsewhere =
+                    [TOO_LONG, OUR_LABELS].contains(&message.as_str()) || ELSEWHERE.contains(&message.as_str());
                 assert!(known || elsewhere, "no examples of the rule {message:?} at {place}");
             }
         }
         namespace.try_make::<Release>(admin, &full()).await.unwrap();
+        try_job_labels::<Release>(namespace, &full()).await;
         for (message, keeps, breaks) in rules {
             let answer = namespace.try_make::<Release>(admin, &changed(full(), &keeps)).await;
             assert!(answer.is_ok(), "{message}: {answer:?}");

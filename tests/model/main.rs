@@ -14,5 +14,6 @@ mod decisions;
 mod policies;
 mod random;
 mod rules;
+mod slots;
 mod table;
 mod world;

@@ -5,15 +5,25 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use switchback::{
-    api::{Approval, DecisionKind, Empty, Gate, Mode, ProofLevel, ReleasePolicySpec, Step},
-    release::{observed::PolicySeen, plan::Plan},
+    api::{Approval, ChangedBy, DecisionKind, Empty, Gate, Mode, ProofLevel, ReleasePolicySpec, Rollback, Step},
+    release::{
+        observed::{Guard, PolicySeen, SourceSeen, Standing, artefacts},
+        plan::Plan,
+    },
 };
 
 use crate::world::{World, spec};
 
 pub fn policy(name: &str, spec: Value) -> PolicySeen {
     let spec: ReleasePolicySpec = serde_json::from_value(spec).unwrap();
-    PolicySeen { name: name.into(), uid: format!("uid-{name}"), generation: 1, spec: Some(Arc::new(spec)) }
+    PolicySeen {
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        generation: 1,
+        resource_version: "1".into(),
+        running: vec![],
+        spec: Some(Arc::new(spec)),
+    }
 }
 
 /// A world in which 1.0.0 serves and the plan for 2.0.0 waits under some policies.
@@ -472,4 +482,291 @@ fn a_policy_may_ask_for_more_proof_than_a_release() {
     world.run_to_rest();
     assert_eq!(world.active(), Some("2.0.0"));
     assert_eq!(world.record().backup.as_ref().unwrap().proof, ProofLevel::Restored);
+}
+
+/// A world in which 1.0.0 serves and `user` asks for 2.0.0 under a policy that takes no approval of an author.
+fn changed_by(stamp: Option<&str>) -> World {
+    let mut world = World::serving();
+    world.policies = vec![policy("others", json!({ "approval": { "notAuthor": true } }))];
+    world.ask_for("2.0.0");
+    assert_eq!((world.generation, world.record().active.as_ref().unwrap().generation), (2, 1));
+    world.changed_by = stamp.and_then(ChangedBy::parse);
+    world.run_to(Step::Approve);
+    world
+}
+
+#[test]
+fn forgery_approving_ones_own_change() {
+    let mut world = changed_by(Some("1\n2 dave\n1 anna"));
+    let own = world.approve("dave");
+    looked(&mut world);
+    assert_eq!((world.step(), world.became(&own)), (Step::Approve, Some(("Refused", "AuthorMayNotApprove"))));
+    let line = unmet(&world).into_iter().find(|line| line.contains("(dave), as ReleasePolicy others asks"));
+    assert!(line.is_some(), "{:?}", unmet(&world));
+    // Anna asked for what serves now: that is another change.
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn everybody_is_an_author_who_changed_anything_since_what_serves_was_asked_for() {
+    let mut world = changed_by(Some("1\n2 dave\n1 anna"));
+    let approval = world.approve("anna");
+    // Before it is used Anna writes a note, which no digest covers.
+    world.spec.notes = Some("Reviewed.".into());
+    world.change(world.spec.clone());
+    world.changed_by = ChangedBy::parse("1\n3 anna\n2 dave");
+    looked(&mut world);
+    assert_eq!(world.became(&approval), Some(("Refused", "AuthorMayNotApprove")));
+    assert!(unmet(&world).iter().any(|line| line.contains("(anna, dave)")), "{:?}", unmet(&world));
+    world.approve("ben");
+    world.run_to_rest();
+    assert_eq!((world.active(), world.record().active.as_ref().unwrap().generation), (Some("2.0.0"), 3));
+}
+
+#[test]
+fn whoever_approved_and_then_changed_it_has_not_approved() {
+    let mut world = changed_by(Some("1\n2 dave\n1 anna"));
+    world.approve("anna");
+    // The first write uses the approval up and goes on to Preflight; the change comes before anything is frozen.
+    let frozen = world.contents.len();
+    world.look(1);
+    assert_eq!((world.step(), world.contents.len()), (Step::Preflight, frozen));
+    world.spec.notes = Some("Reviewed.".into());
+    world.change(world.spec.clone());
+    world.changed_by = ChangedBy::parse("1\n3 anna\n2 dave");
+    world.run_to_rest();
+    assert_eq!((world.active(), world.step()), (Some("1.0.0"), Step::Approve));
+}
+
+#[test]
+fn a_way_back_makes_authors_of_all_who_came_after_what_serves_then() {
+    let mut world = changed_by(Some("1\n2 dave\n1 anna"));
+    world.approve("ben");
+    world.run_to_rest();
+    let first = world.record().history[0].revision.clone();
+    world.wait(5);
+    world.decide(DecisionKind::Rollback(Rollback { to: Some(first) }), "ben");
+    world.run_to_rest();
+    assert_eq!((world.active(), world.record().active.as_ref().unwrap().generation), (Some("1.0.0"), 1));
+    world.wait(5);
+    world.decide(DecisionKind::Retry(Empty {}), "ben");
+    world.run_to(Step::Approve);
+    let own = world.approve("dave");
+    looked(&mut world);
+    assert_eq!(world.became(&own), Some(("Refused", "AuthorMayNotApprove")));
+}
+
+#[test]
+fn an_author_who_cannot_be_known_lets_no_approval_count() {
+    let table = [
+        // A change that was not stamped, one that was stamped with a gap, and none at all.
+        (Some("1\n1 anna"), None, "ApprovalPolicyMissing", "of the changes after generation 1"),
+        (Some("3\n3 anna"), None, "ApprovalPolicyMissing", "of the changes after generation 1"),
+        (None, None, "ApprovalPolicyMissing", "of the changes after generation 1"),
+        (
+            Some("1\n2 system:serviceaccount:argocd:application-controller"),
+            None,
+            "AuthorIsAutomation",
+            "system:serviceaccount:argocd:application-controller changed the spec for somebody",
+        ),
+        (
+            Some("1\n2 dave\n1 anna"),
+            Some(Guard::Missing("MutatingAdmissionPolicy switchback-authors does not exist".into())),
+            "ApprovalPolicyMissing",
+            "MutatingAdmissionPolicy switchback-authors does not exist",
+        ),
+    ];
+    for (stamp, guard, reason, says) in table {
+        let mut world = changed_by(stamp);
+        world.stamp = guard.unwrap_or(world.stamp);
+        let approval = world.approve("ben");
+        looked(&mut world);
+        assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("Unknown", reason))), "{stamp:?}");
+        assert!(world.message("Ready").contains(says), "{}", world.message("Ready"));
+        assert!(unmet(&world).iter().any(|line| line.contains("asks that nobody approves")), "{:?}", unmet(&world));
+        // It is not used up, and counts when the policy asks no longer.
+        assert_eq!(world.became(&approval), Some(("Accepted", "Waiting")), "{stamp:?}");
+        world.stamp = Guard::Since(jiff::Timestamp::MIN);
+        world.changed_by = ChangedBy::parse("1\n2 dave\n1 anna");
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("2.0.0"), "{stamp:?}");
+    }
+}
+
+#[test]
+fn who_changed_it_is_asked_of_nothing_that_begins_by_itself_and_of_no_way_back() {
+    let mut world = World::serving();
+    let asks = json!({ "automatic": "Allowed", "approval": { "notAuthor": true } });
+    world.policies = vec![policy("others", asks)];
+    world.stamp = Guard::Missing("not served".into());
+    let mut asked = spec("2.0.0");
+    asked.mode = Some(Mode::Automatic);
+    world.change(asked);
+    world.run_to(Step::Watch);
+    world.abort();
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn jobs_get_what_the_release_says_and_then_what_its_policies_say() {
+    let mut world = World::serving();
+    let jobs = |jobs: Value| json!({ "automatic": "Allowed", "jobs": jobs });
+    world.policies = vec![
+        policy("a", jobs(json!({ "serviceAccountName": "checks", "nodeSelector": { "pool": "jobs" } }))),
+        policy("b", jobs(json!({ "serviceAccountName": "others", "annotations": { "mesh": "off", "owner": "b" } }))),
+    ];
+    let mut asked = spec("2.0.0");
+    asked.mode = Some(Mode::Automatic);
+    asked.jobs = serde_json::from_value(json!({
+        "annotations": { "owner": "shop" }, "labels": { "team": "shop" }, "resources": { "limits": { "memory": "1Gi" } },
+    }))
+    .unwrap();
+    world.change(asked);
+    world.templates.clear();
+    world.run_to_rest();
+    let made = &world.templates;
+    assert_eq!(made.len(), 3, "{:?}", made.keys());
+    for (name, template) in made {
+        let (pod, metadata) = (&template["spec"], &template["metadata"]);
+        assert_eq!((&pod["serviceAccountName"], &pod["nodeSelector"]), (&json!("checks"), &json!({ "pool": "jobs" })));
+        assert_eq!(metadata["annotations"], json!({ "mesh": "off", "owner": "shop" }), "{name}");
+        assert_eq!(metadata["labels"]["team"], "shop", "{name}");
+        let resources = &pod["containers"][0]["resources"];
+        // A user's own container has its own.
+        let expected = if name.ends_with("smoke") { Value::Null } else { json!({ "limits": { "memory": "1Gi" } }) };
+        assert_eq!(*resources, expected, "{name}");
+    }
+}
+
+#[test]
+fn what_jobs_get_is_part_of_what_is_approved() {
+    let mut world = waiting(&[]);
+    let digest = world.record().plan.as_ref().unwrap().digest.clone();
+    world.spec.jobs.service_account_name = Some("powerful".into());
+    world.change(world.spec.clone());
+    looked(&mut world);
+    assert_ne!(world.record().plan.as_ref().unwrap().digest, digest);
+}
+
+/// A Release from which another one is promoted, as it serves.
+fn source(place: (&str, &str), version: Option<&str>, images: &[&str], since: &str) -> SourceSeen {
+    let standing = Standing {
+        version: version.map(str::to_owned),
+        artefacts: images.iter().map(|image| (*image).to_owned()).collect(),
+        since: since.parse().unwrap(),
+    };
+    SourceSeen { namespace: place.0.into(), release: place.1.into(), standing: Some(standing) }
+}
+
+/// 2.0.0, approved, under a policy that promotes it from `staging`; the world begins at noon.
+fn promoted(promotion: Value, sources: Vec<SourceSeen>) -> World {
+    let mut world = World::serving();
+    world.policies = vec![policy("staged", json!({ "promotion": promotion }))];
+    world.sources = sources;
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    looked(&mut world);
+    world
+}
+
+#[test]
+fn what_is_promoted_serves_elsewhere_first() {
+    let staging = json!({ "from": [{ "namespace": "staging" }] });
+    let two = json!({ "from": [{ "namespace": "staging" }, { "namespace": "qa", "release": "store" }] });
+    let place = ("staging", "shop");
+    let long_ago = "2026-11-01T00:00:00Z";
+    let table = [
+        ("nothing there", &staging, vec![], "Release staging/shop, and there is none"),
+        (
+            "nothing serves",
+            &staging,
+            vec![source(place, None, &["shop:2.0.0"], long_ago)],
+            "staging/shop, where no version serves and is well now",
+        ),
+        (
+            "another one serves",
+            &staging,
+            vec![source(place, Some("1.9.0"), &["shop:1.9.0"], long_ago)],
+            "staging/shop, where 1.9.0 serves, and shop:2.0.0 does not run",
+        ),
+        (
+            "one of two",
+            &two,
+            vec![source(place, Some("2.0.0"), &["shop:2.0.0"], long_ago)],
+            "Release qa/store, and there is none",
+        ),
+    ];
+    for (what, promotion, sources, says) in table {
+        let mut world = promoted(promotion.clone(), sources);
+        assert_eq!(
+            (world.step(), world.condition("Ready")),
+            (Step::Approve, Some(("Unknown", "NotPromoted"))),
+            "{what}"
+        );
+        assert!(world.message("Ready").contains(says), "{what}: {}", world.message("Ready"));
+        assert!(unmet(&world).iter().any(|line| line.contains(says)), "{what}: {:?}", unmet(&world));
+        // Nobody hastens that.
+        expedite(&mut world);
+        looked(&mut world);
+        assert_eq!(world.step(), Step::Approve, "{what}");
+        let images = ["shop:2.0.0", "mailer:7"];
+        world.sources = vec![
+            source(place, Some("2.0.0"), &images, long_ago),
+            source(("qa", "store"), Some("2"), &images, long_ago),
+        ];
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("2.0.0"), "{what}");
+    }
+}
+
+#[test]
+fn what_is_promoted_has_served_for_long_enough_or_is_hastened() {
+    let promotion = json!({ "from": [{ "namespace": "staging" }], "soak": "1h" });
+    let serves = || vec![source(("staging", "shop"), Some("2.0.0"), &["shop:2.0.0"], "2026-11-21T11:30:00Z")];
+    let mut world = promoted(promotion.clone(), serves());
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("Unknown", "NotPromoted"))));
+    assert!(
+        world.message("Ready").contains("for 1h, which is so at Sat 2026-11-21 12:30:00 UTC"),
+        "{}",
+        world.message("Ready")
+    );
+    let end = "2026-11-21T12:30:00Z".parse().unwrap();
+    assert_eq!(world.plan().1.recheck, Some(end));
+    world.now = end;
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+
+    let mut world = promoted(promotion, serves());
+    let hastened = expedite(&mut world);
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&hastened)), (Some("2.0.0"), Some(("Used", "Used"))));
+}
+
+#[test]
+fn an_artefact_is_known_by_its_digest_wherever_it_was_pushed() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let mut spec = spec("2.0.0");
+    spec.workloads[0].template.0["spec"]["containers"][0]["image"] = format!("eu.example.com/shop@{digest}").into();
+    assert_eq!(artefacts(&spec), [digest].into());
+    // Where the text of the version is enough, images may differ.
+    let by_version = json!({ "from": [{ "namespace": "staging" }], "sameImages": false });
+    for (version, begins) in [("2.0.0", true), ("2.0.1", false)] {
+        let there = source(("staging", "shop"), Some(version), &["other:1"], "2026-11-01T00:00:00Z");
+        let mut world = promoted(by_version.clone(), vec![there]);
+        world.run_to_rest();
+        assert_eq!(world.active() == Some("2.0.0"), begins, "{version}");
+    }
+}
+
+#[test]
+fn rule_01_what_is_not_promoted_goes_back_all_the_same() {
+    let mut world = World::at(Step::Watch);
+    world.policies = vec![policy("staged", json!({ "promotion": { "from": [{ "namespace": "staging" }] } }))];
+    world.abort();
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
 }

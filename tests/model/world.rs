@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use switchback::{
     api::{
-        Approval, DecisionKind, Empty, Gate, Record, ReleaseSpec, ReleaseStatus, RevisionId, Rollback, Step,
+        Approval, ChangedBy, DecisionKind, Empty, Gate, Record, ReleaseSpec, ReleaseStatus, RevisionId, Rollback, Step,
         labels::{self, Role},
     },
     protocol::{CheckResult, CheckVerdict},
@@ -16,7 +16,7 @@ use switchback::{
         manifests::{Kind, Manifest},
         observed::{
             Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen, JobState, Observed,
-            PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
+            PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
         status,
@@ -54,6 +54,8 @@ pub struct World {
     pub pods: BTreeMap<String, PodSeen>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub policies: Vec<PolicySeen>,
+    /// Releases that policies promote from.
+    pub sources: Vec<SourceSeen>,
     pub decisions: Vec<DecisionSeen>,
     /// What people say with their Decisions.
     pub statement: Option<String>,
@@ -61,11 +63,16 @@ pub struct World {
     /// What was said of Decisions.
     pub told: BTreeMap<String, String>,
     pub guard: Guard,
+    pub stamp: Guard,
+    /// Who changed the spec, as the API server would stamp it.
+    pub changed_by: Option<ChangedBy>,
     pub foreign: Vec<(Kind, String)>,
     pub refusal: Option<(Kind, u16, String)>,
     /// Revisions (digits) whose pods never get ready, or lose readiness.
     pub unready: Vec<String>,
     pub job_end: BTreeMap<&'static str, JobEnd>,
+    /// Pod templates of all Jobs that were ever made, by their names.
+    pub templates: BTreeMap<String, Value>,
     /// The database of the Release, and what it has been through.
     pub database: Database,
     /// Every write, in order, in words.
@@ -112,15 +119,19 @@ impl World {
             pods: BTreeMap::new(),
             jobs: BTreeMap::new(),
             policies: Vec::new(),
+            sources: Vec::new(),
             decisions: Vec::new(),
             statement: None,
             settled: BTreeMap::new(),
             told: BTreeMap::new(),
             guard: Guard::Since(Timestamp::MIN),
+            stamp: Guard::Since(Timestamp::MIN),
+            changed_by: None,
             foreign: Vec::new(),
             refusal: None,
             unready: Vec::new(),
             job_end: BTreeMap::new(),
+            templates: BTreeMap::new(),
             database: Database::default(),
             writes: Vec::new(),
             served: false,
@@ -251,8 +262,9 @@ impl World {
                 resource_version: "1".into(),
                 finalizers: vec![],
                 finalizer: self.finalizer,
+                changed_by: self.changed_by.clone(),
                 wanted: self.spec.revision(),
-                spec: Arc::new(self.spec.clone()),
+                spec: Arc::new(with_defaults(self.spec.clone(), &self.policies)),
                 status: Arc::new(self.status.clone()),
             },
             contents: BTreeMap::new(),
@@ -266,8 +278,10 @@ impl World {
             storages: self.database.storages.clone(),
             backups: self.database.backups.values().cloned().collect(),
             policies: self.policies.clone(),
+            sources: self.sources.clone(),
             decisions: self.decisions.clone(),
             guard: self.guard.clone(),
+            stamp: self.stamp.clone(),
             taken: None,
             answers: vec![],
             settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
@@ -395,6 +409,13 @@ impl World {
                 }
             }
             Action::Claim { instance, uid, .. } => self.claim(instance, uid),
+            Action::SetRunning { uid, resource_version, running, .. } => {
+                let found = self.policies.iter_mut().find(|found| found.uid == *uid);
+                if let Some(found) = found.filter(|found| found.resource_version == *resource_version) {
+                    found.running.clone_from(running);
+                    found.resource_version.push('1');
+                }
+            }
             Action::LetGo { backup, uid, finalizers, .. } => self.let_go(backup, uid, finalizers),
             Action::Settle { decision, status } => {
                 self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
@@ -453,6 +474,7 @@ impl World {
                 });
             }
             Kind::Job => {
+                self.templates.insert(name.clone(), manifest.body["spec"]["template"].clone());
                 self.jobs.entry(name.clone()).or_insert(JobSeen {
                     name,
                     uid,
@@ -692,6 +714,10 @@ pub fn words(action: &Action) -> String {
         Action::Delete { kind, name, .. } => format!("delete {} {name}", kind.as_str()),
         Action::Resume { job, .. } => format!("resume {job}"),
         Action::Claim { instance, .. } => format!("claim {instance}"),
+        Action::SetRunning { policy, running, .. } => {
+            let names: Vec<&str> = running.iter().map(|running| running.name.as_str()).collect();
+            format!("running under {policy}: {}", names.join(", "))
+        }
         Action::LetGo { backup, .. } => format!("let go of {backup}"),
         Action::Settle { decision, status } => format!("settle {decision}: {} {}", status.state, status.reason),
     };

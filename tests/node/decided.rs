@@ -121,7 +121,7 @@ async fn policies_hold_a_release_until_two_people_and_a_third_let_it_begin() {
         assert!(unmet[0].contains("ReleasePolicy first lets nothing do so"), "{unmet:?}");
         // A policy that comes while a plan waits: the plan is made anew, and nothing begins.
         let strict = json!({
-            "approval": { "required": 2, "statements": ["Begin"] },
+            "approval": { "required": 2, "statements": ["Begin"], "notAuthor": true },
             "freeze": [{ "schedule": "0 0 * * *", "for": "24h", "reason": "stocktaking" }],
         });
         namespace.make::<ReleasePolicy>(admin, &policy("strict", strict)).await.unwrap();
@@ -135,9 +135,14 @@ async fn policies_hold_a_release_until_two_people_and_a_third_let_it_begin() {
         assert_eq!(scene.became(&silent).await, ("Refused".into(), "StatementMissing".into()));
         let mut said = approve;
         merge(&mut said, json!({ "statement": "Begin" }));
+        let author = namespace.cluster.me().await;
+        let decides = ["approve switchback.dev/releases", "create switchback.dev/decisions"];
+        namespace.allow(&author, &decides).await;
+        let own = scene.decide_as(&author, &planned, said.clone()).await.unwrap();
+        assert_eq!(scene.became(&own).await, ("Refused".into(), "AuthorMayNotApprove".into()));
         let anna = scene.decide(&planned, said.clone()).await.unwrap();
         assert_eq!(scene.became(&anna).await, ("Accepted".into(), "Waiting".into()));
-        namespace.allow("ben", &["approve switchback.dev/releases", "create switchback.dev/decisions"]).await;
+        namespace.allow("ben", &decides).await;
         let ben = scene.decide_as("ben", &planned, said).await.unwrap();
         assert_eq!(scene.became(&ben).await, ("Accepted".into(), "Waiting".into()));
         let frozen = scene.until("it is frozen", |release| condition(release, "Ready").1 == "Frozen").await;
@@ -158,6 +163,54 @@ async fn policies_hold_a_release_until_two_people_and_a_third_let_it_begin() {
         let over = scene.until_over().await;
         assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::RolledBack)));
         load.end("policies").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_serves_elsewhere_is_promoted_and_one_release_at_a_time_is_under_way() {
+    in_namespace("promoted", async |namespace| {
+        let shop = Scene::new(namespace).await;
+        let (staging, search) = (shop.another("staging"), shop.another("search"));
+        shop.serve_first(json!({})).await;
+        staging.serve_first(json!({})).await;
+        let admin = &namespace.cluster.admin;
+        let promoted = json!({
+            "selector": { "names": ["shop"] }, "automatic": "Allowed",
+            "promotion": { "from": [{ "release": "staging" }], "soak": "2s", "sameImages": false },
+            "jobs": { "annotations": { "example.com/mesh": "off" } },
+        });
+        let one = json!({ "automatic": "Allowed", "concurrency": 1 });
+        for (name, spec) in [("promoted", promoted), ("one", one)] {
+            let body = json!({ "metadata": { "name": name }, "spec": spec });
+            namespace.make::<ReleasePolicy>(admin, &body).await.unwrap();
+        }
+        let running = async || -> Vec<String> {
+            let policy = namespace.api::<ReleasePolicy>(admin).get("one").await.unwrap();
+            policy.status.unwrap_or_default().running.into_iter().map(|running| running.name).collect()
+        };
+        let load = shop.load().await;
+        let automatic = json!({ "mode": "Automatic" });
+        shop.ask_for("2.0.0", &[], automatic.clone()).await;
+        let waits = shop.until("it waits", |release| condition(release, "Ready").1 == "NotPromoted").await;
+        let told = message(&waits, "Ready");
+        assert!(told.contains("/staging, where 1.0.0 serves and 2.0.0 does not"), "{told}");
+
+        staging.ask_for("2.0.0", &[], automatic.clone()).await;
+        staging.until_step(Step::Watch).await;
+        assert_eq!(running().await, ["staging"]);
+        search.ask_for("1.0.0", &[], automatic).await;
+        let waits = search.until("it waits", |release| condition(release, "Ready").1 == "WaitingForSlot").await;
+        assert!(message(&waits, "Ready").contains("lets 1 at once, and staging is under way"), "{waits:?}");
+        assert_eq!(condition(&shop.read().await, "Ready").1, "NotPromoted");
+        // Nobody looks at a clock or asks again: what the one waits for wakes the other.
+        let served = shop.until("shop serves 2.0.0", |release| active(release) == Some("2.0.0")).await;
+        search.until("search serves", |release| active(release) == Some("1.0.0")).await;
+        let soaked = record(&staging.read().await).active.unwrap().since.0;
+        let began = record(&served).history.last().unwrap().started_at.0;
+        assert!(record(&served).active.unwrap().since.0 > soaked && began < soaked, "{served:?}");
+        soon("nothing is under way", async || running().await.is_empty().then_some(())).await;
+        load.end("promoted").await;
     })
     .await;
 }

@@ -8,7 +8,6 @@ use std::{fmt::Debug, future::Future, time::Duration};
 
 use k8s_openapi::{
     api::{
-        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         authentication::v1::{TokenRequest, TokenRequestSpec},
         core::v1::ServiceAccount,
     },
@@ -16,10 +15,12 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::ApiResource,
 };
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use switchback::api::{Release, labels::CHANGED_BY};
 use tokio::sync::OnceCell;
 
 mod namespace;
@@ -89,6 +90,15 @@ impl Cluster {
             api.delete("releases.switchback.dev", &trial).await.err().map(|_| ())
         })
         .await;
+        // Those that write are taken up by themselves.
+        soon("changes are stamped", async || {
+            let api: Api<Release> = Api::namespaced(self.admin.clone(), "default");
+            let trial = PostParams { dry_run: true, ..PostParams::default() };
+            let release: Release = serde_json::from_value(objects::release("trial")).unwrap();
+            let made = api.create(&trial, &release).await.ok()?;
+            made.annotations().contains_key(CHANGED_BY).then_some(())
+        })
+        .await;
     }
 
     /// Returns the administrator's user name.
@@ -103,17 +113,29 @@ impl Cluster {
 
     /// Writes an admission policy or binding.
     pub async fn apply_policy(&self, document: &Value) {
-        match document["kind"].as_str() {
-            Some("ValidatingAdmissionPolicy") => {
-                let typed: ValidatingAdmissionPolicy = serde_json::from_value(document.clone()).unwrap();
-                apply(&self.admin, &typed).await;
-            }
-            Some("ValidatingAdmissionPolicyBinding") => {
-                let typed: ValidatingAdmissionPolicyBinding = serde_json::from_value(document.clone()).unwrap();
-                apply(&self.admin, &typed).await;
-            }
-            other => panic!("not a policy: {other:?}"),
-        }
+        let api = self.policies(document["kind"].as_str().unwrap());
+        let params = PatchParams::apply(MANAGER).force();
+        api.patch(document["metadata"]["name"].as_str().unwrap(), &params, &Patch::Apply(document)).await.unwrap();
+    }
+
+    /// Returns the API of a kind of admission policies or bindings. Untyped: a type would hide what a newer server
+    /// fills in.
+    #[must_use]
+    pub fn policies(&self, kind: &str) -> Api<DynamicObject> {
+        let version = if kind.starts_with("Mutating") { "v1beta1" } else { "v1" };
+        let plural = match kind.strip_suffix("Policy") {
+            Some(_) => kind.to_lowercase().replace("policy", "policies"),
+            None => format!("{}s", kind.to_lowercase()),
+        };
+        let group = "admissionregistration.k8s.io";
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: format!("{group}/{version}"),
+            kind: kind.to_owned(),
+            plural,
+        };
+        Api::all_with(self.admin.clone(), &resource)
     }
 
     /// Returns a client of a person of that name, who may do what [`Namespace::allow`] says.

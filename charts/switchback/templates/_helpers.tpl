@@ -68,7 +68,7 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   resources: [releasepolicies, databaseinstances, backupstorages]
   verbs: [list, watch]
 - apiGroups: [switchback.dev]
-  resources: [releases/status, decisions/status, databaseinstances/status, backupstorages/status, databasebackups/status]
+  resources: [releases/status, releasepolicies/status, decisions/status, databaseinstances/status, backupstorages/status, databasebackups/status]
   verbs: [patch]
 - apiGroups: [switchback.dev]
   resources: [decisions]

@@ -89,6 +89,9 @@ pub struct ActiveRevision {
     pub version: String,
     /// Number of the attempt that brought it.
     pub attempt: i64,
+    /// Generation of the Release whose spec it was; 0 where that is not known.
+    #[serde(default)]
+    pub generation: i64,
     /// Since when it is the active one.
     pub since: MicroTime,
     /// UID of the ControllerRevision that holds its content: one that was made again is another one.
@@ -112,6 +115,9 @@ pub struct CandidateRevision {
     pub version: String,
     /// Number of this attempt.
     pub attempt: i64,
+    /// Generation of the Release whose spec it was; 0 where that is not known.
+    #[serde(default)]
+    pub generation: i64,
     /// When the attempt began.
     pub since: MicroTime,
     /// UID of the ControllerRevision that holds its content, once that is frozen.
@@ -167,6 +173,9 @@ pub struct PreviousRevision {
     /// Number of the attempt that brought it.
     #[serde(default)]
     pub attempt: i64,
+    /// Generation of the Release whose spec it was; 0 where that is not known.
+    #[serde(default)]
+    pub generation: i64,
     /// UID of the ControllerRevision that holds its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -227,6 +236,9 @@ pub struct StepTime {
 pub struct HistoryEntry {
     /// Number of the attempt.
     pub attempt: i64,
+    /// Generation of the Release whose spec it was; 0 where that is not known.
+    #[serde(default)]
+    pub generation: i64,
     /// Its revision.
     pub revision: RevisionId,
     /// Its version text.

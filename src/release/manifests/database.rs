@@ -210,7 +210,7 @@ impl DatabaseJob<'_> {
             storages: self.storages.clone(),
             migrations: self.sql,
             scratch: None,
-            settings: &self.instance.spec.jobs,
+            settings: &spec.jobs.or(&self.instance.spec.jobs),
         };
         Manifest { kind: Kind::Job, name: self.name.to_owned(), body: job.manifest() }
     }

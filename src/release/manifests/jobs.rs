@@ -7,7 +7,8 @@ use super::{
     Kind, Manifest, Marks, child_name, manifest, owners, pod, preview_name, set,
 };
 use crate::{
-    api::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck, ReleaseSpec, labels::Role},
+    agent_job,
+    api::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck, JobSettings, ReleaseSpec, labels::Role},
     protocol::{CheckParameters, EXIT_FAILED, HttpProbe},
 };
 
@@ -50,7 +51,9 @@ pub fn agent_job(
         CheckPhase::Watch => spec.watch.window.as_std().as_secs(),
     };
     let parameters = CheckParameters { checks: probes, until };
-    let template = json!({ "spec": agent_pod(settings, &serde_json::to_string(&parameters).unwrap_or_default()) });
+    let parameters = serde_json::to_string(&parameters).unwrap_or_default();
+    let mut template = json!({ "spec": agent_pod((settings, &spec.jobs), &parameters) });
+    agent_job::furnish(&mut template, &spec.jobs);
     let exit_codes = json!({ "containerName": AGENT_CONTAINER, "operator": "In", "values": [EXIT_FAILED] });
     let name = agent_job_name(release, attempt, phase);
     job(
@@ -79,6 +82,7 @@ pub fn check_job(
     if let Some(pod) = template.get_mut("spec") {
         set(pod, "restartPolicy", "Never".into());
     }
+    agent_job::furnish(&mut template, &spec.jobs);
     job(
         &marks,
         (job_check_name(release, attempt, &check.name), owner),
@@ -120,7 +124,7 @@ pub fn job_pod(release: &ReleaseSeen, job: &Manifest) -> Option<Manifest> {
 }
 
 /// Returns the agent's pod: Pod Security `restricted`, no service account token, small.
-fn agent_pod(settings: &Settings, parameters: &str) -> Value {
+fn agent_pod((settings, jobs): (&Settings, &JobSettings), parameters: &str) -> Value {
     json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
@@ -131,10 +135,9 @@ fn agent_pod(settings: &Settings, parameters: &str) -> Value {
             "name": AGENT_CONTAINER,
             "image": settings.agent_image,
             "args": ["check", "--parameters", parameters],
-            "resources": {
-                "requests": { "cpu": "10m", "memory": "16Mi" },
-                "limits": { "memory": "64Mi" },
-            },
+            "resources": agent_job::resources(
+                jobs, json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "memory": "64Mi" } }),
+            ),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "readOnlyRootFilesystem": true,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use crate::api::{Approval, DecisionKind, ReleasePolicySpec};
+use crate::api::{Approval, DecisionKind, ReleasePolicySpec, ReleaseSpec, RunningRelease};
 
 /// A Decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ impl DecisionSeen {
 }
 
 /// A ReleasePolicy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicySeen {
     /// Its name.
     pub name: String,
@@ -59,6 +59,10 @@ pub struct PolicySeen {
     pub uid: String,
     /// Its generation.
     pub generation: i64,
+    /// The version that was read: of two Releases that take the last slot one is refused.
+    pub resource_version: String,
+    /// The Releases of which something is under way.
+    pub running: Vec<RunningRelease>,
     /// What it asks for; `None` when this version cannot read it.
     pub spec: Option<Arc<ReleasePolicySpec>>,
 }
@@ -69,6 +73,15 @@ impl PolicySeen {
     pub fn is_for(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         self.spec.as_ref().is_none_or(|spec| spec.selector.matches(name, labels))
     }
+}
+
+/// Returns what a Release asks for, and where it says nothing what its policies say, the first by name first.
+#[must_use]
+pub fn with_defaults(mut spec: ReleaseSpec, policies: &[PolicySeen]) -> ReleaseSpec {
+    for policy in policies.iter().filter_map(|policy| policy.spec.as_deref()) {
+        spec.jobs = spec.jobs.or(&policy.jobs);
+    }
+    spec
 }
 
 /// Whether the admission policies guard Decisions.

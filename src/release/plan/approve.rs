@@ -1,13 +1,23 @@
 //! Approve: waits until everything that spec and policies ask for is met: approvals of this digest, or a mode by which
 //! it begins by itself, and no freeze; pure.
 
+use jiff::Timestamp;
+
 use super::{
     super::observed::{Ask, DecisionSeen, Guard, Observed},
-    Move, Plan, Situation, decisions,
+    Move, Plan, Situation,
+    authors::{self, Authors},
+    decisions,
     ending::{self, Why},
-    enter, inspect,
-    policies::{Frozen, Policies},
-    preflight, proposal, rollback, still_wanted,
+    enter,
+    inspect::{self, last_told},
+    policies::Policies,
+    preflight,
+    promotion::{self, Missing},
+    proposal::{self, Given},
+    rollback,
+    slots::{self, Slots},
+    still_wanted,
 };
 use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
 
@@ -58,28 +68,50 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 
 /// Goes on when everything that is asked for is met, or says what is not.
 fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Move {
-    let policies = Policies(&seen.policies);
+    let (policies, authors) = (Policies(&seen.policies), authors::of(seen, &record));
     let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
-    let frozen = policies.frozen(seen.now);
-    let hastened = match &frozen {
+    let (elsewhere, later) = not_yet(seen);
+    let hastened = match later.first() {
         Some(_) => decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_))),
         None => Ok(None),
     };
-    let waits = frozen.as_ref().filter(|_| !matches!(hastened, Ok(Some(_))));
+    let waits = if matches!(hastened, Ok(Some(_))) { &[] } else { later.as_slice() };
     if let Some(plan) = &mut record.plan {
-        let given = (people.as_slice(), waits);
+        let more: Vec<&str> =
+            elsewhere.iter().chain(waits.iter().map(|later| &later.message)).map(String::as_str).collect();
+        let given = Given { people: &people, authors: &authors, more: &more };
         plan.unmet = proposal::unmet((&seen.release, policies), record.active.is_none(), given, seen.now);
     }
     if let Some((reason, message)) = policies.refuses(&seen.release.spec, seen.now) {
         return Plan::stay(record, Situation::Failed(reason, message)).into();
     }
-    if approvals.len() < policies.required() && !starts_by_itself(seen, &record) {
-        let told = waiting(seen, &record, &people);
-        return wait(record, told, (hastened.err(), frozen)).into();
+    let needed = if starts_by_itself(seen, &record) { 0 } else { policies.required() };
+    let told = match (authors, elsewhere, waits.last()) {
+        (Authors::Unknown(reason, message), ..) if needed > 0 => Some(Situation::WaitingForApproval(reason, message)),
+        _ if approvals.len() < needed => Some(waiting(seen, &record, &people)),
+        (_, Some(message), _) => Some(Situation::WaitingForApproval(Reason::NotPromoted, message)),
+        (_, None, Some(later)) => Some(Situation::WaitingForApproval(later.reason, later.message.clone())),
+        (_, None, None) => None,
+    };
+    if let Some(told) = told {
+        let mut plan = Plan { asks: hastened.err().into_iter().collect(), ..Plan::stay(record, told) };
+        // What is told of it is no longer true then.
+        later.iter().for_each(|later| plan.look_again_at(later.until));
+        return plan.into();
     }
-    if let Some(freeze) = waits {
-        let told = Situation::WaitingForApproval(Reason::Frozen, proposal::frozen(&seen.release, freeze));
-        return wait(record, told, (hastened.err(), frozen)).into();
+    match slots::look(seen) {
+        Slots::Held => {}
+        Slots::Full { asks, message } => {
+            record.plan.iter_mut().for_each(|plan| plan.unmet.push(proposal::line(&message)));
+            let told = Situation::WaitingForApproval(Reason::WaitingForSlot, message);
+            return Plan { asks, ..Plan::stay(record, told) }.into();
+        }
+        Slots::Free { takes, message } => {
+            // Once that is remembered: acting and remembering in one look would act again on what is outdated by then.
+            let actions = if last_told(seen) == message { takes } else { vec![] };
+            let told = Situation::WaitingForApproval(Reason::WaitingForSlot, message);
+            return Plan { actions, ..Plan::stay(record, told) }.into();
+        }
     }
     if let Ok(Some(decision)) = hastened {
         decisions::use_up(&mut record, decision, seen.now);
@@ -93,11 +125,26 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
     preflight::begin(seen, record)
 }
 
-/// Waits, and looks again when a freeze ends: what is told of it is no longer true then.
-fn wait(record: Record, told: Situation, (ask, frozen): (Option<Ask>, Option<Frozen<'_>>)) -> Plan {
-    let mut plan = Plan { asks: ask.into_iter().collect(), ..Plan::stay(record, told) };
-    frozen.into_iter().for_each(|frozen| plan.look_again_at(frozen.until));
-    plan
+/// What only time meets, or somebody who may hasten it.
+struct Later {
+    reason: Reason,
+    until: Timestamp,
+    message: String,
+}
+
+/// Returns what must happen elsewhere first, and what only time meets.
+fn not_yet(seen: &Observed) -> (Option<String>, Vec<Later>) {
+    let frozen = Policies(&seen.policies).frozen(seen.now).map(|freeze| Later {
+        reason: Reason::Frozen,
+        until: freeze.until,
+        message: proposal::frozen(&seen.release, &freeze),
+    });
+    let (elsewhere, soak) = match promotion::look(seen) {
+        None => (None, None),
+        Some(Missing::Elsewhere(message)) => (Some(message), None),
+        Some(Missing::Soak { until, message }) => (None, Some(Later { reason: Reason::NotPromoted, until, message })),
+    };
+    (elsewhere, frozen.into_iter().chain(soak).collect())
 }
 
 /// What people have said.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, DecisionSeen, Guard, Observed},
-    Action, Plan,
+    Action, Plan, authors,
     policies::Policies,
     rollback, suspend,
 };
@@ -175,7 +175,7 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
             let asked = policies.statements().join("\" or \"");
             refused(Reason::StatementMissing, format!("Each approval says, word for word: \"{asked}\"."))
         }
-        DecisionKind::Approve(approval) => approve(record, &approval.digest, decision.created),
+        DecisionKind::Approve(approval) => approve(seen, record, (decision, &approval.digest)),
         DecisionKind::Reject(_) | DecisionKind::Abort(_) | DecisionKind::Expedite(_)
             if is_earlier(decision, record) =>
         {
@@ -276,7 +276,7 @@ fn waits_for(seen: &Observed, record: &Record) -> &'static str {
     }
 }
 
-fn approve(record: &Record, digest: &str, created: Timestamp) -> Standing {
+fn approve(seen: &Observed, record: &Record, (decision, digest): (&DecisionSeen, &str)) -> Standing {
     let refused = |reason, message: String| Standing::Refused(DecisionState::Refused, reason, message);
     let (Step::Approve, Some(plan)) = (record.step, &record.plan) else {
         return refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()));
@@ -284,10 +284,19 @@ fn approve(record: &Record, digest: &str, created: Timestamp) -> Standing {
     if plan.digest != digest {
         return refused(Reason::OtherDigest, format!("It approves {digest}; the plan that waits is {}.", plan.digest));
     }
-    if record.step_since.as_ref().is_some_and(|shown| is_before(created, shown.0)) {
+    if record.step_since.as_ref().is_some_and(|shown| is_before(decision.created, shown.0)) {
         return refused(Reason::TooEarly, "It was created before the plan was there to be read.".to_owned());
     }
-    Standing::Counts
+    match authors::of(seen, record).forbid(&decision.actor) {
+        Some(policy) => {
+            let message = format!(
+                "{} changed what it approves, and ReleasePolicy {policy} asks for somebody else's approval.",
+                decision.actor
+            );
+            refused(Reason::AuthorMayNotApprove, message)
+        }
+        None => Standing::Counts,
+    }
 }
 
 /// Returns whether stopping can still change anything.

@@ -70,6 +70,7 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
         revision: active.revision,
         version: active.version,
         attempt: active.attempt,
+        generation: active.generation,
         content: active.content,
         keep_until: MicroTime(later(now, keep_previous)),
     });
@@ -77,6 +78,7 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
         revision: candidate.revision.clone(),
         version: candidate.version.clone(),
         attempt: candidate.attempt,
+        generation: candidate.generation,
         since: MicroTime(now),
         content: candidate.content.clone(),
         approved_by: candidate.approved_by.clone(),
@@ -140,6 +142,7 @@ fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, w
     let steps = std::mem::take(&mut record.steps);
     record.history.push(HistoryEntry {
         attempt: candidate.attempt,
+        generation: candidate.generation,
         revision: candidate.revision,
         version: candidate.version,
         outcome: why.outcome,

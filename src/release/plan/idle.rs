@@ -62,6 +62,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         revision: seen.release.wanted.clone(),
         version: seen.release.spec.version.clone(),
         attempt: record.attempts,
+        generation: seen.release.generation,
         since: MicroTime(seen.now),
         content: None,
         approved_by: vec![],

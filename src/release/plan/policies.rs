@@ -51,6 +51,11 @@ impl<'a> Policies<'a> {
         self.specs().map(|(_, policy)| usize::from(policy.approval.required)).max().unwrap_or(1)
     }
 
+    /// Returns the policy that takes no approval of an author.
+    pub(super) fn not_author(self) -> Option<&'a str> {
+        self.specs().find(|(_, policy)| policy.approval.not_author).map(|(name, _)| name)
+    }
+
     /// Returns how long a Decision counts. What stops, goes back or lets go on expires by no policy.
     pub(super) fn expires(self, kind: &DecisionKind) -> SignedDuration {
         let begins = match kind {
@@ -194,7 +199,7 @@ mod tests {
     fn holds(freeze: &Freeze, at: &str) -> bool {
         let now: Timestamp = at.parse().unwrap();
         let spec = ReleasePolicySpec { freeze: vec![freeze.clone()], ..ReleasePolicySpec::default() };
-        let policy = PolicySeen { name: "p".into(), uid: "u".into(), generation: 1, spec: Some(spec.into()) };
+        let policy = PolicySeen { name: "p".into(), spec: Some(spec.into()), ..PolicySeen::default() };
         Policies(&[policy]).frozen(now).is_some()
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Move, Plan, Situation, abort, candidate_content,
+    Action, Move, Plan, Situation, abort, authors, candidate_content,
     database::{self, Look},
     ending::{self, Why},
     enter,
@@ -88,12 +88,16 @@ pub(super) fn begin(seen: &Observed, record: Record) -> Move {
 fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
     let approved = record.plan.as_ref().map(|plan| plan.digest.clone());
     let refused = Policies(&seen.policies).refuses(&seen.release.spec, seen.now).is_some();
-    if !still_wanted(seen, &record) || refused || approved != Some(proposal::digest(seen, &record)) {
+    // Whoever approved may have become an author since.
+    let authors = authors::of(seen, &record);
+    let by_author = record.candidate.iter().flat_map(|one| &one.approved_by).any(|name| authors.forbid(name).is_some());
+    if !still_wanted(seen, &record) || refused || by_author || approved != Some(proposal::digest(seen, &record)) {
         return anew(seen, record);
     }
     if let Some(candidate) = &mut record.candidate {
         // No part of the revision: it may have been corrected.
         candidate.version.clone_from(&seen.release.spec.version);
+        candidate.generation = seen.release.generation;
     }
     match inspect::look(seen, &record) {
         None => {}

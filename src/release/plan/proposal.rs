@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     super::observed::{Observed, PolicySeen, ReleaseSeen},
+    authors::Authors,
     policies::{Frozen, Policies},
 };
 use crate::api::{
@@ -36,6 +37,9 @@ pub fn forecast(
     now: Timestamp,
 ) -> PlanRecord {
     let (spec, policies) = (&release.spec, Policies(policies));
+    let freeze = policies.frozen(now).map(|freeze| frozen(release, &freeze));
+    let more: Vec<&str> = freeze.iter().map(String::as_str).collect();
+    let given = Given { people: &[], authors: &Authors::Anybody, more: &more };
     let proof = looked.map_or_else(|| policies.proof(), |looked| looked.policy_proof);
     PlanRecord {
         digest: String::new(),
@@ -43,7 +47,7 @@ pub fn forecast(
         steps: steps((spec, looked), active, proof),
         way_back: way_back((spec, looked), active),
         risks: risks((spec, looked), proof),
-        unmet: unmet((release, policies), active.is_none(), (&[], policies.frozen(now).as_ref()), now),
+        unmet: unmet((release, policies), active.is_none(), given, now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
 }
@@ -86,6 +90,9 @@ pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: 
             })
         });
         covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
+    }
+    if let (false, Some(covered)) = (spec.jobs.is_default(), covered.as_object_mut()) {
+        covered.insert("jobs".to_owned(), json!(spec.jobs));
     }
     if let (false, Some(covered)) = (seen.policies.is_empty(), covered.as_object_mut()) {
         covered.insert("policies".to_owned(), Policies(&seen.policies).covered());
@@ -262,41 +269,66 @@ fn grace_risk(template: &Value) -> Option<String> {
     })
 }
 
-/// Lists what is still missing, and who can meet it, by who has approved so far and by what freeze holds.
+/// What there is of what is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// Who has approved so far.
+    pub people: &'a [&'a str],
+    /// Who must not approve.
+    pub authors: &'a Authors<'a>,
+    /// What else is missing.
+    pub more: &'a [&'a str],
+}
+
+/// Lists what is still missing, and who can meet it.
 pub(super) fn unmet(
     (release, policies): (&ReleaseSeen, Policies<'_>),
     is_first: bool,
-    (given, freeze): (&[&str], Option<&Frozen<'_>>),
+    given: Given<'_>,
     now: Timestamp,
 ) -> Vec<String> {
-    let (name, asked) = (&release.name, release.spec.mode);
+    let asked = release.spec.mode;
     let mut unmet: Vec<String> = policies.refuses(&release.spec, now).map(|(_, message)| message).into_iter().collect();
-    let left = policies.required().saturating_sub(given.len());
-    if policies.mode(asked, is_first) == Mode::Manual && left > 0 {
-        if let Some(policy) = policies.forbids_automatic().filter(|_| asked == Some(Mode::Automatic)) {
-            unmet.push(format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));
+    if policies.mode(asked, is_first) == Mode::Manual {
+        let left = policies.required().saturating_sub(given.people.len());
+        if left > 0 {
+            unmet.extend(approvals((release, policies), given.people, left));
         }
-        unmet.push(match given {
-            [] if left == 1 => format!(
-                "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {name}"
-            ),
-            [] => format!(
-                "{left} approvals by different people who hold the verb `approve` on this Release: kubectl switchback \
-                 approve {name}"
-            ),
-            given => format!(
-                "{left} more of {} approvals: kubectl switchback approve {name}, by somebody else than {}",
-                policies.required(),
-                given.join(", ")
-            ),
-        });
-        let statements = policies.statements();
-        if !statements.is_empty() {
-            unmet.push(format!("Each approval says, word for word: \"{}\".", statements.join("\" or \"")));
-        }
+        unmet.extend(given.authors.unmet(left));
     }
-    unmet.extend(freeze.map(|freeze| frozen(release, freeze)));
-    unmet.iter().map(|line| clamp_to(line, LINE_BYTES).to_owned()).collect()
+    unmet.extend(given.more.iter().map(|line| (*line).to_owned()));
+    unmet.iter().map(|text| line(text)).collect()
+}
+
+/// Returns a line of what is unmet, no longer than it may be.
+pub(super) fn line(text: &str) -> String {
+    clamp_to(text, LINE_BYTES).to_owned()
+}
+
+/// Says which approvals are still missing.
+fn approvals((release, policies): (&ReleaseSeen, Policies<'_>), people: &[&str], left: usize) -> Vec<String> {
+    let (name, asked) = (&release.name, release.spec.mode);
+    let forbids = policies.forbids_automatic().filter(|_| asked == Some(Mode::Automatic));
+    let by_itself =
+        forbids.map(|policy| format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));
+    let missing = match people {
+        [] if left == 1 => format!(
+            "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {name}"
+        ),
+        [] => format!(
+            "{left} approvals by different people who hold the verb `approve` on this Release: kubectl switchback \
+             approve {name}"
+        ),
+        people => format!(
+            "{left} more of {} approvals: kubectl switchback approve {name}, by somebody else than {}",
+            policies.required(),
+            people.join(", ")
+        ),
+    };
+    let statements = policies.statements();
+    let said = (!statements.is_empty())
+        .then(|| format!("Each approval says, word for word: \"{}\".", statements.join("\" or \"")));
+    by_itself.into_iter().chain([missing]).chain(said).collect()
 }
 
 /// Says until when nothing begins, and who can change that.

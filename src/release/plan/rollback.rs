@@ -24,6 +24,8 @@ pub(super) struct Former {
     version: String,
     /// Number of the attempt that holds its content.
     attempt: i64,
+    /// Generation of the Release whose spec it was.
+    generation: i64,
 }
 
 /// Returns the revision that a Decision asks for while nothing has happened yet, or why there is none.
@@ -38,26 +40,32 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         // Whoever decided this may have seen what had not gone back yet.
         return Err(format!("The last attempt ended and {} serves: name the revision to go back to.", active.version));
     }
+    let former = |revision: &RevisionId, version: &str, (attempt, generation): (i64, i64)| Former {
+        revision: revision.clone(),
+        version: version.to_owned(),
+        attempt,
+        generation,
+    };
     let previous = record
         .previous
         .iter()
-        .map(|previous| (&previous.revision, &previous.version, previous.attempt, &previous.content));
+        .map(|last| (former(&last.revision, &last.version, (last.attempt, last.generation)), &last.content));
     let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
-    let served = served.map(|entry| (&entry.revision, &entry.version, entry.attempt, &entry.content));
-    let served: Vec<_> = previous.chain(served).collect();
+    let served = served
+        .map(|entry| (former(&entry.revision, &entry.version, (entry.attempt, entry.generation)), &entry.content));
     let wanted = |revision: &RevisionId| match &asked.to {
         Some(to) => revision == to,
         None => *revision != active.revision,
     };
     // The content that served, not another one of the same revision: checks and sizes may differ.
-    let kept = |(_, _, attempt, content): &&(_, _, i64, &Option<String>)| {
-        seen.attempt(*attempt).is_some_and(|kept| content.as_ref().is_none_or(|uid| *uid == kept.uid))
+    let kept = |(former, content): &(Former, &Option<String>)| {
+        seen.attempt(former.attempt).is_some_and(|kept| content.as_ref().is_none_or(|uid| *uid == kept.uid))
     };
-    let candidates = || served.iter().filter(|(revision, ..)| wanted(revision));
-    if let Some((revision, version, attempt, _)) = candidates().find(kept) {
-        return Ok(Former { revision: (*revision).clone(), version: (*version).clone(), attempt: *attempt });
+    let mut served: Vec<_> = previous.chain(served).filter(|(former, _)| wanted(&former.revision)).collect();
+    if let Some(at) = served.iter().position(kept) {
+        return Ok(served.swap_remove(at).0);
     }
-    let Some((revision, version, ..)) = candidates().next() else {
+    let Some((Former { revision, version, .. }, _)) = served.first() else {
         return Err(match &asked.to {
             Some(to) => format!("{to} never served, or is forgotten: see status.history and spec.historyLimit."),
             None => "No earlier version is remembered: see status.history and spec.historyLimit.".to_owned(),
@@ -85,6 +93,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         revision: former.revision,
         version: former.version,
         attempt: record.attempts,
+        generation: former.generation,
         since: MicroTime(seen.now),
         content: None,
         approved_by: vec![decision.actor.clone()],

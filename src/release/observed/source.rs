@@ -1,0 +1,64 @@
+//! What was seen of the Releases that policies promote from, in this namespace or another.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::PolicySeen;
+use crate::api::{Release, ReleaseSpec, Step};
+
+/// A Release that a policy promotes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceSeen {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub release: String,
+    /// Where it stands; `None` when there is none in a namespace that the operator serves.
+    pub standing: Option<Standing>,
+}
+
+/// Where such a Release stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The version that serves; `None` while none does, or another one is on its way, or it is unwell.
+    pub version: Option<String>,
+    /// What the version that the spec asks for runs: the one that serves, when one does.
+    pub artefacts: BTreeSet<String>,
+    /// Since when it serves.
+    pub since: Timestamp,
+}
+
+impl Standing {
+    /// Reads a Release.
+    #[must_use]
+    pub fn of(release: &Release) -> Self {
+        let status = release.status.clone().unwrap_or_default();
+        let wanted = release.spec.revision();
+        let is_well = |type_: &str| status.conditions.iter().any(|one| one.type_ == type_ && one.status == "True");
+        let active = status.record.active.filter(|active| active.revision == wanted);
+        let settled = status.record.step == Step::Idle && is_well("Ready");
+        Self {
+            since: active.as_ref().map_or(Timestamp::MAX, |active| active.since.0),
+            version: active.filter(|_| settled).map(|active| active.version),
+            artefacts: artefacts(&release.spec),
+        }
+    }
+}
+
+/// Returns what the workloads of a Release run: the digests of their images, which are the same in every registry, and
+/// where an image has none, its name.
+#[must_use]
+pub fn artefacts(spec: &ReleaseSpec) -> BTreeSet<String> {
+    let images = spec.workloads.iter().flat_map(|workload| workload.template.images());
+    images.map(|(_, image)| image.rsplit_once('@').map_or(image, |(_, digest)| digest).to_owned()).collect()
+}
+
+/// Returns the Releases, by namespace and name, that policies promote one of this namespace and name from.
+#[must_use]
+pub fn wanted((namespace, name): (&str, &str), policies: &[PolicySeen]) -> BTreeSet<(String, String)> {
+    let promotions = policies.iter().filter_map(|policy| policy.spec.as_ref()?.promotion.as_ref());
+    let sources = promotions.flat_map(|promotion| &promotion.from);
+    let or = |named: &Option<String>, other: &str| named.clone().unwrap_or_else(|| other.to_owned());
+    sources.map(|source| (or(&source.namespace, namespace), or(&source.release, name))).collect()
+}
