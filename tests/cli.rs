@@ -115,6 +115,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
         since: micro(seconds),
         content: None,
         approved_by: vec![],
+        images: vec![],
         rollback: None,
     })
 }
@@ -695,6 +696,12 @@ fn plan_with_a_database() {
     let short = plan_text::short(&plan(looked.as_ref()).plan);
     let lines: Vec<String> = short.iter().map(|line| format!("{}: {}", line.head, line.text)).collect();
     insta::assert_snapshot!("plan_database_short", lines.join("\n"));
+    let pending = json!({ "checksum": "c0ffee", "files": 3, "names": ["007_slots.sql"], "found": 3, "findings": [
+        { "file": "007_slots.sql", "line": 4, "rule": "ban-drop-column", "message": "Dropping a column may break existing clients." },
+        { "file": "007_slots.sql", "line": 9, "rule": "unbounded-delete", "message": "Deletes every row: it has no WHERE." },
+    ] });
+    let linted = looked.map(|looked| DatabaseRecord { pending: serde_json::from_value(pending).unwrap(), ..looked });
+    insta::assert_snapshot!("plan_database_linted", plan::text(&plan(linted.as_ref()), Style::PLAIN));
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub async fn run(parameters: &InspectParameters) -> InspectResult {
         match connect(target, "inspect").await {
             Ok(session) => {
                 if let Some(migration) = &parameters.migration {
-                    let facts = migrate::inspect(&session.client, migration).await;
+                    let facts = migrate::inspect(&session.client, migration, &session.facts.server_version).await;
                     result.migration = Some(facts.map_or_else(Answer::Refused, Answer::Done));
                 }
                 result.database = Some(Answer::Done(session.facts));

@@ -58,9 +58,9 @@ pub use release::{
 pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
 pub use release_status::{
     ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
-    HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
-    PreviousRevision, Record, ReleaseStatus, RollbackOrder, Scope, Step, StepTime, Suspension, TrafficRecord,
-    WayBackPoint,
+    HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
+    PreviousRevision, Record, ReleaseStatus, RollbackOrder, RunningImage, Scope, Step, StepTime, Suspension,
+    TrafficRecord, WayBackPoint,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

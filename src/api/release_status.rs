@@ -6,9 +6,9 @@ mod plan;
 
 pub use attempt::{
     ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
-    Step, StepTime, Suspension,
+    RunningImage, Step, StepTime, Suspension,
 };
-pub use database::{BackupRecord, DatabaseRecord, MigrationProgress, MigrationRecord, PendingMigration};
+pub use database::{BackupRecord, DatabaseRecord, LintFinding, MigrationProgress, MigrationRecord, PendingMigration};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::KubeSchema;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::api::{Duration, Environment, ProofLevel, Reason};
+use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason};
 
 /// What came of a Job: what it was asked for, or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -201,6 +201,12 @@ pub struct MigrationFacts {
     /// Names of the first of these.
     #[serde(default)]
     pub pending_names: Vec<String>,
+    /// What lint found in the pending files, the first of it.
+    #[serde(default)]
+    pub findings: Vec<LintFinding>,
+    /// How many findings there are.
+    #[serde(default)]
+    pub found: u32,
 }
 
 /// What the ledger says of one migration.

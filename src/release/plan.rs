@@ -18,6 +18,7 @@ mod deploy;
 mod ending;
 mod health;
 mod idle;
+mod images;
 mod inspect;
 mod migrate;
 mod policies;

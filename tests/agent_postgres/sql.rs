@@ -44,12 +44,28 @@ fn inspect_says_what_is_pending() {
     let plan = bench.plan(&facts, &folder);
     assert_eq!((plan.state, plan.files, plan.pending), (MigrationState::NotStarted, 2, 2));
     assert_eq!(plan.pending_names, ["001_make.sql", "002_fill.sql"]);
+    assert_eq!((plan.findings, plan.found), (vec![], 0));
     applied(bench.migrate(&bench.sql(&facts, &TWO[..1])));
     let plan = bench.plan(&facts, &folder);
     assert_eq!(
         (plan.state, plan.pending, plan.pending_names),
         (MigrationState::Applied, 1, vec!["002_fill.sql".into()])
     );
+}
+
+#[test]
+fn inspect_says_what_is_risky_in_files_that_are_due_and_in_no_others() {
+    let (bench, facts) = Bench::marked("risky");
+    let risky = ("003_index.sql", "\nCREATE INDEX by_id ON t (id);\nUPDATE t SET at = NULL;\n");
+    let folder = bench.files("risky", &[TWO[0], TWO[1], risky]);
+    let plan = bench.plan(&facts, &folder);
+    let found: Vec<(&str, u32, &str)> =
+        plan.findings.iter().map(|found| (found.file.as_str(), found.line, found.rule.as_str())).collect();
+    let expected =
+        [("003_index.sql", 2, "require-concurrent-index-creation"), ("003_index.sql", 3, "unbounded-update")];
+    assert_eq!((found.as_slice(), plan.found), (&expected[..], 2));
+    applied(bench.migrate(&bench.sql(&facts, &[TWO[0], TWO[1], risky])));
+    assert_eq!((bench.plan(&facts, &folder).findings, bench.plan(&facts, &folder).found), (vec![], 0));
 }
 
 #[test]

@@ -254,6 +254,8 @@ impl World {
             checksum: self.database.checksum.clone(),
             files: 2,
             pending,
+            findings: vec![],
+            found: 0,
             pending_names: (0..pending).map(|number| format!("{number}.sql")).collect(),
         };
         let result = InspectResult {

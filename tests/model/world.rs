@@ -68,6 +68,8 @@ pub struct World {
     pub changed_by: Option<ChangedBy>,
     pub foreign: Vec<(Kind, String)>,
     pub refusal: Option<(Kind, u16, String)>,
+    /// Pods that pulled their image after its tag was moved.
+    pub moved: Vec<String>,
     /// Revisions (digits) whose pods never get ready, or lose readiness.
     pub unready: Vec<String>,
     pub job_end: BTreeMap<&'static str, JobEnd>,
@@ -129,6 +131,7 @@ impl World {
             changed_by: None,
             foreign: Vec::new(),
             refusal: None,
+            moved: Vec::new(),
             unready: Vec::new(),
             job_end: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -527,7 +530,11 @@ impl World {
             let well = !self.unready.contains(&deployment.revision);
             for number in 0..deployment.replicas {
                 let name = format!("{}-{number}", deployment.name);
-                pods.insert(name.clone(), pod(name, &deployment.revision, &deployment.workload, well));
+                let mut made = pod(name.clone(), &deployment.revision, &deployment.workload, well);
+                if self.moved.contains(&name) {
+                    made.images = vec![("web".into(), "sha256:other".into())];
+                }
+                pods.insert(name, made);
             }
             deployment.existing = deployment.replicas;
             deployment.available = if well { deployment.replicas } else { 0 };
@@ -682,6 +689,7 @@ impl World {
 
 pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen {
     PodSeen {
+        images: if workload.is_empty() { vec![] } else { vec![("web".into(), format!("sha256:{revision}"))] },
         name,
         revision: revision.to_owned(),
         workload: workload.to_owned(),

@@ -7,6 +7,7 @@
 mod command;
 pub mod files;
 mod output;
+mod risks;
 pub mod split;
 mod sql;
 mod stop;

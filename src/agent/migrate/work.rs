@@ -8,7 +8,7 @@ use super::{
     Outside,
     command::{self, Reach},
     files::{self, File, Files},
-    sql,
+    risks, sql,
     stop::{Cut, Deadline},
 };
 use crate::{
@@ -92,7 +92,11 @@ async fn checked(files: &Files, client: &Client) -> Result<Vec<File>, Refusal> {
 }
 
 /// Looks at a migration without touching anything.
-pub async fn inspect(client: &Client, target: &MigrationTarget) -> Result<MigrationFacts, Refusal> {
+pub async fn inspect(
+    client: &Client,
+    target: &MigrationTarget,
+    server_version: &str,
+) -> Result<MigrationFacts, Refusal> {
     let key = Key { release_uid: target.release_uid.clone(), revision: target.revision.clone() };
     let entry = ledger::read(client, &key).await?;
     let mut facts = MigrationFacts {
@@ -101,6 +105,8 @@ pub async fn inspect(client: &Client, target: &MigrationTarget) -> Result<Migrat
         files: 0,
         pending: 0,
         pending_names: Vec::new(),
+        findings: Vec::new(),
+        found: 0,
     };
     if let Some(folder) = &target.sql {
         let files = files::read(folder)?;
@@ -108,6 +114,7 @@ pub async fn inspect(client: &Client, target: &MigrationTarget) -> Result<Migrat
         facts.checksum.clone_from(&files.checksum);
         facts.files = u32::try_from(files.files.len()).unwrap_or(u32::MAX);
         facts.pending = u32::try_from(pending.len()).unwrap_or(u32::MAX);
+        (facts.findings, facts.found) = risks::find(&pending, server_version);
         facts.pending_names = pending.iter().take(NAMES).map(|file| file.name.clone()).collect();
     }
     Ok(facts)

@@ -128,9 +128,28 @@ pub struct CandidateRevision {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 256)))]
     pub approved_by: Vec<String>,
+    /// What its containers came up with where the spec names a tag, which can be moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512))]
+    pub images: Vec<RunningImage>,
     /// Set when a person asked for a revision that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackOrder>,
+}
+
+/// What a container runs, as the node says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningImage {
+    /// Name of the workload.
+    #[schemars(length(max = 63))]
+    pub workload: String,
+    /// Name of the container.
+    #[schemars(length(max = 63))]
+    pub container: String,
+    /// The image's ID.
+    #[schemars(length(max = 512))]
+    pub id: String,
 }
 
 /// A way back to a revision that served before, as a person asked for it.

@@ -55,6 +55,30 @@ pub struct PendingMigration {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub names: Vec<String>,
+    /// What lint found in these, the first of it; of a command it is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub findings: Vec<LintFinding>,
+    /// How many findings there are.
+    #[serde(default)]
+    pub found: u32,
+}
+
+/// What lint found in a file of SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LintFinding {
+    /// Name of the file.
+    #[schemars(length(max = 253))]
+    pub file: String,
+    /// Line of the file, from 1.
+    pub line: u32,
+    /// The rule: one of squawk's, or `unbounded-delete`, `unbounded-update`, `truncate`.
+    #[schemars(length(max = 64))]
+    pub rule: String,
+    /// What it says.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// The last backup that a release took.

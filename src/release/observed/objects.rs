@@ -101,6 +101,8 @@ pub struct PodSeen {
     pub workload: String,
     /// The Job it belongs to.
     pub job: Option<String>,
+    /// What its containers run, as the node says: names and image IDs; nothing for pods of Jobs.
+    pub images: Vec<(String, String)>,
     /// Its Ready condition.
     pub ready: bool,
     /// Whether it is being deleted.

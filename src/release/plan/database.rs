@@ -221,7 +221,13 @@ fn pending(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Optio
         return Ok(None);
     }
     let names = facts.pending_names.into_iter().take(16).collect();
-    Ok(Some(PendingMigration { checksum: facts.checksum, files: files.then_some(facts.pending), names }))
+    Ok(Some(PendingMigration {
+        checksum: facts.checksum,
+        files: files.then_some(facts.pending),
+        names,
+        findings: facts.findings.into_iter().take(16).collect(),
+        found: facts.found,
+    }))
 }
 
 /// What a Job has said.

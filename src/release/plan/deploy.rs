@@ -4,7 +4,7 @@ use super::{
     super::{manifests, observed::Observed},
     Action, Move, Plan, Situation, abort, active_content, candidate_content,
     ending::{self, Why},
-    enter, health, overdue, recorded, still_wanted,
+    enter, health, images, overdue, recorded, still_wanted,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, Workload};
 
@@ -16,10 +16,14 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         return turned;
     }
     let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    if let Some(turned) = images::check(seen, &record, &content) {
+        return turned;
+    }
     let mut plan = Plan::stay(record, Situation::Working(Reason::Deploying, String::new()));
     bring_up(seen, &content, &mut plan);
     let missing = missing(seen, &content, &plan.record);
     let Some(missing) = missing else {
+        images::note(seen, &mut plan.record, &content);
         return enter(plan.record, Step::Verify, seen.now, Some(content.deadlines.verify));
     };
     if overdue(seen, &plan.record) {

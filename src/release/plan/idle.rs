@@ -66,6 +66,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         since: MicroTime(seen.now),
         content: None,
         approved_by: vec![],
+        images: vec![],
         rollback: None,
     });
     record.plan = None;

@@ -97,6 +97,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         since: MicroTime(seen.now),
         content: None,
         approved_by: vec![decision.actor.clone()],
+        images: vec![],
         rollback: Some(order),
     });
     record.plan = None;

@@ -12,7 +12,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, active_content, candidate_content, deploy,
     ending::{self, Why},
-    enter, health, later, overdue, recorded, still_wanted,
+    enter, health, images, later, overdue, recorded, still_wanted,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
 
@@ -89,6 +89,9 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
             message: "The spec changed before traffic moved.".to_owned(),
             outcome: Outcome::Superseded,
         });
+    }
+    if let Some(turned) = images::check(seen, record, content) {
+        return Some(turned);
     }
     if overdue(seen, record) {
         let message =

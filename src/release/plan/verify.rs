@@ -7,7 +7,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     ending::{self, Why},
-    enter, later, overdue, still_wanted,
+    enter, images, later, overdue, still_wanted,
 };
 use crate::{
     api::{CheckPhase, Duration, Outcome, Reason, Record, ReleaseSpec, Step},
@@ -26,6 +26,9 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         return turned;
     }
     let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
+    if let Some(turned) = images::check(seen, &record, &content) {
+        return turned;
+    }
     let Some(attempt) = record.candidate.as_ref().map(|candidate| candidate.attempt) else {
         return enter(record, Step::Idle, seen.now, None);
     };

@@ -11,7 +11,7 @@ use super::{
     Action, Move, Plan, Situation, abort, candidate_content, decisions,
     ending::{self, Why},
     health::{self, Readiness},
-    later, overdue, recorded, rollback, suspend,
+    images, later, overdue, recorded, rollback, suspend,
     verify::{Verdict, verdict},
 };
 use crate::api::{CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec, Step};
@@ -43,7 +43,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack });
     }
     // From here on the way back is not forced by the candidate: it needs somebody there to go back to.
-    let turned = reverted(seen, &record).or_else(|| abort::check(seen, &record));
+    let turned = reverted(seen, &record)
+        .or_else(|| abort::check(seen, &record))
+        .or_else(|| images::check(seen, &record, &content));
     let empty = record.active.as_ref().filter(|active| !health::back_is_possible(seen, &active.revision));
     let goes_back = turned.is_some();
     let checks = match (turned, empty) {

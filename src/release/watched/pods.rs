@@ -31,6 +31,8 @@ struct PodStatus {
 #[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
     name: String,
+    #[serde(rename = "imageID")]
+    image_id: String,
     restart_count: i32,
     state: ContainerState,
     last_state: ContainerState,
@@ -87,7 +89,11 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
         .iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
         .map(|condition| format!("{}: {}", condition.reason, condition.message));
+    let serves = !label(object, WORKLOAD).is_empty();
+    let images = containers().filter(|container| serves && !container.image_id.is_empty());
+    let images = images.map(|container| (container.name.clone(), container.image_id.clone())).collect();
     PodSeen {
+        images,
         name: object.name_any(),
         revision: label(object, REVISION),
         workload: label(object, WORKLOAD),

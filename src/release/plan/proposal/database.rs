@@ -1,6 +1,6 @@
 //! What the plan says of the database, in words; pure.
 
-use super::{super::super::plan_text::size, planned};
+use super::{super::super::plan_text::size, line, planned};
 use crate::api::{
     DatabaseRecord, Environment, Migration, PendingMigration, PlannedStep, ProofLevel, ReleaseDatabase, ReleaseSpec,
     Scope, Step, WayBackPoint,
@@ -67,11 +67,37 @@ fn migrate(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
     let pending = looked.and_then(|looked| looked.pending.as_ref()).map(files).unwrap_or_default();
     format!(
         "Runs {}{pending} under the database's lock, within {}; a statement waits at most {} for a lock. \
-         Neither rehearsed nor linted. The version that serves is declared to work on the result.",
+         {} The version that serves is declared to work on the result.",
         migration.in_words(),
         migration.timeout,
-        migration.lock_timeout
+        migration.lock_timeout,
+        linted(looked)
     )
+}
+
+/// Says what is known of the migration before it runs.
+fn linted(looked: Option<&DatabaseRecord>) -> String {
+    match looked.and_then(|looked| looked.pending.as_ref()) {
+        Some(PendingMigration { files: Some(_), found: 0, .. }) => "Not rehearsed; lint found nothing.".to_owned(),
+        Some(PendingMigration { files: Some(_), found: 1, .. }) => {
+            "Not rehearsed; lint found one risk, below.".to_owned()
+        }
+        Some(PendingMigration { files: Some(_), found, .. }) => {
+            format!("Not rehearsed; lint found {found} risks, below.")
+        }
+        Some(PendingMigration { files: None, .. }) | None => "Neither rehearsed nor linted.".to_owned(),
+    }
+}
+
+/// Lists what lint found.
+fn findings(pending: &PendingMigration) -> Vec<String> {
+    let told = pending.findings.iter().map(|found| {
+        line(&format!("Migration {} line {}: {} ({})", found.file, found.line, found.message, found.rule))
+    });
+    let told: Vec<String> = told.collect();
+    let more = usize::try_from(pending.found).unwrap_or(usize::MAX).saturating_sub(told.len());
+    let more = (more > 0).then(|| format!("Migration: lint found {more} more."));
+    told.into_iter().chain(more).collect()
 }
 
 fn files(pending: &PendingMigration) -> String {
@@ -98,7 +124,7 @@ pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> O
 pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy: Option<ProofLevel>) -> Vec<String> {
     let Some(database) = &spec.database else { return vec![] };
     let Some(migration) = due((database, looked)) else { return vec![] };
-    let mut risks = Vec::new();
+    let mut risks: Vec<String> = looked.and_then(|looked| looked.pending.as_ref()).map(findings).unwrap_or_default();
     if migration.direct {
         risks.push(
             "The migration connects by itself (direct): that it reaches the verified server, waits no longer for locks \
