@@ -681,6 +681,7 @@ fn plan_with_a_database() {
         resource_version: String::new(),
         finalizers: vec![],
         finalizer: true,
+        created: ago(0),
         changed_by: None,
         wanted: release.spec.revision(),
         spec: Arc::new(release.spec.clone()),

@@ -192,6 +192,10 @@ pub fn furnish(template: &mut Value, settings: &JobSettings) {
     let Some(pod) = template.get_mut("spec") else { return };
     if let (Some(account), None | Some(Value::Null)) = (service_account_name, pod.get("serviceAccountName")) {
         put(pod, "serviceAccountName", account.as_str().into());
+        // The token of an account that somebody else named is nothing for a pod that did not ask for it.
+        if pod.get("automountServiceAccountToken").is_none_or(Value::is_null) {
+            put(pod, "automountServiceAccountToken", false.into());
+        }
     }
     if !node_selector.is_empty() && !pod.get("nodeSelector").is_some_and(Value::is_object) {
         put(pod, "nodeSelector", json!(node_selector));

@@ -25,10 +25,12 @@ impl ChangedBy {
     /// does not name every change of them.
     #[must_use]
     pub fn between(&self, after: i64, until: i64) -> Option<Vec<&str>> {
-        if after >= until {
+        if after == until {
             return Some(vec![]);
         }
-        let whole = self.since <= after.saturating_add(1) && self.changes.first().is_some_and(|(at, _)| *at == until);
+        let whole = after < until
+            && self.since <= after.saturating_add(1)
+            && self.changes.first().is_some_and(|(at, _)| *at == until);
         let later = || self.changes.iter().filter(|(at, _)| *at > after);
         whole.then(|| later().map(|(_, user)| user.as_str()).collect())
     }
@@ -52,6 +54,8 @@ mod tests {
             ((4, 7), Some(vec!["anna", "oidc:ben b"])),
             ((6, 7), Some(vec!["anna"])),
             ((7, 7), Some(vec![])),
+            // What serves is from before the object was made anew.
+            ((9, 7), None),
             // Generation 2 was changed by nobody knows whom, and so was 8.
             ((1, 7), None),
             ((4, 8), None),

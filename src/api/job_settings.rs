@@ -17,7 +17,8 @@ use super::names;
     "labels of switchback.dev are the operator's own"
 ))]
 pub struct JobSettings {
-    /// Service account of the pods (default: the namespace's own). They never get its token.
+    /// Service account of the pods (default: the namespace's own). They never get its token, but for a `job` check that
+    /// asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub service_account_name: Option<String>,

@@ -59,8 +59,8 @@ pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, Re
 pub use release_status::{
     ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
     HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
-    PreviousRevision, Record, ReleaseStatus, RollbackOrder, RunningImage, Scope, Step, StepTime, Suspension,
-    TrafficRecord, WayBackPoint,
+    PreviousRevision, Record, ReleaseStatus, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime,
+    Suspension, TrafficRecord, WayBackPoint,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

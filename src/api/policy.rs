@@ -25,7 +25,6 @@ use super::{Duration, JobSettings, Mode, ProofLevel, names};
     printcolumn(name = "Automatic", type_ = "string", json_path = ".spec.automatic"),
     printcolumn(name = "Default", type_ = "string", json_path = ".spec.defaultMode"),
     printcolumn(name = "Approvals", type_ = "integer", json_path = ".spec.approval.required"),
-    printcolumn(name = "Running", type_ = "string", json_path = ".status.running[*].name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -217,7 +216,8 @@ pub struct Promotion {
     #[serde(default = "no_time")]
     #[schemars(default = "no_time")]
     pub soak: Duration,
-    /// Whether it must be the same images (default: true); otherwise the same version text is enough.
+    /// Whether it must be the same images, of workloads and of a migration's own pod (default: true); otherwise the same
+    /// version text is enough.
     #[serde(default = "yes")]
     #[schemars(default = "yes")]
     pub same_images: bool,

@@ -80,6 +80,9 @@ pub struct Record {
     pub traffic: Vec<TrafficRecord>,
     /// Since when fewer pods are ready than `watch.readyPercent` asks for.
     pub unready_since: Option<MicroTime>,
+    /// From which change of the spec on it is certain who made it; where a policy asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamped: Option<StampRecord>,
     /// Why the attempt under way turned back.
     pub ending: Option<Ending>,
     /// The attempt whose revision still stands in the spec and is not tried again by itself.
@@ -111,6 +114,16 @@ pub struct TrafficRecord {
     pub switched_at: Option<MicroTime>,
     /// When the endpoints had followed and `settle` was over.
     pub settled_at: Option<MicroTime>,
+}
+
+/// From which change of the spec on it is certain who made it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StampRecord {
+    /// Since when the admission policies have been in force without a gap.
+    pub since: MicroTime,
+    /// Generation of the spec then: every later change was stamped under them.
+    pub generation: i64,
 }
 
 /// A Decision that took effect.

@@ -1,4 +1,4 @@
-//! `kubectl switchback expedite`: the plan that waits shall not wait for the end of a freeze.
+//! `kubectl switchback expedite`: the plan that waits shall not wait for what only time meets: a freeze, a soak.
 
 use super::{approve::waiting, decide::Proposal, problem::Problem, style::Style};
 use crate::api::{DecisionKind, Empty, Release};
@@ -10,7 +10,8 @@ use crate::api::{DecisionKind, Empty, Release};
 pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let view = waiting(release, "expedite")?;
     let text = format!(
-        "{} of Release {}: no freeze holds it up. Its approvals, its backup and its checks are needed all the same.",
+        "{} of Release {}: no freeze holds it up, and no time that it should have served elsewhere before. Its approvals, its \
+         backup and its checks are needed all the same.",
         view.version, view.name
     );
     let about = format!("plan {}", view.plan.digest);

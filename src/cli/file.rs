@@ -95,6 +95,7 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
         finalizers: vec![],
         finalizer: true,
         spec: Arc::new(release.spec.clone()),
+        created: release.creation_timestamp().map_or_else(clock::now, |created| created.0),
         changed_by: None,
         wanted: wanted.clone(),
         status: Arc::default(),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::join_all};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::{
     Api, Client, ResourceExt,
     api::DynamicObject,
@@ -47,6 +48,12 @@ const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// How long until a server that does not serve a kind is asked again: as often as watches begin anew.
 const ASK_AGAIN: Duration = Duration::from_secs(290);
+
+/// How long until a server that did not answer is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Returns the policies and bindings without which nothing runs, as shipped.
 ///
@@ -100,16 +107,30 @@ impl Keeper {
         self.shipped.iter().map(|object| object.name.as_str()).collect()
     }
 
-    /// Follows one object. By its name, because the controller may read only these.
+    /// Follows one object for ever, also through a change of the version in which its kind is served.
     async fn follow(&self, object: &Shipped) {
-        let resource = loop {
-            match self.served(object.kind).await {
-                Ok(resource) => break resource,
-                Err(why) => self.take(object, Look::Failed(why)),
-            }
-            tokio::time::sleep(ASK_AGAIN).await;
-        };
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        loop {
+            let wait = match self.served(object.kind).await {
+                Ok(resource) => {
+                    self.watch(object, &resource).await;
+                    TRY_AGAIN
+                }
+                Err(Unserved::Never) => {
+                    self.take(object, Look::Failed("this API server does not serve its kind".to_owned()));
+                    ASK_AGAIN
+                }
+                Err(Unserved::NoAnswer(why)) => {
+                    self.take(object, Look::Failed(why));
+                    TRY_AGAIN
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Watches one object, by its name, because the controller may read only these; ends when that fails for long.
+    async fn watch(&self, object: &Shipped, resource: &ApiResource) {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", object.name));
         let mut events = watcher::watcher(api, config).default_backoff().boxed();
         let (mut listed, mut looked, mut failures) = (Look::Absent, false, 0);
@@ -141,17 +162,27 @@ impl Keeper {
                 looked = true;
                 self.take(object, look);
             }
+            if failures >= FAILURES {
+                return;
+            }
         }
     }
 
-    /// Returns how the API server serves a kind, or why it cannot be asked for it.
-    async fn served(&self, kind: Kind) -> Result<ApiResource, String> {
+    /// Returns how the API server serves a kind.
+    async fn served(&self, kind: Kind) -> Result<ApiResource, Unserved> {
+        match kind {
+            Kind::Policy => return Ok(ApiResource::erase::<ValidatingAdmissionPolicy>(&())),
+            Kind::Binding => return Ok(ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&())),
+            Kind::Stamp | Kind::StampBinding => {}
+        }
         for version in VERSIONS {
             let group = format!("{GROUP}/{version}");
-            let served = match self.client.list_api_group_resources(&group).await {
-                Ok(served) => served.resources,
-                Err(kube::Error::Api(status)) if status.is_not_found() => continue,
-                Err(error) => return Err(error.to_string()),
+            let asked = tokio::time::timeout(ANSWER, self.client.list_api_group_resources(&group)).await;
+            let served = match asked {
+                Ok(Ok(served)) => served.resources,
+                Ok(Err(kube::Error::Api(status))) if status.is_not_found() => continue,
+                Ok(Err(error)) => return Err(Unserved::NoAnswer(error.to_string())),
+                Err(_) => return Err(Unserved::NoAnswer(format!("no answer within {ANSWER:?}"))),
             };
             if let Some(found) = served.into_iter().find(|resource| resource.kind == kind.as_str()) {
                 return Ok(ApiResource {
@@ -163,7 +194,7 @@ impl Keeper {
                 });
             }
         }
-        Err("this API server does not serve its kind".to_owned())
+        Err(Unserved::Never)
     }
 
     fn take(&self, object: &Shipped, look: Look) {
@@ -184,6 +215,14 @@ impl Keeper {
             true
         });
     }
+}
+
+/// Why a kind cannot be watched.
+enum Unserved {
+    /// The server does not have it.
+    Never,
+    /// The server did not say.
+    NoAnswer(String),
 }
 
 /// The kinds' group.

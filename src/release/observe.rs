@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use kube::{Client, ResourceExt, core::PartialObjectMeta};
 
@@ -81,15 +82,16 @@ pub async fn observe(
 ) -> Result<Observed, Error> {
     let (namespace, name) = (release.namespace().unwrap_or_default(), release.name_any());
     let beside = (namespace.clone(), String::new());
-    let mut policies = cache.policies.of(&beside);
-    policies.retain(|policy| policy.is_for(&name, release.labels()));
+    let (mut policies, mut former): (Vec<_>, Vec<_>) =
+        cache.policies.of(&beside).into_iter().partition(|policy| policy.is_for(&name, release.labels()));
+    let uid = release.uid().unwrap_or_default();
+    former.retain(|policy| policy.running.iter().any(|running| running.uid == uid));
     policies.sort_by(|one, other| one.name.cmp(&other.name));
     let release = release_seen(release, &policies);
     let by_uid = (namespace.clone(), release.uid.clone());
     let by_name = (namespace, name);
-    // What comes from elsewhere is asked for before anything begins only.
-    let is_asked = matches!(release.status.record.step, Step::Inspect | Step::Approve);
-    let wanted = if is_asked { wanted((&by_name.0, &by_name.1), &policies) } else { BTreeSet::new() };
+    let wanted =
+        if is_about_to_begin(&release) { wanted((&by_name.0, &by_name.1), &policies) } else { BTreeSet::new() };
     let sources = cache.sources.look(wanted, &by_name);
     let mut seen = Observed {
         now: clock::now(),
@@ -104,6 +106,7 @@ pub async fn observe(
         storages: cache.storages.of(&beside),
         backups: cache.backups.of(&by_uid),
         policies,
+        former_policies: former,
         sources,
         decisions: cache.decisions.of(&by_name),
         guard,
@@ -129,6 +132,13 @@ pub async fn observe(
     Ok(seen)
 }
 
+/// Returns whether the plan may ask what policies ask for before anything begins: one look may come there from rest.
+fn is_about_to_begin(release: &ReleaseSeen) -> bool {
+    let record = &release.status.record;
+    let serves = record.active.as_ref().is_some_and(|active| active.revision == release.wanted);
+    matches!(record.step, Step::Inspect | Step::Approve | Step::Preflight) || (record.step == Step::Idle && !serves)
+}
+
 fn release_seen(release: &Release, policies: &[PolicySeen]) -> ReleaseSeen {
     let spec = Arc::new(with_defaults(release.spec.clone(), policies));
     ReleaseSeen {
@@ -140,6 +150,7 @@ fn release_seen(release: &Release, policies: &[PolicySeen]) -> ReleaseSeen {
         resource_version: release.resource_version().unwrap_or_default(),
         finalizers: release.finalizers().to_vec(),
         finalizer: release.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        created: release.creation_timestamp().map_or(Timestamp::MAX, |created| created.0),
         changed_by: release.annotations().get(labels::CHANGED_BY).and_then(|stamp| ChangedBy::parse(stamp)),
         wanted: spec.revision(),
         spec,

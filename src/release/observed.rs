@@ -55,7 +55,9 @@ pub struct Observed {
     pub backups: Vec<BackupSeen>,
     /// ReleasePolicies of the namespace that match the Release.
     pub policies: Vec<PolicySeen>,
-    /// Releases that policies promote from.
+    /// ReleasePolicies that match it no longer and still count it among what is under way.
+    pub former_policies: Vec<PolicySeen>,
+    /// Releases that policies promote from, or count among what is under way.
     pub sources: Vec<SourceSeen>,
     /// Decisions about the Release, by its UID or its name.
     pub decisions: Vec<DecisionSeen>,
@@ -99,6 +101,8 @@ pub struct ReleaseSeen {
     pub finalizers: Vec<String>,
     /// Whether ours is among them.
     pub finalizer: bool,
+    /// When it was created.
+    pub created: Timestamp,
     /// What is asked for, with what policies say where it says nothing.
     pub spec: Arc<ReleaseSpec>,
     /// Who changed it, by the API server's stamp.

@@ -260,6 +260,7 @@ pub fn plan(seen: &Observed) -> Plan {
             record = *turned;
         }
     }
+    authors::note(seen, &mut record);
     let asked = suspend::take(seen, &mut record);
     suspend::go_on(seen, &mut record);
     for _ in 0..MOVES {
@@ -297,6 +298,7 @@ pub fn plan(seen: &Observed) -> Plan {
                 slots::give_back(seen, &mut plan);
                 database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);
+                slots::last(&mut plan);
                 // A deadline that is over wakes nobody any more: whatever it meant has been decided above.
                 plan.recheck = plan.recheck.filter(|at| *at > seen.now);
                 return *plan;

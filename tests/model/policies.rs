@@ -562,9 +562,9 @@ fn a_way_back_makes_authors_of_all_who_came_after_what_serves_then() {
 fn an_author_who_cannot_be_known_lets_no_approval_count() {
     let table = [
         // A change that was not stamped, one that was stamped with a gap, and none at all.
-        (Some("1\n1 anna"), None, "ApprovalPolicyMissing", "of the changes after generation 1"),
-        (Some("3\n3 anna"), None, "ApprovalPolicyMissing", "of the changes after generation 1"),
-        (None, None, "ApprovalPolicyMissing", "of the changes after generation 1"),
+        (Some("1\n1 anna"), None, "ApprovalPolicyMissing", "after generation 1 is not certain"),
+        (Some("3\n3 anna"), None, "ApprovalPolicyMissing", "after generation 1 is not certain"),
+        (None, None, "ApprovalPolicyMissing", "after generation 1 is not certain"),
         (
             Some("1\n2 system:serviceaccount:argocd:application-controller"),
             None,
@@ -586,13 +586,46 @@ fn an_author_who_cannot_be_known_lets_no_approval_count() {
         assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("Unknown", reason))), "{stamp:?}");
         assert!(world.message("Ready").contains(says), "{}", world.message("Ready"));
         assert!(unmet(&world).iter().any(|line| line.contains("asks that nobody approves")), "{:?}", unmet(&world));
-        // It is not used up, and counts when the policy asks no longer.
-        assert_eq!(world.became(&approval), Some(("Accepted", "Waiting")), "{stamp:?}");
+        // Whether it counts is not said, and it does once that is mended.
+        assert_eq!(world.became(&approval), None, "{stamp:?}");
         world.stamp = Guard::Since(jiff::Timestamp::MIN);
         world.changed_by = ChangedBy::parse("1\n2 dave\n1 anna");
         world.run_to_rest();
         assert_eq!(world.active(), Some("2.0.0"), "{stamp:?}");
     }
+}
+
+#[test]
+fn forgery_a_stamp_from_before_the_policies_were_in_force() {
+    let mut world = World::serving();
+    // The Release is older than the policies, and so is its last change: anybody may have written that stamp.
+    world.created = "2026-11-20T00:00:00Z".parse().unwrap();
+    world.guard = Guard::Since("2026-11-21T11:00:00Z".parse().unwrap());
+    let others = || vec![policy("others", json!({ "approval": { "notAuthor": true } }))];
+    world.policies = others();
+    world.ask_for("2.0.0");
+    world.changed_by = ChangedBy::parse("1\n2 ben\n1 anna");
+    world.run_to(Step::Approve);
+    world.approve("mallory");
+    looked(&mut world);
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("Unknown", "ApprovalPolicyMissing"))));
+    // The way out: an admin lifts the policy until that version serves. What is changed later is known.
+    world.policies.clear();
+    looked(&mut world);
+    world.approve("mallory");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    world.policies = others();
+    world.ask_for("3.0.0");
+    world.changed_by = ChangedBy::parse("1\n3 mallory\n2 ben\n1 anna");
+    world.run_to(Step::Approve);
+    let own = world.approve("mallory");
+    looked(&mut world);
+    assert_eq!(world.became(&own), Some(("Refused", "AuthorMayNotApprove")));
+    // A gap makes what is pending uncertain again.
+    world.guard = Guard::Since(world.now);
+    looked(&mut world);
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Approve, Some(("Unknown", "ApprovalPolicyMissing"))));
 }
 
 #[test]
@@ -654,6 +687,7 @@ fn what_jobs_get_is_part_of_what_is_approved() {
 /// A Release from which another one is promoted, as it serves.
 fn source(place: (&str, &str), version: Option<&str>, images: &[&str], since: &str) -> SourceSeen {
     let standing = Standing {
+        uid: format!("uid-{}", place.1),
         version: version.map(str::to_owned),
         artefacts: images.iter().map(|image| (*image).to_owned()).collect(),
         since: since.parse().unwrap(),

@@ -54,6 +54,8 @@ pub struct World {
     pub pods: BTreeMap<String, PodSeen>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub policies: Vec<PolicySeen>,
+    /// Policies that match no longer.
+    pub former_policies: Vec<PolicySeen>,
     /// Releases that policies promote from.
     pub sources: Vec<SourceSeen>,
     pub decisions: Vec<DecisionSeen>,
@@ -64,6 +66,8 @@ pub struct World {
     pub told: BTreeMap<String, String>,
     pub guard: Guard,
     pub stamp: Guard,
+    /// When the Release was created.
+    pub created: Timestamp,
     /// Who changed the spec, as the API server would stamp it.
     pub changed_by: Option<ChangedBy>,
     pub foreign: Vec<(Kind, String)>,
@@ -121,6 +125,7 @@ impl World {
             pods: BTreeMap::new(),
             jobs: BTreeMap::new(),
             policies: Vec::new(),
+            former_policies: Vec::new(),
             sources: Vec::new(),
             decisions: Vec::new(),
             statement: None,
@@ -128,6 +133,7 @@ impl World {
             told: BTreeMap::new(),
             guard: Guard::Since(Timestamp::MIN),
             stamp: Guard::Since(Timestamp::MIN),
+            created: "2026-11-21T12:00:00Z".parse().unwrap(),
             changed_by: None,
             foreign: Vec::new(),
             refusal: None,
@@ -265,6 +271,7 @@ impl World {
                 resource_version: "1".into(),
                 finalizers: vec![],
                 finalizer: self.finalizer,
+                created: self.created,
                 changed_by: self.changed_by.clone(),
                 wanted: self.spec.revision(),
                 spec: Arc::new(with_defaults(self.spec.clone(), &self.policies)),
@@ -282,6 +289,7 @@ impl World {
             backups: self.database.backups.values().cloned().collect(),
             policies: self.policies.clone(),
             sources: self.sources.clone(),
+            former_policies: self.former_policies.clone(),
             decisions: self.decisions.clone(),
             guard: self.guard.clone(),
             stamp: self.stamp.clone(),
@@ -413,7 +421,8 @@ impl World {
             }
             Action::Claim { instance, uid, .. } => self.claim(instance, uid),
             Action::SetRunning { uid, resource_version, running, .. } => {
-                let found = self.policies.iter_mut().find(|found| found.uid == *uid);
+                let mut all = self.policies.iter_mut().chain(&mut self.former_policies);
+                let found = all.find(|found| found.uid == *uid);
                 if let Some(found) = found.filter(|found| found.resource_version == *resource_version) {
                     found.running.clone_from(running);
                     found.resource_version.push('1');

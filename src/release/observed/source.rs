@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::PolicySeen;
-use crate::api::{Release, ReleaseSpec, Step};
+use crate::api::{MigrationSource, PodTemplate, Release, ReleaseSpec, Step};
 
 /// A Release that a policy promotes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct SourceSeen {
 /// Where such a Release stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
+    /// Its UID.
+    pub uid: String,
     /// The version that serves; `None` while none does, or another one is on its way, or it is unwell.
     pub version: Option<String>,
     /// What the version that the spec asks for runs: the one that serves, when one does.
@@ -39,6 +42,7 @@ impl Standing {
         let active = status.record.active.filter(|active| active.revision == wanted);
         let settled = status.record.step == Step::Idle && is_well("Ready");
         Self {
+            uid: release.uid().unwrap_or_default(),
             since: active.as_ref().map_or(Timestamp::MAX, |active| active.since.0),
             version: active.filter(|_| settled).map(|active| active.version),
             artefacts: artefacts(&release.spec),
@@ -46,19 +50,27 @@ impl Standing {
     }
 }
 
-/// Returns what the workloads of a Release run: the digests of their images, which are the same in every registry, and
+/// Returns what a Release runs in its workloads and as its migration: the digests of their images, which are the same in every registry, and
 /// where an image has none, its name.
 #[must_use]
 pub fn artefacts(spec: &ReleaseSpec) -> BTreeSet<String> {
-    let images = spec.workloads.iter().flat_map(|workload| workload.template.images());
+    let workloads = spec.workloads.iter().map(|workload| &workload.template);
+    let migration = spec.database.iter().filter_map(|database| match &database.migration.as_ref()?.source {
+        MigrationSource::Pod(template) => Some(template),
+        MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
+    });
+    let images = workloads.chain(migration).flat_map(PodTemplate::images);
     images.map(|(_, image)| image.rsplit_once('@').map_or(image, |(_, digest)| digest).to_owned()).collect()
 }
 
-/// Returns the Releases, by namespace and name, that policies promote one of this namespace and name from.
+/// Returns the Releases, by namespace and name, that policies promote one of this namespace and name from, and those
+/// that they count among what is under way.
 #[must_use]
 pub fn wanted((namespace, name): (&str, &str), policies: &[PolicySeen]) -> BTreeSet<(String, String)> {
     let promotions = policies.iter().filter_map(|policy| policy.spec.as_ref()?.promotion.as_ref());
     let sources = promotions.flat_map(|promotion| &promotion.from);
     let or = |named: &Option<String>, other: &str| named.clone().unwrap_or_else(|| other.to_owned());
-    sources.map(|source| (or(&source.namespace, namespace), or(&source.release, name))).collect()
+    let promoted = sources.map(|source| (or(&source.namespace, namespace), or(&source.release, name)));
+    let running = policies.iter().flat_map(|policy| &policy.running).filter(|running| running.name != name);
+    promoted.chain(running.map(|running| (namespace.to_owned(), running.name.clone()))).collect()
 }

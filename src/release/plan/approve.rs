@@ -9,15 +9,14 @@ use super::{
     authors::{self, Authors},
     decisions,
     ending::{self, Why},
-    enter,
-    inspect::{self, last_told},
+    enter, inspect,
     policies::Policies,
     preflight,
     promotion::{self, Missing},
     proposal::{self, Given},
     rollback,
-    slots::{self, Slots},
-    still_wanted,
+    slots::{self, Slots, Waits},
+    still_wanted, suspend,
 };
 use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
 
@@ -97,21 +96,17 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
         let mut plan = Plan { asks: hastened.err().into_iter().collect(), ..Plan::stay(record, told) };
         // What is told of it is no longer true then.
         later.iter().for_each(|later| plan.look_again_at(later.until));
+        let in_force = authors::in_force(seen).filter(|since| *since > seen.now);
+        in_force.into_iter().for_each(|since| plan.look_again_at(since));
         return plan.into();
     }
-    match slots::look(seen) {
-        Slots::Held => {}
-        Slots::Full { asks, message } => {
-            record.plan.iter_mut().for_each(|plan| plan.unmet.push(proposal::line(&message)));
-            let told = Situation::WaitingForApproval(Reason::WaitingForSlot, message);
-            return Plan { asks, ..Plan::stay(record, told) }.into();
-        }
-        Slots::Free { takes, message } => {
-            // Once that is remembered: acting and remembering in one look would act again on what is outdated by then.
-            let actions = if last_told(seen) == message { takes } else { vec![] };
-            let told = Situation::WaitingForApproval(Reason::WaitingForSlot, message);
-            return Plan { actions, ..Plan::stay(record, told) }.into();
-        }
+    // What is suspended waits for that, and for no slot.
+    if !suspend::holds(seen, &record)
+        && let Slots::Waits(Waits { asks, actions, message }) = slots::look(seen)
+    {
+        record.plan.iter_mut().for_each(|plan| plan.unmet.push(proposal::line(&message)));
+        let told = Situation::WaitingForApproval(Reason::WaitingForSlot, message);
+        return Plan { asks, actions, ..Plan::stay(record, told) }.into();
     }
     if let Ok(Some(decision)) = hastened {
         decisions::use_up(&mut record, decision, seen.now);

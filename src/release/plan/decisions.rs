@@ -287,7 +287,12 @@ fn approve(seen: &Observed, record: &Record, (decision, digest): (&DecisionSeen,
     if record.step_since.as_ref().is_some_and(|shown| is_before(decision.created, shown.0)) {
         return refused(Reason::TooEarly, "It was created before the plan was there to be read.".to_owned());
     }
-    match authors::of(seen, record).forbid(&decision.actor) {
+    let authors = authors::of(seen, record);
+    if authors.are_unknown() {
+        // No verdict: what keeps it from counting may be mended.
+        return Standing::Open;
+    }
+    match authors.forbid(&decision.actor) {
         Some(policy) => {
             let message = format!(
                 "{} changed what it approves, and ReleasePolicy {policy} asks for somebody else's approval.",

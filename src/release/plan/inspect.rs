@@ -86,7 +86,7 @@ pub(super) fn look(seen: &Observed, record: &Record) -> Option<Look> {
 }
 
 /// Returns what was last told of the step.
-pub(super) fn last_told(seen: &Observed) -> String {
+fn last_told(seen: &Observed) -> String {
     let ready = seen.release.status.conditions.iter().find(|condition| condition.type_ == "Ready");
     ready.map_or_else(String::new, |ready| ready.message.clone())
 }

@@ -90,7 +90,8 @@ fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
     let refused = Policies(&seen.policies).refuses(&seen.release.spec, seen.now).is_some();
     // Whoever approved may have become an author since.
     let authors = authors::of(seen, &record);
-    let by_author = record.candidate.iter().flat_map(|one| &one.approved_by).any(|name| authors.forbid(name).is_some());
+    let mut people = record.candidate.iter().flat_map(|candidate| &candidate.approved_by);
+    let by_author = people.any(|name| authors.are_unknown() || authors.forbid(name).is_some());
     if !still_wanted(seen, &record) || refused || by_author || approved != Some(proposal::digest(seen, &record)) {
         return anew(seen, record);
     }

@@ -7,72 +7,83 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, Observed, PolicySeen},
-    Action, Plan,
+    Action, Plan, Situation,
 };
-use crate::api::{Record, RunningRelease, Step};
+use crate::api::{Reason, Record, RunningRelease, Step, clamp};
 
 /// How a Release stands with the slots of its policies.
 pub(super) enum Slots {
     /// It holds all that are asked for.
     Held,
-    /// They are free.
-    Free { takes: Vec<Action>, message: String },
-    /// One policy has none left; those who hold them may be gone.
-    Full { asks: Vec<Ask>, message: String },
+    /// It does not: what it waits for, in words that stay the same until it goes on.
+    Waits(Waits),
+}
+
+/// What a Release does while it waits for a slot.
+pub(super) struct Waits {
+    pub asks: Vec<Ask>,
+    pub actions: Vec<Action>,
+    pub message: String,
 }
 
 /// Returns how a Release stands with the slots of its policies.
 pub(super) fn look(seen: &Observed) -> Slots {
-    let missing: Vec<(&PolicySeen, usize)> = limits(seen).filter(|(policy, _)| !holds(seen, policy)).collect();
-    let mut takes = vec![];
-    for (policy, limit) in &missing {
-        let asks: Vec<Ask> = policy.running.iter().map(live).collect();
-        let gone = |running: &RunningRelease| matches!(seen.answer(&live(running)), Some(Answer::Exists(false)));
-        let alive: Vec<&RunningRelease> = policy.running.iter().filter(|running| !gone(running)).collect();
-        if alive.len() >= *limit {
-            let names: Vec<&str> = alive.iter().map(|running| running.name.as_str()).collect();
-            let message = format!(
-                "ReleasePolicy {} lets {limit} at once, and {} is under way. What is approved by then begins by itself.",
-                policy.name,
-                names.join(", ")
-            );
-            return Slots::Full { asks, message };
-        }
-        let mut running: Vec<RunningRelease> = alive.into_iter().cloned().collect();
+    let limits: Vec<(&PolicySeen, usize)> = limits(seen).collect();
+    if limits.iter().all(|(policy, _)| holds(seen, policy)) {
+        return Slots::Held;
+    }
+    let asks: Vec<Ask> =
+        limits.iter().flat_map(|(policy, _)| &policy.running).filter(|one| !is_seen(seen, one)).map(live).collect();
+    let names: Vec<&str> = limits.iter().map(|(policy, _)| policy.name.as_str()).collect();
+    let message = format!(
+        "Waits for its place: ReleasePolicy {} limits of how many Releases at once something is under way, and its status says \
+         of which. What is approved by then begins by itself.",
+        names.join(" and ")
+    );
+    // Once that is told: acting and telling in one look would act again on what is outdated by then.
+    let actions = if is_told(seen, &message) { changes(seen, &limits) } else { vec![] };
+    Slots::Waits(Waits { asks, actions, message })
+}
+
+/// Returns what to write: all slots when they are free, else none that is held already.
+fn changes(seen: &Observed, limits: &[(&PolicySeen, usize)]) -> Vec<Action> {
+    let missing = || limits.iter().filter(|(policy, _)| !holds(seen, policy));
+    if missing().any(|(policy, limit)| alive(seen, policy).count() >= *limit) {
+        return limits
+            .iter()
+            .filter(|(policy, _)| holds(seen, policy))
+            .map(|(policy, _)| without(seen, policy))
+            .collect();
+    }
+    let takes = missing().map(|(policy, _)| {
+        let mut running: Vec<RunningRelease> = alive(seen, policy).cloned().collect();
         running.push(RunningRelease {
             name: seen.release.name.clone(),
             uid: seen.release.uid.clone(),
             since: MicroTime(seen.now),
         });
-        takes.push(set(policy, running));
-    }
-    if takes.is_empty() {
-        return Slots::Held;
-    }
-    let names: Vec<&str> = missing.iter().map(|(policy, _)| policy.name.as_str()).collect();
-    Slots::Free {
-        takes,
-        message: format!("Taking its place among those that ReleasePolicy {} lets at once.", names.join(" and ")),
-    }
+        set(policy, running)
+    });
+    takes.collect()
 }
 
 /// Gives back what a Release holds and needs no longer.
 pub(super) fn give_back(seen: &Observed, plan: &mut Plan) {
     let goes_on = |record: &Record| record.candidate.is_some() && record.step >= Step::Preflight;
-    // What is read back is what others see: a Release that is remembered as under way still holds its slot.
-    if plan.act_first || goes_on(&plan.record) || goes_on(seen.record()) {
+    let waits = matches!(plan.situation, Situation::WaitingForApproval(Reason::WaitingForSlot, _));
+    // What is read back is what others see, and what was written a moment ago no watch may have shown yet.
+    if plan.act_first || waits || goes_on(&plan.record) || plan.record != *seen.record() {
         return;
     }
-    let taking = |policy: &PolicySeen| {
-        plan.actions.iter().any(|action| matches!(action, Action::SetRunning { uid, .. } if *uid == policy.uid))
-    };
-    let held: Vec<&PolicySeen> = seen.policies.iter().filter(|policy| holds(seen, policy) && !taking(policy)).collect();
-    let given = held.into_iter().map(|policy| {
-        let others = policy.running.iter().filter(|running| running.uid != seen.release.uid);
-        set(policy, others.cloned().collect())
-    });
-    let given: Vec<Action> = given.collect();
+    let held = seen.policies.iter().chain(&seen.former_policies).filter(|policy| holds(seen, policy));
+    let given: Vec<Action> = held.map(|policy| without(seen, policy)).collect();
     plan.actions.extend(given);
+}
+
+/// Puts what is written of slots behind everything else: what serves is not kept waiting for a policy that cannot be
+/// written.
+pub(super) fn last(plan: &mut Plan) {
+    plan.actions.sort_by_key(|action| matches!(action, Action::SetRunning { .. }));
 }
 
 /// Returns the policies that limit how many are under way.
@@ -85,8 +96,30 @@ fn holds(seen: &Observed, policy: &PolicySeen) -> bool {
     policy.running.iter().any(|running| running.uid == seen.release.uid)
 }
 
+/// Returns the holders of slots, but for those that a live read has shown to be gone.
+fn alive<'a>(seen: &Observed, policy: &'a PolicySeen) -> impl Iterator<Item = &'a RunningRelease> {
+    policy.running.iter().filter(|running| !matches!(seen.answer(&live(running)), Some(Answer::Exists(false))))
+}
+
+/// Returns whether the watch shows a holder: only one that it does not show is asked for.
+fn is_seen(seen: &Observed, running: &RunningRelease) -> bool {
+    let same = |uid: &str| uid == running.uid;
+    same(&seen.release.uid)
+        || seen.sources.iter().any(|source| source.standing.as_ref().is_some_and(|standing| same(&standing.uid)))
+}
+
+fn is_told(seen: &Observed, message: &str) -> bool {
+    let ready = seen.release.status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.is_some_and(|ready| ready.message == clamp(message))
+}
+
 fn live(running: &RunningRelease) -> Ask {
     Ask::LiveRelease { name: running.name.clone(), uid: running.uid.clone() }
+}
+
+fn without(seen: &Observed, policy: &PolicySeen) -> Action {
+    let others = policy.running.iter().filter(|running| running.uid != seen.release.uid);
+    set(policy, others.cloned().collect())
 }
 
 fn set(policy: &PolicySeen, running: Vec<RunningRelease>) -> Action {
