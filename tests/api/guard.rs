@@ -129,8 +129,8 @@ async fn missing(guard: &mut watch::Receiver<Guard>) -> String {
 
 #[tokio::test]
 async fn what_is_shipped_guards_ten_seconds_after_it_was_written() {
+    let before = clock::now().checked_sub(SignedDuration::from_secs(1)).unwrap();
     with_copies(async |copies| {
-        let before = clock::now().checked_sub(SignedDuration::from_secs(1)).unwrap();
         copies
             .watched(copies.cluster.admin.clone(), async |mut guard| {
                 let since = since(&mut guard).await;
