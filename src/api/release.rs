@@ -356,6 +356,15 @@ impl ReleaseSpec {
         RevisionId::of(&content)
     }
 
+    /// Returns the pod that a migration has of its own.
+    #[must_use]
+    pub fn migration_pod(&self) -> Option<&PodTemplate> {
+        match &self.database.as_ref()?.migration.as_ref()?.source {
+            MigrationSource::Pod(template) => Some(template),
+            MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
+        }
+    }
+
     /// Returns every image that runs, with the name of its container.
     pub fn all_images(&self) -> impl Iterator<Item = (&str, &str)> {
         let workloads = self.workloads.iter().map(|workload| &workload.template);
@@ -363,10 +372,7 @@ impl ReleaseSpec {
             CheckKind::Job(job) => Some(&job.template),
             CheckKind::Http(_) => None,
         });
-        let migration = self.database.iter().filter_map(|database| match &database.migration.as_ref()?.source {
-            MigrationSource::Pod(template) => Some(template),
-            MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
-        });
+        let migration = self.migration_pod();
         workloads.chain(checks).chain(migration).flat_map(PodTemplate::images)
     }
 

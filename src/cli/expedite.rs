@@ -10,8 +10,8 @@ use crate::api::{DecisionKind, Empty, Release};
 pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let view = waiting(release, "expedite")?;
     let text = format!(
-        "{} of Release {}: no freeze holds it up, and no time that it should have served elsewhere before. Its approvals, its \
-         backup and its checks are needed all the same.",
+        "{} of Release {}: no freeze holds it up, and no time that it should have served elsewhere before. \
+         Its approvals, its backup and its checks are needed all the same.",
         view.version, view.name
     );
     let about = format!("plan {}", view.plan.digest);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::PolicySeen;
-use crate::api::{MigrationSource, PodTemplate, Release, ReleaseSpec, Step};
+use crate::api::{PodTemplate, Release, ReleaseSpec, Step};
 
 /// A Release that a policy promotes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,16 +50,12 @@ impl Standing {
     }
 }
 
-/// Returns what a Release runs in its workloads and as its migration: the digests of their images, which are the same in every registry, and
-/// where an image has none, its name.
+/// Returns what a Release runs in its workloads and as its migration: the digests of their images, which are the same
+/// in every registry, and where an image has none, its name.
 #[must_use]
 pub fn artefacts(spec: &ReleaseSpec) -> BTreeSet<String> {
     let workloads = spec.workloads.iter().map(|workload| &workload.template);
-    let migration = spec.database.iter().filter_map(|database| match &database.migration.as_ref()?.source {
-        MigrationSource::Pod(template) => Some(template),
-        MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
-    });
-    let images = workloads.chain(migration).flat_map(PodTemplate::images);
+    let images = workloads.chain(spec.migration_pod()).flat_map(PodTemplate::images);
     images.map(|(_, image)| image.rsplit_once('@').map_or(image, |(_, digest)| digest).to_owned()).collect()
 }
 

@@ -19,21 +19,21 @@ pub(super) fn check(seen: &Observed, record: &Record, content: &ReleaseSpec) -> 
 
 /// Remembers what the candidate came up with.
 pub(super) fn note(seen: &Observed, record: &mut Record, content: &ReleaseSpec) {
+    let Some(candidate) = &mut record.candidate else { return };
+    let digits = candidate.revision.digits();
     let images = tagged(content).filter_map(|(workload, container, _)| {
-        let (_, id) = running(seen, content, workload, container).next()?;
+        let (_, id) = running(seen, digits, workload, container).next()?;
         Some(RunningImage { workload: workload.to_owned(), container: container.to_owned(), id: id.to_owned() })
     });
-    let images = images.collect();
-    if let Some(candidate) = &mut record.candidate {
-        candidate.images = images;
-    }
+    candidate.images = images.collect();
 }
 
 fn moved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<String> {
-    let noted = record.candidate.as_ref()?.images.iter();
+    let candidate = record.candidate.as_ref()?;
+    let (digits, noted) = (candidate.revision.digits(), candidate.images.iter());
     let noted: BTreeMap<_, _> = noted.map(|image| ((&*image.workload, &*image.container), image.id.as_str())).collect();
     tagged(content).find_map(|(workload, container, image)| {
-        let mut running = running(seen, content, workload, container);
+        let mut running = running(seen, digits, workload, container);
         let first = match noted.get(&(workload, container)) {
             Some(first) => *first,
             None => running.next()?.1,
@@ -57,11 +57,10 @@ fn tagged(content: &ReleaseSpec) -> impl Iterator<Item = (&str, &str, &str)> {
 /// Returns what the pods of a container run.
 fn running<'a>(
     seen: &'a Observed,
-    content: &ReleaseSpec,
+    digits: &'a str,
     workload: &'a str,
     container: &'a str,
 ) -> impl Iterator<Item = (&'a PodSeen, &'a str)> {
-    let digits = content.revision().digits().to_owned();
     let pods =
         seen.pods.iter().filter(move |pod| pod.workload == workload && pod.revision == digits && pod.job.is_none());
     pods.flat_map(move |pod| {

@@ -85,10 +85,10 @@ pub(super) fn look(seen: &Observed, record: &Record) -> Option<Look> {
     })
 }
 
-/// Returns what was last told of the step.
-fn last_told(seen: &Observed) -> String {
+/// Returns what was last told of the Release.
+pub(super) fn last_told(seen: &Observed) -> &str {
     let ready = seen.release.status.conditions.iter().find(|condition| condition.type_ == "Ready");
-    ready.map_or_else(String::new, |ready| ready.message.clone())
+    ready.map_or("", |ready| ready.message.as_str())
 }
 
 /// Asks for a dry run of every object, or concludes from the answers.

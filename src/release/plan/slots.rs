@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, Observed, PolicySeen},
-    Action, Plan, Situation,
+    Action, Plan, Situation, inspect,
 };
 use crate::api::{Reason, Record, RunningRelease, Step, clamp};
 
@@ -41,7 +41,7 @@ pub(super) fn look(seen: &Observed) -> Slots {
         names.join(" and ")
     );
     // Once that is told: acting and telling in one look would act again on what is outdated by then.
-    let actions = if is_told(seen, &message) { changes(seen, &limits) } else { vec![] };
+    let actions = if inspect::last_told(seen) == clamp(&message) { changes(seen, &limits) } else { vec![] };
     Slots::Waits(Waits { asks, actions, message })
 }
 
@@ -106,11 +106,6 @@ fn is_seen(seen: &Observed, running: &RunningRelease) -> bool {
     let same = |uid: &str| uid == running.uid;
     same(&seen.release.uid)
         || seen.sources.iter().any(|source| source.standing.as_ref().is_some_and(|standing| same(&standing.uid)))
-}
-
-fn is_told(seen: &Observed, message: &str) -> bool {
-    let ready = seen.release.status.conditions.iter().find(|condition| condition.type_ == "Ready");
-    ready.is_some_and(|ready| ready.message == clamp(message))
 }
 
 fn live(running: &RunningRelease) -> Ask {
