@@ -689,7 +689,8 @@ fn plan_with_a_database() {
     };
     let active = active("2.3.0", 80_000);
     let plan = |looked: Option<&DatabaseRecord>| {
-        PlanView::forecast(&release, forecast((&seen, &[]), active.as_ref(), looked, ago(0)))
+        let record = Record { active: active.clone(), database: looked.cloned(), ..Record::default() };
+        PlanView::forecast(&release, forecast((&seen, &[]), &record, ago(0)))
     };
     insta::assert_snapshot!("plan_database_forecast", plan::text(&plan(None), Style::PLAIN));
     let looked = with_database(Step::Approve).database;

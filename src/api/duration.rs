@@ -13,6 +13,14 @@ const LONGEST_HOURS: u64 = 8760;
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(std::time::Duration);
 
+impl std::ops::Add for Duration {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
 impl Duration {
     /// Returns a length of whole seconds.
     #[must_use]

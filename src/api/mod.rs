@@ -22,6 +22,8 @@ mod raw;
 mod reason;
 mod release;
 mod release_database;
+mod release_service;
+mod release_settings;
 mod release_status;
 mod storage;
 
@@ -51,16 +53,15 @@ pub use policy::{
 pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
-pub use release::{
-    Deadlines, Mode, Release, ReleaseSpec, RollbackSettings, Source, SwitchSettings, WatchSettings, Workload,
-    WorkloadService, is_semantic,
-};
+pub use release::{Handover, Mode, Release, ReleaseSpec, Source, Workload, is_semantic};
 pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
+pub use release_service::{ServiceMetadata, WorkloadService};
+pub use release_settings::{Deadlines, RollbackSettings, SwitchSettings, WatchSettings};
 pub use release_status::{
     ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
     HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
     PreviousRevision, Record, ReleaseStatus, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime,
-    Suspension, TrafficRecord, WayBackPoint,
+    Suspension, TrafficRecord, WayBackPoint, WorkerPods, WorkerRecord,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::names;
 
+/// How long Kubernetes lets a pod end where its template says nothing.
+const DEFAULT_GRACE_SECONDS: u64 = 30;
+
 /// A `PodTemplateSpec`, as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -31,6 +34,12 @@ impl PodTemplate {
             .chain(self.list("/spec/containers"))
             .filter_map(|container| Some((container.get("name")?.as_str()?, container.get("image")?.as_str()?)))
             .chain(volumes)
+    }
+
+    /// Returns how long a pod may take to end, in seconds.
+    #[must_use]
+    pub fn grace_seconds(&self) -> u64 {
+        self.0.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(DEFAULT_GRACE_SECONDS)
     }
 
     fn list(&self, pointer: &str) -> impl Iterator<Item = &Value> {

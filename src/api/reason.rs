@@ -79,6 +79,10 @@ pub enum Reason {
     BothUnhealthy,
     /// The endpoints did not follow the Service in time.
     SwitchTimedOut,
+    /// The former version's workers did not stop, or the new version's did not get ready, in time.
+    HandoverTimedOut,
+    /// A pod of a worker has not ended, so the other version's is not started: a queue has one reader.
+    WorkerNotGone,
     /// The frozen content of an attempt was deleted.
     ContentLost,
     /// The spec names the active revision again.

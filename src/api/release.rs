@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckKind, CheckPhase, Duration, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase, RevisionId,
-    ServiceTemplate, names, release_status::ReleaseStatus,
+    Check, CheckKind, CheckPhase, Deadlines, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase, RevisionId,
+    RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names, release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -40,11 +40,11 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "self.workloads.all(w, w.services.all(s, self.workloads.map(x, x.services.filter(y, y.name == s.name).size()).sum() == 1))",
+    "self.workloads.all(w, !has(w.services) || w.services.all(s, self.workloads.map(x, has(x.services) ? x.services.filter(y, y.name == s.name).size() : 0).sum() == 1))",
     "two Services of this Release have the same name"
 ))]
 #[x_kube(validation = (
-    "!has(self.checks) || self.checks.all(c, !has(c.http) || self.workloads.exists(w, w.services.exists(s, s.name == c.http.service)))",
+    "!has(self.checks) || self.checks.all(c, !has(c.http) || self.workloads.exists(w, has(w.services) && w.services.exists(s, s.name == c.http.service)))",
     "an http check names a Service that no workload of this Release has"
 ))]
 #[x_kube(validation = (
@@ -132,8 +132,12 @@ pub enum Mode {
 }
 
 /// One workload: pods of one template, and the Services in front of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!has(self.handover) || !has(self.services) || self.services.size() == 0",
+    "handover is for workers: traffic of a workload with Services is switched from one version to the next"
+))]
 pub struct Workload {
     /// Name of the workload, unique in the Release.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -142,9 +146,13 @@ pub struct Workload {
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 10000), default = "default_replicas")]
     pub replicas: i32,
-    /// Services that carry the workload's traffic; the operator creates and owns them.
-    #[schemars(length(min = 1, max = 8))]
+    /// Services that carry the workload's traffic; the operator creates and owns them. A workload without any is a worker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     pub services: Vec<WorkloadService>,
+    /// How a worker passes from one version to the next (default: StopThenStart).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Handover>,
     /// The pods.
     pub template: PodTemplate,
     /// How many seconds a new pod must have been ready before it counts (default: 0).
@@ -153,111 +161,13 @@ pub struct Workload {
     pub min_ready_seconds: i32,
 }
 
-/// One Service in front of a workload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkloadService {
-    /// Name of the Service. Its preview twin is called `<name>-preview`.
-    #[schemars(length(min = 1, max = 55), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Annotations of the Service, for load balancers and the like; the preview twin gets none.
-    #[serde(default, skip_serializing_if = "ServiceMetadata::is_empty")]
-    pub metadata: ServiceMetadata,
-    /// A ServiceSpec without selector.
-    pub spec: ServiceTemplate,
-}
-
-/// Metadata of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceMetadata {
-    /// Annotations, as the user wrote them.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    #[schemars(length(max = 64), schema_with = "annotations")]
-    pub annotations: std::collections::BTreeMap<String, String>,
-}
-
-impl ServiceMetadata {
-    fn is_empty(&self) -> bool {
-        self.annotations.is_empty()
-    }
-}
-
-fn annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 64,
-        "additionalProperties": { "type": "string", "maxLength": 4096 }
-    })
-}
-
-/// How traffic is moved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SwitchSettings {
-    /// How long to wait after the endpoints have followed (default: 5s). External load balancers need more.
-    #[serde(default = "default_settle")]
-    #[schemars(default = "default_settle")]
-    pub settle: Duration,
-}
-
-/// How the new version is watched after the switch.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!has(self.immediateBelow) || !has(self.readyPercent) || self.immediateBelow <= self.readyPercent", "immediateBelow is larger than readyPercent"))]
-pub struct WatchSettings {
-    /// How long the window is (default: 15m). The former version stays at full size for that long.
-    #[serde(rename = "for", default = "default_watch")]
-    #[schemars(default = "default_watch")]
-    pub window: Duration,
-    /// Below this share of ready pods, for longer than `tolerate`, traffic goes back (default: 90).
-    #[serde(default = "default_ready_percent")]
-    #[schemars(range(min = 1, max = 100), default = "default_ready_percent")]
-    pub ready_percent: u8,
-    /// How long fewer than `readyPercent` are tolerated (default: 10s).
-    #[serde(default = "default_tolerate")]
-    #[schemars(default = "default_tolerate")]
-    pub tolerate: Duration,
-    /// Below this share of ready pods traffic goes back at once (default: 50).
-    #[serde(default = "default_immediate_below")]
-    #[schemars(range(min = 0, max = 100), default = "default_immediate_below")]
-    pub immediate_below: u8,
-}
-
-/// What is kept for going back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RollbackSettings {
-    /// How long the former version's Deployments stay, scaled to zero, after a release (default: 24h).
-    #[serde(default = "default_keep_previous")]
-    #[schemars(default = "default_keep_previous")]
-    pub keep_previous: Duration,
-}
-
-/// How long a step may take before the attempt ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Deadlines {
-    /// For looking at the database and its storages (default: 5m).
-    #[serde(default = "default_inspect_deadline")]
-    #[schemars(default = "default_inspect_deadline")]
-    pub inspect: Duration,
-    /// For the backup and its proof (default: 6h).
-    #[serde(default = "default_backup_deadline")]
-    #[schemars(default = "default_backup_deadline")]
-    pub backup: Duration,
-    /// From the creation of the candidate's Deployments to its full readiness (default: 10m).
-    #[serde(default = "default_deadline")]
-    #[schemars(default = "default_deadline")]
-    pub deploy: Duration,
-    /// For all verify checks together (default: 10m).
-    #[serde(default = "default_deadline")]
-    #[schemars(default = "default_deadline")]
-    pub verify: Duration,
-    /// From the switch to the endpoints having followed (default: 1m).
-    #[serde(default = "default_switch_deadline")]
-    #[schemars(default = "default_switch_deadline")]
-    pub switch: Duration,
+/// How a worker passes from one version to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Handover {
+    /// The former version's pods are gone before the new version's start: a queue has one reader at a time.
+    StopThenStart,
+    /// The new version's pods start beside the former version's, which go when the new version has proven itself.
+    Overlap,
 }
 
 const fn default_history_limit() -> u8 {
@@ -266,69 +176,12 @@ const fn default_history_limit() -> u8 {
 const fn default_replicas() -> i32 {
     1
 }
-const fn default_settle() -> Duration {
-    Duration::from_secs(5)
-}
-const fn default_watch() -> Duration {
-    Duration::from_secs(15 * 60)
-}
-const fn default_ready_percent() -> u8 {
-    90
-}
-const fn default_tolerate() -> Duration {
-    Duration::from_secs(10)
-}
-const fn default_immediate_below() -> u8 {
-    50
-}
-const fn default_keep_previous() -> Duration {
-    Duration::from_secs(24 * 3600)
-}
-const fn default_deadline() -> Duration {
-    Duration::from_secs(600)
-}
-const fn default_inspect_deadline() -> Duration {
-    Duration::from_secs(300)
-}
-const fn default_backup_deadline() -> Duration {
-    Duration::from_secs(6 * 3600)
-}
-const fn default_switch_deadline() -> Duration {
-    Duration::from_secs(60)
-}
 
-impl Default for SwitchSettings {
-    fn default() -> Self {
-        Self { settle: default_settle() }
-    }
-}
-
-impl Default for WatchSettings {
-    fn default() -> Self {
-        Self {
-            window: default_watch(),
-            ready_percent: default_ready_percent(),
-            tolerate: default_tolerate(),
-            immediate_below: default_immediate_below(),
-        }
-    }
-}
-
-impl Default for RollbackSettings {
-    fn default() -> Self {
-        Self { keep_previous: default_keep_previous() }
-    }
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            inspect: default_inspect_deadline(),
-            backup: default_backup_deadline(),
-            deploy: default_deadline(),
-            verify: default_deadline(),
-            switch: default_switch_deadline(),
-        }
+impl Workload {
+    /// Returns how the workload is handed over; `None` where its traffic is switched instead.
+    #[must_use]
+    pub fn handed_over(&self) -> Option<Handover> {
+        self.services.is_empty().then(|| self.handover.unwrap_or(Handover::StopThenStart))
     }
 }
 
@@ -363,6 +216,11 @@ impl ReleaseSpec {
             MigrationSource::Pod(template) => Some(template),
             MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
         }
+    }
+
+    /// Returns the workers, with how each is handed over.
+    pub fn workers(&self) -> impl Iterator<Item = (&Workload, Handover)> {
+        self.workloads.iter().filter_map(|workload| Some((workload, workload.handed_over()?)))
     }
 
     /// Returns every image that runs, with the name of its container.

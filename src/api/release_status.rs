@@ -3,6 +3,7 @@
 mod attempt;
 mod database;
 mod plan;
+mod worker;
 
 pub use attempt::{
     ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
@@ -15,6 +16,7 @@ use kube::KubeSchema;
 pub use plan::{PlanRecord, PlannedStep, Scope, WayBackPoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use worker::{WorkerPods, WorkerRecord};
 
 use super::{Condition, RevisionId};
 
@@ -78,6 +80,10 @@ pub struct Record {
     /// Where each Service was pointed by the last switch.
     #[schemars(length(max = 128))]
     pub traffic: Vec<TrafficRecord>,
+    /// How many pods the workers of each side have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub workers: Vec<WorkerRecord>,
     /// Since when fewer pods are ready than `watch.readyPercent` asks for.
     pub unready_since: Option<MicroTime>,
     /// From which change of the spec on it is certain who made it; where a policy asks.

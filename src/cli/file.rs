@@ -115,7 +115,8 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
         warnings.push(format!("{version} is on its way; see it with kubectl switchback get {name} -n {namespace}"));
     }
     policies.retain(|policy| policy.is_for(&seen.name, release.labels()));
-    let plan = foretell((&seen, &policies), record.active.as_ref(), None, clock::now());
+    // What was seen of the database was seen for another spec.
+    let plan = foretell((&seen, &policies), &Record { database: None, ..record.clone() }, clock::now());
     let plan = expect(plan, &record.history);
     Forecast { view: PlanView::forecast(&release, harmless::object(plan)), warnings }
 }

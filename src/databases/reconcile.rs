@@ -148,7 +148,7 @@ async fn act_all<K: Kind>(shared: &Shared, object: &K::Object, plan: &Plan<K::St
 async fn let_go_of<K: Kind>(shared: &Shared, object: &K::Object, release_uid: &str) -> Result<(), Error> {
     let meta = object.meta();
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let releases = calls::list::<Release>(&shared.client, namespace, None).await?;
+    let releases = calls::list_metadata::<Release>(&shared.client, namespace, None).await?;
     if releases.iter().any(|release| release.uid().as_deref() == Some(release_uid)) {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
-    core::{ApiResource, PartialObjectMeta},
+    core::{ApiResource, ObjectList, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -180,21 +180,56 @@ where
     }
 }
 
-/// Lists the metadata of the objects of a namespace, or of those with a label, from the API server, not from a watch.
+/// Lists the metadata of the objects of a namespace, or of those with these labels, from the API server, not from a watch.
 ///
 /// # Errors
 /// As [`call`].
-pub async fn list<K>(client: &Client, namespace: &str, label: Option<&str>) -> Result<Vec<PartialObjectMeta<K>>, Error>
+pub async fn list_metadata<K>(
+    client: &Client,
+    namespace: &str,
+    labels: Option<&str>,
+) -> Result<Vec<PartialObjectMeta<K>>, Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let which = label.map(|label| format!(" with {label}")).unwrap_or_default();
-    let those = format!("{} of {namespace}{which}", K::plural(&()));
-    let mut page = ListParams { label_selector: label.map(str::to_owned), limit: Some(PAGE), ..ListParams::default() };
+    pages(&those::<K>(namespace, labels), labels, |page| {
+        let api = api.clone();
+        async move { api.list_metadata(&page).await }
+    })
+    .await
+}
+
+/// Lists the objects of a namespace, or those with these labels, from the API server, not from a watch.
+///
+/// # Errors
+/// As [`call`].
+pub async fn list<K>(client: &Client, namespace: &str, labels: Option<&str>) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    pages(&those::<K>(namespace, labels), labels, |page| {
+        let api = api.clone();
+        async move { api.list(&page).await }
+    })
+    .await
+}
+
+fn those<K: Resource<DynamicType = ()>>(namespace: &str, labels: Option<&str>) -> String {
+    let which = labels.map(|labels| format!(" with {labels}")).unwrap_or_default();
+    format!("{} of {namespace}{which}", K::plural(&()))
+}
+
+/// Reads a list page by page.
+async fn pages<T: Clone, F>(those: &str, labels: Option<&str>, fetch: impl Fn(ListParams) -> F) -> Result<Vec<T>, Error>
+where
+    F: Future<Output = Result<ObjectList<T>, kube::Error>> + Send,
+{
+    let mut page = ListParams { label_selector: labels.map(str::to_owned), limit: Some(PAGE), ..ListParams::default() };
     let mut all = vec![];
     loop {
-        let found = call("list", &those, api.list_metadata(&page)).await?;
+        let found = call("list", those, fetch(page.clone())).await?;
         all.extend(found.items);
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page.continue_token = Some(token),

@@ -218,7 +218,7 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         }
         Ask::LiveAttempts(uid) => {
             let whose = format!("{}={uid}", labels::RELEASE_UID);
-            let found = match calls::list::<apps::ControllerRevision>(client, namespace, Some(&whose)).await {
+            let found = match calls::list_metadata::<apps::ControllerRevision>(client, namespace, Some(&whose)).await {
                 // A namespace that is deleted loses its RoleBindings first; what is in it goes with it.
                 Err(error) if matches!(error.refusal(), Some((403, _))) => vec![],
                 other => other?,
@@ -231,11 +231,26 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
                 calls::read::<PartialObjectMeta<Release>>(client, &Place::new::<Release>(namespace, name)).await?;
             Ok(Answer::Exists(found.is_some_and(|release| release.uid().as_ref() == Some(uid))))
         }
+        Ask::Left(selector) => left(client, namespace, selector).await.map(Answer::Left),
         Ask::LiveDecision { name, uid } => {
             let found = calls::read::<Decision>(client, &Place::new::<Decision>(namespace, name)).await?;
             Ok(Answer::Exists(found.is_some_and(|decision| decision.uid().as_ref() == Some(uid))))
         }
     }
+}
+
+/// Returns what still works, or may come to work, of a workload: first whoever makes its pods, then its pods, so that none
+/// is made in between.
+async fn left(client: &Client, namespace: &str, selector: &BTreeMap<String, String>) -> Result<Option<String>, Error> {
+    let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let selector = selector.join(",");
+    let sets = calls::list::<watched::ReplicaSet>(client, namespace, Some(&selector)).await?;
+    if let Some(set) = sets.iter().find(|set| !set.is_at_rest()) {
+        return Ok(Some(format!("ReplicaSet {}", set.name_any())));
+    }
+    let pods = calls::list::<watched::Pod>(client, namespace, Some(&selector)).await?;
+    let left = pods.iter().map(watched::pod_seen).find(|pod| !pod.ended);
+    Ok(left.map(|pod| format!("pod {}", pod.name)))
 }
 
 /// Returns where an object of a Release is.

@@ -22,8 +22,7 @@ pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
 pub use source::{SourceSeen, Standing, artefacts, wanted};
 
 use crate::api::{
-    ActiveRevision, ChangedBy, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step,
-    labels::{self, Role},
+    ActiveRevision, ChangedBy, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step, WorkerRecord, labels::Role,
 };
 
 /// Everything one look at a Release has shown.
@@ -135,11 +134,14 @@ impl Observed {
         let former =
             candidate.filter(|_| record.step == Step::Preflight).and_then(|candidate| candidate.rollback.as_ref());
         let is_missing = |service: &ServiceSeen, active: &ActiveRevision| {
-            let workload = service.selector.get(labels::WORKLOAD);
-            workload.is_none_or(|workload| self.deployment(workload, &active.revision).is_none())
+            service.workload().is_none_or(|workload| self.deployment(workload, &active.revision).is_none())
         };
         let active = record.active.as_ref().filter(|active| {
+            let is_gone = |worker: &WorkerRecord| {
+                worker.active.is_some() && self.deployment(&worker.workload, &active.revision).is_none()
+            };
             record.step != Step::Idle
+                || record.workers.iter().any(is_gone)
                 || record.traffic.iter().any(|traffic| self.service(&traffic.service).is_none())
                 || self
                     .services

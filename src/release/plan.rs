@@ -16,6 +16,7 @@ mod decisions;
 mod delete;
 mod deploy;
 mod ending;
+mod handover;
 mod health;
 mod idle;
 mod images;

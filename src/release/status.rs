@@ -152,6 +152,7 @@ impl Said<'_> {
                 let revision = traffic.revision.as_ref()?;
                 Some((self.version_of(revision), self.seen.ready_endpoints(&traffic.service, revision)))
             })
+            .chain(self.working())
             .collect();
         revisions.sort_unstable();
         let served = !revisions.is_empty() && revisions.iter().all(|(_, ready)| *ready > 0);
@@ -166,6 +167,16 @@ impl Said<'_> {
             let message = format!("No pod of {} behind at least one Service is ready.", versions.join(" and "));
             (ConditionType::Serving, Some(false), Reason::ActiveUnhealthy, message)
         }
+    }
+
+    /// Counts the workers of the active revision where nothing but workers serves.
+    fn working(&self) -> impl Iterator<Item = (&str, i32)> {
+        let record = &self.plan.record;
+        let active = record.active.as_ref().filter(|_| record.traffic.is_empty());
+        active.into_iter().flat_map(move |active| {
+            let workers = record.workers.iter().filter(|worker| worker.active.is_some());
+            workers.map(|worker| (active.version.as_str(), self.seen.ready_pods(&worker.workload, &active.revision)))
+        })
     }
 
     fn version_of(&self, revision: &RevisionId) -> &str {

@@ -71,6 +71,25 @@ struct Condition {
     last_transition_time: Option<jiff::Timestamp>,
 }
 
+/// A ReplicaSet, by its counts alone.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "apps::ReplicaSet")]
+pub struct ReplicaSet {
+    metadata: ObjectMeta,
+    spec: DeploymentSpec,
+    #[serde(default)]
+    status: DeploymentStatus,
+}
+
+impl ReplicaSet {
+    /// Returns whether its controller has no pod and will make none.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let observed = self.metadata.generation.is_some_and(|now| self.status.observed_generation >= now);
+        observed && self.spec.replicas == 0 && self.status.replicas == 0
+    }
+}
+
 /// A Service, without its ports.
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "core::Service")]

@@ -176,6 +176,11 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/watch/readyPercent", 60.into()), ("/spec/watch/immediateBelow", 61.into())],
         ),
         (
+            "handover is for workers: traffic of a workload with Services is switched from one version to the next",
+            vec![("/spec/workloads/1", worker("Overlap"))],
+            vec![("/spec/workloads/0/handover", "StopThenStart".into())],
+        ),
+        (
             "write no selector: the operator moves it from revision to revision",
             vec![("/spec/workloads/0/services/0/spec/type", "NodePort".into())],
             vec![("/spec/workloads/0/services/0/spec/selector", json!({ "app": "shop" }))],
@@ -211,6 +216,12 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
         ),
     ]
+}
+
+/// A workload without Services.
+fn worker(handover: &str) -> Value {
+    let template = json!({ "spec": { "containers": [{ "name": "mailer", "image": "a" }] } });
+    json!({ "name": "mailer", "handover": handover, "template": template })
 }
 
 /// A migration by a command of a workload's image.

@@ -17,4 +17,5 @@ mod random;
 mod rules;
 mod slots;
 mod table;
+mod workers;
 mod world;

@@ -54,6 +54,15 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// A world in which 1.0.0 serves: without more, with a database, with a worker.
+fn world(kind: u8) -> World {
+    match kind {
+        0 => World::serving(),
+        1 => World::serving_with_database(),
+        _ => crate::workers::serving(),
+    }
+}
+
 fn happen(world: &mut World, happening: &Happening) {
     match happening {
         Happening::Look => {
@@ -132,10 +141,10 @@ proptest! {
     /// refused and the last good one serving; and then nothing is written any more.
     #[test]
     fn every_history_ends_well_and_quiet(
-        database in any::<bool>(),
+        kind in 0u8..3,
         history in prop::collection::vec(happening(), 1..80),
     ) {
-        let mut world = if database { World::serving_with_database() } else { World::serving() };
+        let mut world = world(kind);
         for happening in &history {
             happen(&mut world, happening);
             let used: BTreeSet<&str> = world.record().decisions.iter().map(|used| used.uid.as_str()).collect();
@@ -176,10 +185,10 @@ proptest! {
     /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
     #[test]
     fn killed_anywhere_it_ends_the_same(
-        database in any::<bool>(),
+        kind in 0u8..3,
         kills in prop::collection::vec(0usize..3, 1..40),
     ) {
-        let mut world = if database { World::serving_with_database() } else { World::serving() };
+        let mut world = world(kind);
         world.ask_for("2.0.0");
         let mut approved = false;
         for kill in kills {
@@ -198,11 +207,12 @@ proptest! {
         prop_assert_eq!(world.active(), Some("2.0.0"));
         prop_assert_eq!(world.record().attempts, 2);
         let running: Vec<_> = world.deployments.values().filter(|deployment| deployment.replicas > 0).collect();
-        prop_assert_eq!((running.len(), world.services.len(), world.jobs.len()), (1, 1, 0));
+        let workloads = world.spec.workloads.len();
+        prop_assert_eq!((running.len(), world.services.len(), world.jobs.len()), (workloads, 1, 0));
         prop_assert_eq!(world.record().history.len(), 2);
         // I1, and nothing made twice: a migration ran once, from one backup.
         let ran = world.database.ran.values().all(|times| *times == 1);
         prop_assert!(ran, "{:?}", world.database.ran);
-        prop_assert_eq!(world.database.backups.len(), if database { 2 } else { 0 });
+        prop_assert_eq!(world.database.backups.len(), if kind == 1 { 2 } else { 0 });
     }
 }

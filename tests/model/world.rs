@@ -74,6 +74,10 @@ pub struct World {
     pub refusal: Option<(Kind, u16, String)>,
     /// Pods that pulled their image after its tag was moved.
     pub moved: Vec<String>,
+    /// Whether the application has a worker beside what takes traffic.
+    pub workers: bool,
+    /// Pods of workers that were told to end and have not yet; the world goes on without them a turn later.
+    pub ending: Vec<PodSeen>,
     /// Revisions (digits) whose pods never get ready, or lose readiness.
     pub unready: Vec<String>,
     pub job_end: BTreeMap<&'static str, JobEnd>,
@@ -138,6 +142,8 @@ impl World {
             foreign: Vec::new(),
             refusal: None,
             moved: Vec::new(),
+            workers: false,
+            ending: Vec::new(),
             unready: Vec::new(),
             job_end: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -188,7 +194,18 @@ impl World {
     }
 
     pub fn ask_for(&mut self, version: &str) {
-        self.change(if self.database.instances.is_empty() { spec(version) } else { crate::database::spec(version) });
+        self.change(self.spec_of(version));
+    }
+
+    /// The spec of a version in this world.
+    pub fn spec_of(&self, version: &str) -> ReleaseSpec {
+        if !self.database.instances.is_empty() {
+            crate::database::spec(version)
+        } else if self.workers {
+            crate::workers::spec(version)
+        } else {
+            spec(version)
+        }
     }
 
     pub fn change(&mut self, spec: ReleaseSpec) {
@@ -229,8 +246,7 @@ impl World {
     }
 
     fn revision_of(&self, version: &str) -> RevisionId {
-        let spec = if self.database.instances.is_empty() { spec(version) } else { crate::database::spec(version) };
-        spec.revision()
+        self.spec_of(version).revision()
     }
 
     /// Returns what became of a Decision: state and reason.
@@ -249,10 +265,7 @@ impl World {
 
     /// Digits of the revision of a version in this world.
     pub fn digits_of(&self, version: &str) -> String {
-        if self.database.instances.is_empty() {
-            return Self::digits(version);
-        }
-        crate::database::spec(version).revision().digits().to_owned()
+        self.revision_of(version).digits().to_owned()
     }
 
     pub fn selected(&self) -> Option<&str> {
@@ -321,9 +334,19 @@ impl World {
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
             Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
+            Ask::Left(selector) => Answer::Left(self.left(selector)),
             Ask::LiveRelease { uid, .. } => Answer::Exists(uid == UID || self.database.others.contains(uid)),
             Ask::LiveDecision { uid, .. } => Answer::Exists(self.decisions.iter().any(|decision| decision.uid == *uid)),
         }
+    }
+
+    fn left(&self, selector: &BTreeMap<String, String>) -> Option<String> {
+        let (workload, digits) = (&selector[labels::WORKLOAD], &selector[labels::REVISION]);
+        let set = self.deployments.values().find(|seen| seen.workload == *workload && seen.revision == *digits);
+        let set = set.filter(|set| set.replicas > 0 || !set.observed).map(|set| format!("ReplicaSet of {}", set.name));
+        let mut pods = self.pods.values().filter(|pod| !pod.ended && pod.job.is_none());
+        let pod = pods.find(|pod| pod.workload == *workload && pod.revision == *digits);
+        set.or_else(|| pod.map(|pod| format!("pod {}", pod.name)))
     }
 
     /// Plans as the controller does: asks are answered, then the plan is made again.
@@ -549,9 +572,20 @@ impl World {
             deployment.available = if well { deployment.replicas } else { 0 };
             deployment.observed = true;
         }
+        let mut ending: Vec<PodSeen> = self
+            .pods
+            .values()
+            .filter(|pod| crate::workers::QUEUE.contains(&pod.workload.as_str()) && !pods.contains_key(&pod.name))
+            .filter(|pod| !self.ending.iter().any(|ended| ended.name == pod.name))
+            .cloned()
+            .collect();
+        ending.iter_mut().for_each(|pod| (pod.deleting, pod.ready) = (true, false));
+        pods.extend(ending.iter().map(|pod| (pod.name.clone(), pod.clone())));
+        self.ending = ending;
         let of_jobs = self.pods.values().filter(|pod| pod.job.as_ref().is_some_and(|job| self.jobs.contains_key(job)));
         pods.extend(of_jobs.map(|pod| (pod.name.clone(), pod.clone())));
         self.pods = pods;
+        crate::workers::check(self);
         self.end_backups();
         self.end_jobs();
         self.end_database_jobs();
@@ -651,7 +685,8 @@ impl World {
     pub fn turn(&mut self) {
         if !self.look(usize::MAX) {
             self.settle();
-            if !self.look(usize::MAX) {
+            // A pod that ends is news.
+            if !self.look(usize::MAX) && self.ending.is_empty() {
                 // Nothing happens before the next look but what the look itself asked for.
                 let next = self.recheck.filter(|at| *at > self.now);
                 self.now = next.unwrap_or(self.now.checked_add(SignedDuration::from_secs(30)).unwrap());
@@ -680,10 +715,13 @@ impl World {
             return;
         }
         // One that somebody deleted is made again; that is not our write.
-        let Some(digits) = self.selected() else { return };
-        let deployment = self.deployments.values().find(|deployment| deployment.revision == digits);
-        let replicas = deployment.map_or(0, |deployment| deployment.replicas);
-        assert!(replicas > 0, "traffic points at {digits}, which has no pods; writes: {:#?}", self.writes);
+        for service in self.services.values().filter(|service| service.role == Some(Role::Active)) {
+            let Some(digits) = service.selected().filter(|digits| *digits != labels::NO_REVISION) else { continue };
+            let behind = |seen: &&DeploymentSeen| seen.revision == digits && service.workload() == Some(&seen.workload);
+            let replicas = self.deployments.values().find(behind).map_or(0, |deployment| deployment.replicas);
+            let name = &service.name;
+            assert!(replicas > 0, "{name} points at {digits}, which has no pods; writes: {:#?}", self.writes);
+        }
     }
 
     pub fn condition(&self, type_: &str) -> Option<(&str, &str)> {
@@ -705,6 +743,7 @@ pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen
         job: None,
         ready,
         deleting: false,
+        ended: false,
         problem: None,
         agent_ran: false,
         message: None,
@@ -745,7 +784,9 @@ pub fn words(action: &Action) -> String {
 pub fn versions(text: &str) -> String {
     let known = |text: String, version: &str| {
         let with = crate::database::spec(version).revision();
-        text.replace(&World::digits(version), &format!("<{version}>")).replace(with.digits(), &format!("<{version}>"))
+        let worker = crate::workers::spec(version).revision();
+        let all = [World::digits(version), with.digits().to_owned(), worker.digits().to_owned()];
+        all.iter().fold(text, |text, digits| text.replace(digits, &format!("<{version}>")))
     };
     ["1.0.0", "2.0.0", "3.0.0"].into_iter().fold(text.to_owned(), known)
 }

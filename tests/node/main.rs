@@ -22,3 +22,4 @@ mod releases;
 mod stopped;
 #[path = "../support/mod.rs"]
 mod support;
+mod workers;

@@ -77,6 +77,9 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   resources: [deployments]
   verbs: [create, get, list, watch, patch, delete]
 - apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list] # whether one of a stopped worker could still make a pod
+- apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [create, get, list, watch, delete]
 - apiGroups: [""]

@@ -1,5 +1,7 @@
 //! What a plan must know first, and the answers.
 
+use std::collections::BTreeMap;
+
 use super::{AttemptSeen, BackupSeen, ServiceSeen};
 use crate::release::manifests::Manifest;
 
@@ -21,6 +23,8 @@ pub enum Ask {
         /// Its UID.
         uid: String,
     },
+    /// What still works, or may come to work, of a workload in a revision; its selector.
+    Left(BTreeMap<String, String>),
     /// Whether the Decision with this name and UID still exists.
     LiveDecision {
         /// Its name.
@@ -48,6 +52,8 @@ pub enum Answer {
     Backup(Option<Box<BackupSeen>>),
     /// The live `ControllerRevision`s.
     Attempts(Vec<AttemptSeen>),
+    /// Something that still works, in words; `None` when nothing does.
+    Left(Option<String>),
     /// Whether the Decision, or the Release, exists.
     Exists(bool),
 }

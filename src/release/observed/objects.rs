@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{
     RevisionId,
-    labels::{REVISION, Role},
+    labels::{REVISION, Role, WORKLOAD},
 };
 
 /// A `ControllerRevision` of ours.
@@ -107,6 +107,8 @@ pub struct PodSeen {
     pub ready: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether all its containers have ended for good: it takes up a name and nothing else.
+    pub ended: bool,
     /// Why it does not run or is not ready, from its containers.
     pub problem: Option<String>,
     /// Whether its agent container runs or ran.
@@ -155,6 +157,12 @@ pub enum JobState {
 }
 
 impl PodSeen {
+    /// Returns whether it is a pod of a workload in a revision.
+    #[must_use]
+    pub fn is_of(&self, workload: &str, revision: &RevisionId) -> bool {
+        self.job.is_none() && self.workload == workload && self.revision == revision.digits()
+    }
+
     pub(super) fn serves(&self, revision: &RevisionId) -> bool {
         self.ready && !self.deleting && self.revision == revision.digits()
     }
@@ -165,6 +173,12 @@ impl ServiceSeen {
     #[must_use]
     pub fn selects(&self, revision: &RevisionId) -> bool {
         self.selected() == Some(revision.digits())
+    }
+
+    /// Returns the workload that the selector names.
+    #[must_use]
+    pub fn workload(&self) -> Option<&str> {
+        self.selector.get(WORKLOAD).map(String::as_str)
     }
 
     /// Returns the digits that the selector names.

@@ -4,7 +4,7 @@ use super::{
     super::{manifests, observed::Observed},
     Action, Move, Plan, Situation, abort, active_content, candidate_content,
     ending::{self, Why},
-    enter, health, images, overdue, recorded, still_wanted,
+    enter, handover, health, images, overdue, recorded, still_wanted,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, Workload};
 
@@ -54,7 +54,7 @@ fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
     let revision = content.revision();
     let owner = plan.record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
     for workload in &content.workloads {
-        let size = size(seen, &plan.record, workload);
+        let size = if handover::starts_late(&plan.record, workload) { 0 } else { size(seen, &plan.record, workload) };
         match seen.deployment(&workload.name, &revision) {
             None => {
                 let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
@@ -85,7 +85,7 @@ pub(super) fn size(seen: &Observed, record: &Record, workload: &Workload) -> i32
 }
 
 /// Says what the candidate lacks; `None` when it is whole: every pod available, and as many ready endpoints
-/// behind each preview Service.
+/// behind each preview Service. Workers that start late are not waited for.
 pub(super) fn missing(seen: &Observed, content: &ReleaseSpec, record: &Record) -> Option<String> {
     let revision = content.revision();
     content.workloads.iter().find_map(|workload| {
@@ -96,6 +96,9 @@ pub(super) fn missing(seen: &Observed, content: &ReleaseSpec, record: &Record) -
         };
         if deployment.deleting {
             return Some(format!("Deployment {} is being deleted", deployment.name));
+        }
+        if handover::starts_late(record, workload) {
+            return None;
         }
         if !deployment.observed || deployment.available < size || deployment.replicas < size {
             return Some(format!("{} of {size} pods of {name} are available", deployment.available.min(size)));

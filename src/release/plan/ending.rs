@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{super::observed::Observed, Move, abort, enter, later, note_time};
+use super::{super::observed::Observed, Move, abort, enter, handover, later, note_time};
 use crate::api::{
     ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
     Reason, Record, RevisionId, RollbackSettings, Step,
@@ -16,9 +16,13 @@ pub(super) struct Why {
     pub outcome: Outcome,
 }
 
-/// Returns whether a Service was seen to point at the candidate.
+/// Returns whether a Service was seen to point at the candidate; without Services, whether its workers work.
 pub(super) fn moved(record: &Record) -> bool {
     let candidate = record.candidate.as_ref().map(|candidate| &candidate.revision);
+    if record.traffic.is_empty() {
+        // Nothing but workers.
+        return record.workers.iter().any(|worker| worker.handed_over_at.is_some());
+    }
     // Until a Service is moved, it says when the active revision got it.
     record.traffic.iter().any(|traffic| traffic.switched_at.is_some() && traffic.revision.as_ref() == candidate)
 }
@@ -83,6 +87,7 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
         content: candidate.content.clone(),
         approved_by: candidate.approved_by.clone(),
     });
+    handover::take_over(&mut record);
     // What serves has not failed.
     record.failure = record.failure.take().filter(|failure| failure.revision != candidate.revision);
     record.outcome = Some(why.outcome);
@@ -129,6 +134,7 @@ pub(super) fn come_to_rest(mut record: Record, wanted: &RevisionId, (now, why): 
         }
         remember(&mut record, candidate, now, &why);
     }
+    handover::forget(&mut record);
     record.outcome = Some(why.outcome);
     record.ending = None;
     record.unready_since = None;

@@ -1,7 +1,7 @@
 //! How well a revision is, and whether its traffic has to go back; pure.
 
 use super::super::observed::Observed;
-use crate::api::{Record, RevisionId, WatchSettings};
+use crate::api::{Record, RevisionId, WatchSettings, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
@@ -31,7 +31,7 @@ pub fn judge(ready: i32, expected: i32, watch: &WatchSettings) -> Readiness {
     if ready < needed { Readiness::Low } else { Readiness::Enough }
 }
 
-/// The worst Service of a revision.
+/// The worst Service or worker of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worst {
     /// Its readiness.
@@ -40,9 +40,16 @@ pub struct Worst {
     pub message: String,
 }
 
-/// Judges every Service that points at a revision; `None` when none does.
+/// Judges every Service that points at a revision and every worker of it that works; `None` when there is none.
 #[must_use]
-pub fn of_traffic(seen: &Observed, record: &Record, revision: &RevisionId, watch: &WatchSettings) -> Option<Worst> {
+pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watch: &WatchSettings) -> Option<Worst> {
+    let workers = workers(record, revision).map(|(worker, pods)| {
+        let ready = seen.ready_pods(&worker.workload, revision);
+        Worst {
+            readiness: judge(ready, pods, watch),
+            message: format!("{ready} of {pods} pods of worker {} are ready", worker.workload),
+        }
+    });
     record
         .traffic
         .iter()
@@ -54,21 +61,39 @@ pub fn of_traffic(seen: &Observed, record: &Record, revision: &RevisionId, watch
                 message: format!("{ready} of {} pods behind Service {} are ready", traffic.pods, traffic.service),
             }
         })
+        .chain(workers)
         .max_by_key(|worst| worst.readiness)
 }
 
-/// Returns whether going back would help: the former version could serve, and has more ready pods of a workload
-/// than the candidate. It needs no frozen content: nothing that can be lost may stand in the way.
-#[must_use]
-pub fn back_is_better(seen: &Observed, blue: &RevisionId, green: &RevisionId) -> bool {
-    back_is_possible(seen, blue)
-        && workloads(seen, blue).any(|workload| seen.ready_pods(workload, blue) > seen.ready_pods(workload, green))
+/// Returns the workers of a revision that work, with how many pods each has to have.
+fn workers<'a>(record: &'a Record, revision: &RevisionId) -> impl Iterator<Item = (&'a WorkerRecord, i32)> {
+    let is_active = record.active.as_ref().is_some_and(|active| active.revision == *revision);
+    record.workers.iter().filter_map(move |worker| {
+        let side = if is_active { worker.active } else { worker.candidate.filter(|_| worker.handed_over_at.is_some()) };
+        Some((worker, side?.pods))
+    })
 }
 
-/// Returns whether the former version could serve: every workload of it has a ready pod.
+/// Returns whether going back would help: the former version could serve, and has more ready pods of a workload
+/// than the candidate. Workers that were stopped worked until then. It needs no frozen content: nothing that can be lost
+/// may stand in the way.
 #[must_use]
-pub fn back_is_possible(seen: &Observed, blue: &RevisionId) -> bool {
-    workloads(seen, blue).next().is_some() && workloads(seen, blue).all(|workload| seen.ready_pods(workload, blue) > 0)
+pub fn back_is_better(seen: &Observed, record: &Record, blue: &RevisionId, green: &RevisionId) -> bool {
+    let lacking = |(worker, pods): (&WorkerRecord, i32)| {
+        worker.active.is_some() && worker.stops_first() && seen.ready_pods(&worker.workload, green) < pods
+    };
+    back_is_possible(seen, record, blue)
+        && (workloads(seen, blue).any(|workload| seen.ready_pods(workload, blue) > seen.ready_pods(workload, green))
+            || workers(record, green).any(lacking))
+}
+
+/// Returns whether the former version could serve: every workload of it that takes traffic has a ready pod. Workers are
+/// not asked: one that is unwell, or stopped, must not keep users from a version that serves them.
+#[must_use]
+pub fn back_is_possible(seen: &Observed, record: &Record, blue: &RevisionId) -> bool {
+    let is_worker = |name: &str| record.workers.iter().any(|worker| worker.active.is_some() && worker.workload == name);
+    let mut all = workloads(seen, blue).peekable();
+    all.peek().is_some() && all.all(|workload| is_worker(workload) || seen.ready_pods(workload, blue) > 0)
 }
 
 fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Item = &'a str> {

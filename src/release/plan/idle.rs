@@ -15,7 +15,7 @@ use super::{
     health::{self, Readiness},
     inspect, rollback, suspend,
 };
-use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::Role};
+use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, WorkerPods, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let wanted = &seen.release.wanted;
@@ -79,7 +79,7 @@ fn situation(seen: &Observed, record: &Record) -> Situation {
         return Situation::Failed(Reason::of_outcome(failure.outcome, &failure.reason), failure.message.clone());
     }
     let Some(active) = &record.active else { return Situation::Served };
-    match health::of_traffic(seen, record, &active.revision, &seen.release.spec.watch) {
+    match health::of_revision(seen, record, &active.revision, &seen.release.spec.watch) {
         Some(worst) if worst.readiness != Readiness::Enough => {
             let cause = health::because(seen, &active.revision);
             Situation::ActiveUnhealthy(format!("{}{cause}.", worst.message))
@@ -98,6 +98,12 @@ fn resize(seen: &Observed, plan: &mut Plan) {
         let deployment = seen.deployment(&workload.name, &active.revision);
         if let Some(deployment) = deployment.filter(|seen| seen.replicas != workload.replicas && !seen.deleting) {
             plan.actions.push(Action::scale(deployment, workload.replicas));
+        }
+        if let Some(handover) = workload.handed_over() {
+            let worker = plan.record.workers.iter_mut().find(|worker| worker.workload == workload.name);
+            // How it is handed over is no part of a revision either.
+            let side = Some(WorkerPods { pods: workload.replicas, handover });
+            worker.into_iter().for_each(|worker| worker.active = side);
         }
         let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
         for traffic in plan.record.traffic.iter_mut().filter(|traffic| behind(&traffic.service)) {

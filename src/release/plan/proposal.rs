@@ -1,6 +1,7 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
 mod database;
+mod workers;
 
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use super::{
 };
 use crate::api::{
     ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, Mode, Outcome, PlanRecord, PlannedStep, PodTemplate,
-    ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, is_semantic, sha256_hex,
+    ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, Workload, canonical_json, clamp_to, is_semantic,
+    sha256_hex,
 };
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
@@ -23,19 +25,15 @@ const FORM: u8 = 1;
 
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
-    let plan = forecast((&seen.release, &seen.policies), record.active.as_ref(), record.database.as_ref(), seen.now);
+    let plan = forecast((&seen.release, &seen.policies), record, seen.now);
     expect(PlanRecord { digest: digest(seen, record), ..plan }, &record.history)
 }
 
 /// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what
 /// an approval is about.
 #[must_use]
-pub fn forecast(
-    (release, policies): (&ReleaseSeen, &[PolicySeen]),
-    active: Option<&ActiveRevision>,
-    looked: Option<&DatabaseRecord>,
-    now: Timestamp,
-) -> PlanRecord {
+pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Record, now: Timestamp) -> PlanRecord {
+    let (active, looked) = (record.active.as_ref(), record.database.as_ref());
     let (spec, policies) = (&release.spec, Policies(policies));
     let freeze = policies.frozen(now).map(|freeze| frozen(release, &freeze));
     let more: Vec<&str> = freeze.iter().map(String::as_str).collect();
@@ -44,9 +42,9 @@ pub fn forecast(
     PlanRecord {
         digest: String::new(),
         revision: release.wanted.clone(),
-        steps: steps((spec, looked), active, proof),
+        steps: steps(spec, record, proof),
         way_back: way_back((spec, looked), active),
-        risks: risks((spec, looked), proof),
+        risks: risks(spec, record, proof),
         unmet: unmet((release, policies), active.is_none(), given, now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
@@ -95,6 +93,14 @@ pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: 
         });
         covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
     }
+    let handovers: Vec<Value> = spec
+        .workloads
+        .iter()
+        .filter_map(|workload| Some(json!({ "name": workload.name, "handover": workload.handover? })))
+        .collect();
+    if let (false, Some(covered)) = (handovers.is_empty(), covered.as_object_mut()) {
+        covered.insert("handovers".to_owned(), handovers.into());
+    }
     if let (false, Some(covered)) = (spec.jobs.is_default(), covered.as_object_mut()) {
         covered.insert("jobs".to_owned(), json!(spec.jobs));
     }
@@ -115,12 +121,13 @@ fn planned(step: Step, does: String) -> PlannedStep {
     PlannedStep { step, does, expected: None }
 }
 
-fn steps((spec, looked): Content<'_>, active: Option<&ActiveRevision>, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
+fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
+    let (active, looked) = (record.active.as_ref(), record.database.as_ref());
     let mut steps = vec![planned(Step::Preflight, preflight((spec, looked)))];
     steps.extend(database::steps(spec, looked, proof));
-    steps.push(planned(Step::Deploy, deploy(spec, active)));
+    steps.push(planned(Step::Deploy, deploy(spec, record)));
     steps.extend(verify(spec).map(|does| planned(Step::Verify, does)));
-    steps.push(planned(Step::Switch, switch(spec, active)));
+    steps.push(planned(Step::Switch, switch(spec, record)));
     steps.push(planned(Step::Watch, watch(spec, active)));
     steps.extend(active.map(|active| {
         let keep = spec.rollback.keep_previous;
@@ -141,16 +148,17 @@ fn preflight((spec, looked): Content<'_>) -> String {
     )
 }
 
-fn deploy(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
+fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
     let what: Vec<String> = spec
         .workloads
         .iter()
         .map(|workload| {
             let images: Vec<&str> = workload.template.images().map(|(_, image)| image).collect();
-            format!("{} x {} ({})", workload.name, workload.replicas, images.join(", "))
+            let waits = workers::waits(record, workload);
+            format!("{} x {} ({}){waits}", workload.name, workload.replicas, images.join(", "))
         })
         .collect();
-    let beside = active.map_or_else(
+    let beside = record.active.as_ref().map_or_else(
         || "nothing serves yet".to_owned(),
         |active| format!("beside {}, at its live size if that is larger", active.version),
     );
@@ -162,11 +170,16 @@ fn verify(spec: &ReleaseSpec) -> Option<String> {
     (!names.is_empty()).then(|| format!("Runs {} against the preview Services; each must pass.", names.join(", ")))
 }
 
-fn switch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
+fn switch(spec: &ReleaseSpec, record: &Record) -> String {
     let names: Vec<&str> = spec.services().map(|(_, service)| service.name.as_str()).collect();
-    let from = active.map(|active| format!(" from {}", active.version)).unwrap_or_default();
+    let workers = workers::hand_over(spec, record);
+    if names.is_empty() {
+        return workers.unwrap_or_else(|| "Nothing: there is no Service to move.".to_owned());
+    }
+    let workers = workers.map(|workers| format!("{workers} ")).unwrap_or_default();
+    let from = record.active.as_ref().map(|active| format!(" from {}", active.version)).unwrap_or_default();
     format!(
-        "Moves {}{from} to {} by one write each, waits until the endpoints have followed and {} more. \
+        "{workers}Moves {}{from} to {} by one write each, waits until the endpoints have followed and {} more. \
          Connections that are kept alive stay where they are until their pods end.",
         names.join(", "),
         spec.version,
@@ -208,36 +221,37 @@ fn way_back((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec
 }
 
 /// Lists what could go wrong and can be read from the spec.
-fn risks((spec, looked): Content<'_>, proof: Option<ProofLevel>) -> Vec<String> {
+fn risks(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<String> {
     let mut risks: Vec<String> = spec
         .workloads
         .iter()
         .flat_map(|workload| {
             let mut found = Vec::new();
-            if workload.replicas == 1 {
+            if workload.replicas == 1 && !workload.services.is_empty() {
                 found.push(format!("Workload {} has one replica: a lost node takes all of it away.", workload.name));
             }
-            found.extend(
-                pod_risks(&workload.template).into_iter().map(|risk| format!("Workload {}: {risk}", workload.name)),
-            );
+            let of_worker = workers::risk(spec, record, workload);
+            let of_pod = pod_risks(workload);
+            found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
             found
         })
         .collect();
-    risks.extend(database::risks(spec, looked, proof));
+    risks.extend(database::risks(spec, record.database.as_ref(), proof));
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }
     risks
 }
 
-fn pod_risks(template: &PodTemplate) -> Vec<String> {
+fn pod_risks(workload: &Workload) -> Vec<String> {
+    let template = &workload.template;
     let mut risks = Vec::new();
     for container in template.containers() {
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
         if container.get("readinessProbe").is_none() {
             risks.push(format!("container {name} has no readiness probe: it counts as ready as soon as it runs."));
         }
-        if container.pointer("/lifecycle/preStop").is_none() {
+        if container.pointer("/lifecycle/preStop").is_none() && workload.handed_over().is_none() {
             risks.push(format!(
                 "container {name} has no preStop hook: unless it drains on SIGTERM by itself, requests are lost when its pods end."
             ));
@@ -252,20 +266,21 @@ fn pod_risks(template: &PodTemplate) -> Vec<String> {
             risks.push(format!("container {name} has a hostPort: two versions may not fit on one node."));
         }
     }
-    risks.extend(grace_risk(&template.0));
+    risks.extend(grace_risk(template));
     risks.extend(template.images().filter(|(_, image)| !image.contains('@')).map(|(name, image)| {
         format!("container {name}: {image} is a tag, which can be moved after the approval; a digest cannot.")
     }));
     risks
 }
 
-fn grace_risk(template: &Value) -> Option<String> {
-    let grace = template.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
+fn grace_risk(template: &PodTemplate) -> Option<String> {
+    let grace = template.grace_seconds();
     let longest = template
+        .0
         .pointer("/spec/containers")
         .and_then(Value::as_array)?
         .iter()
-        .filter_map(|container| container.pointer("/lifecycle/preStop/sleep/seconds").and_then(Value::as_i64))
+        .filter_map(|container| container.pointer("/lifecycle/preStop/sleep/seconds").and_then(Value::as_u64))
         .max()
         .unwrap_or(0);
     (grace <= longest).then(|| {

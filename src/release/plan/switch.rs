@@ -1,4 +1,4 @@
-//! Switch: each Service is moved by one patch, then its endpoints must follow; pure.
+//! Switch: workers are handed over, then each Service is moved by one patch and its endpoints must follow; pure.
 //!
 //! The step is recorded first, with what the Services pointed at; the next look reads the Services live and
 //! moves them. A partial switch is always completed or reversed.
@@ -12,9 +12,17 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, active_content, candidate_content, deploy,
     ending::{self, Why},
-    enter, health, images, later, overdue, recorded, still_wanted,
+    enter,
+    handover::{self, Going, Progress},
+    health, images, later, overdue, recorded, still_wanted,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
+
+/// Begins the step.
+pub(super) fn begin(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
+    let limit = content.deadlines.switch + handover::limit(&record, content).unwrap_or_default();
+    enter(record, Step::Switch, seen.now, Some(limit))
+}
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let Some(revision) = record.candidate.as_ref().map(|candidate| candidate.revision.clone()) else {
@@ -26,12 +34,17 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     let Some(content) = candidate_content(seen, &record).cloned() else { return ending::content_lost(seen, record) };
     if !recorded(seen, &record) {
+        handover::remember(seen, &content, &mut record);
         remember(seen, &content, &mut record);
         let told = Situation::Working(Reason::Switching, "About to move the Services.".to_owned());
         return Plan::stay(record, told).into();
     }
     if let Some(turned) = ending::begun(seen, &record).or_else(|| turn(seen, &record, &content)) {
         return turned;
+    }
+    match handover::forward(seen, &mut record) {
+        Progress::Done => images::note(seen, &mut record, &content),
+        Progress::Going(going) => return hand_over(seen, record, &content, going),
     }
     let unmoved: Vec<String> = record
         .traffic
@@ -40,6 +53,23 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .map(|traffic| traffic.service.clone())
         .collect();
     if unmoved.is_empty() { follow(seen, record, &content) } else { move_services(seen, record, &content, &unmoved) }
+}
+
+/// Goes on with handing the workers over, as long as that may take.
+fn hand_over(seen: &Observed, record: Record, content: &ReleaseSpec, going: Going) -> Move {
+    let limit = content.deadlines.handover;
+    let until = record.step_since.as_ref().map_or(seen.now, |since| later(since.0, limit));
+    let known = going.asks.iter().all(|ask| seen.answer(ask).is_some());
+    if until <= seen.now && known {
+        let message = format!("The workers were not handed over within {limit}: {}.", going.waiting);
+        let why = Why { reason: Reason::HandoverTimedOut, message, outcome: Outcome::Failed };
+        return ending::turn_back(record, seen.now, why);
+    }
+    let told = format!("Handing the workers over to {}: {}.", content.version, going.waiting);
+    let Going { actions, asks, again, .. } = going;
+    let mut plan = Plan { actions, asks, ..Plan::stay(record, Situation::Working(Reason::Switching, told)) };
+    plan.look_again_at(again.map_or(until, |again| again.min(until)));
+    plan.into()
 }
 
 /// Remembers what each Service points at now.
@@ -70,13 +100,13 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
     // Judged by the candidate's own pods: all of them were ready before the patch, and endpoints follow later.
     let (critical, counted) = pods(seen, record, content);
     if let Some(active) = record.active.as_ref().filter(|_| moved && critical)
-        && health::back_is_better(seen, &active.revision, &content.revision())
+        && health::back_is_better(seen, record, &active.revision, &content.revision())
     {
         let message = format!("{counted} right after the switch; traffic goes back to {}.", active.version);
         return turn(why(Reason::ReadinessLost, message));
     }
     let nobody_there =
-        moved && record.active.as_ref().is_some_and(|active| !health::back_is_possible(seen, &active.revision));
+        moved && record.active.as_ref().is_some_and(|active| !health::back_is_possible(seen, record, &active.revision));
     if nobody_there {
         return None;
     }
@@ -190,7 +220,9 @@ fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
     if let Some(waiting) = waiting {
         return Plan::stay(record, Situation::Working(Reason::Switching, format!("{waiting}."))).into();
     }
-    let followed = record.traffic.iter().filter_map(|traffic| traffic.settled_at.as_ref()).map(|time| time.0).max();
+    let services = record.traffic.iter().filter_map(|traffic| traffic.settled_at.as_ref());
+    let workers = record.workers.iter().filter_map(|worker| worker.handed_over_at.as_ref());
+    let followed = services.chain(workers).map(|time| time.0).max();
     let settled = later(followed.unwrap_or(seen.now), content.switch.settle);
     if settled > seen.now {
         let text = format!("The endpoints have followed; settling for {}.", content.switch.settle);

@@ -1,4 +1,4 @@
-//! SwitchBack: Services go back to the active revision, first of all and from the event; pure.
+//! SwitchBack: Services go back to the active revision, first of all and from the event, then its workers; pure.
 //!
 //! The patches carry a new value of the fence annotation, also for Services that point back already: a forward
 //! patch of this attempt that is still under way holds an older resourceVersion and is refused from then on.
@@ -8,7 +8,9 @@ use super::{
         manifests::{self, Target},
         observed::{Observed, ServiceSeen},
     },
-    Action, Move, Plan, Situation, active_content, candidate_content, ending, enter, later,
+    Action, Move, Plan, Situation, active_content, candidate_content, ending, enter,
+    handover::{self, Going, Progress},
+    later, recorded,
 };
 use crate::api::{Reason, Record, RevisionId, Step, labels};
 
@@ -31,10 +33,16 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !actions.is_empty() {
         return Plan { actions, act_first: true, ..Plan::stay(record, situation) }.into();
     }
+    let had = active_content(seen, &record).cloned();
     for traffic in &mut record.traffic {
-        traffic.revision.clone_from(&active);
+        // A Service that only the candidate has points at nothing again.
+        let known = had.as_ref().is_none_or(|content| content.service(&traffic.service).is_some());
+        traffic.revision = active.clone().filter(|_| known);
     }
     let Some(active) = active else { return enter(record, Step::CleanUp, seen.now, None) };
+    if let Progress::Going(going) = handover::back(seen, &record) {
+        return hand_back(seen, record, going).into();
+    }
     let strangers =
         |service: &&&ServiceSeen| seen.other_endpoints(&service.name, &active) > 0 && service.selects(&active);
     if services.iter().any(|service| strangers(&service)) {
@@ -48,6 +56,29 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return plan.into();
     }
     enter(record, Step::CleanUp, seen.now, None)
+}
+
+/// Goes on with handing the workers back, for as long as it takes: two readers of a queue are worse than none.
+fn hand_back(seen: &Observed, record: Record, going: Going) -> Plan {
+    let limit = active_content(seen, &record).map(|content| content.deadlines.handover).unwrap_or_default();
+    let late = record.step_since.as_ref().map_or(seen.now, |since| later(since.0, limit));
+    let told = format!("{} Its workers follow: {}.", ending::told(&record), going.waiting);
+    let situation = if late > seen.now {
+        Situation::Working(Reason::SwitchingBack, told)
+    } else {
+        let namespace = &seen.release.namespace;
+        Situation::OnHold(
+            Reason::WorkerNotGone,
+            format!(
+                "{told} They start when it has ended. If its node is gone for good: kubectl delete pod --force                  --grace-period=0 -n {namespace} with its name."
+            ),
+        )
+    };
+    // Whatever is done here is of the step that the status as read names.
+    let (actions, asks) = if recorded(seen, &record) { (going.actions, going.asks) } else { (vec![], vec![]) };
+    let mut plan = Plan { actions, asks, ..Plan::stay(record, situation) };
+    [Some(late), going.again].into_iter().flatten().filter(|at| *at > seen.now).for_each(|at| plan.look_again_at(at));
+    plan
 }
 
 /// Returns the digits a Service has to name: none where the active revision does not have that Service.

@@ -4,7 +4,7 @@ use super::{
     super::{manifests, observed::Observed},
     Action, Plan, active_content, candidate_content,
 };
-use crate::api::{Record, ReleaseSpec, Step};
+use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
 /// Keeps what serves, at every step but those that move traffic themselves.
 pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
@@ -27,10 +27,11 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
     {
         let revision = content.revision();
         for workload in &content.workloads {
-            let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-            let pods = plan.record.traffic.iter().filter(|traffic| behind(&traffic.service));
-            let size = pods.map(|traffic| traffic.pods).max().unwrap_or(workload.replicas);
+            let size = size(&plan.record, workload, attempt);
             match seen.deployment(&workload.name, &revision) {
+                // Whoever reads a queue alone does not start beside what is still ending.
+                None if workload.handed_over() == Some(Handover::StopThenStart)
+                    && seen.pods.iter().any(|pod| pod.is_of(&workload.name, &revision) && !pod.ended) => {}
                 None => {
                     let owner = seen.attempt(attempt);
                     let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
@@ -44,6 +45,19 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
             }
         }
     }
+}
+
+/// Returns how many pods of a workload an attempt's revision has to have, while it serves or may have to serve again.
+fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
+    let is_active = record.active.as_ref().is_some_and(|active| active.attempt == attempt);
+    if let Some(worker) = record.workers.iter().find(|worker| worker.workload == workload.name) {
+        let side = if is_active { worker.active } else { worker.candidate };
+        let stopped = is_active && worker.stops_first() && record.step == Step::Watch;
+        return side.filter(|_| !stopped).map_or(0, |side| side.pods);
+    }
+    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
+    let pods = record.traffic.iter().filter(|traffic| behind(&traffic.service));
+    pods.map(|traffic| traffic.pods).max().unwrap_or(workload.replicas)
 }
 
 /// Makes Services again, pointing where they were pointed.

@@ -7,7 +7,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     ending::{self, Why},
-    enter, images, later, overdue, still_wanted,
+    enter, images, later, overdue, still_wanted, switch,
 };
 use crate::{
     api::{CheckPhase, Duration, Outcome, Reason, Record, ReleaseSpec, Step},
@@ -55,7 +55,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         waiting.push(name);
     }
     if waiting.is_empty() {
-        return enter(record, Step::Switch, seen.now, Some(content.deadlines.switch));
+        return switch::begin(seen, record, &content);
     }
     if overdue(seen, &record) {
         let message = format!("Jobs {} did not end within {}.", waiting.join(", "), content.deadlines.verify);

@@ -46,7 +46,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let turned = reverted(seen, &record)
         .or_else(|| abort::check(seen, &record))
         .or_else(|| images::check(seen, &record, &content));
-    let empty = record.active.as_ref().filter(|active| !health::back_is_possible(seen, &active.revision));
+    let empty = record.active.as_ref().filter(|active| !health::back_is_possible(seen, &record, &active.revision));
     let goes_back = turned.is_some();
     let checks = match (turned, empty) {
         (Some(turned), None) => return turned,
@@ -100,7 +100,7 @@ fn promoted<'a>(seen: &'a Observed, record: &Record) -> Result<Option<&'a Decisi
 /// Judges readiness by what the endpoints and the pods say right now.
 fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Finding {
     let revision = content.revision();
-    let Some(worst) = health::of_traffic(seen, record, &revision, &content.watch) else { return Finding::Well };
+    let Some(worst) = health::of_revision(seen, record, &revision, &content.watch) else { return Finding::Well };
     if worst.readiness == Readiness::Enough {
         record.unready_since = None;
         return Finding::Well;
@@ -116,7 +116,7 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
             Reason::ActiveUnhealthy,
             format!("{}{cause}. There is no earlier version to go back to; traffic stays.", worst.message),
         ),
-        Some(blue) if health::back_is_better(seen, &blue.revision, &revision) => {
+        Some(blue) if health::back_is_better(seen, record, &blue.revision, &revision) => {
             Finding::Back(Reason::ReadinessLost, format!("{}{cause}", worst.message))
         }
         Some(blue) => Finding::Hold(
@@ -150,7 +150,7 @@ fn checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
             ),
         ),
         Verdict::Failed(message) => match &record.active {
-            Some(blue) if health::back_is_possible(seen, &blue.revision) => {
+            Some(blue) if health::back_is_possible(seen, record, &blue.revision) => {
                 Finding::Back(Reason::ChecksFailed, message)
             }
             Some(blue) => Finding::Hold(

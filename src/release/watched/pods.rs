@@ -22,6 +22,7 @@ pub struct Pod {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
+    phase: String,
     conditions: Vec<Condition>,
     init_container_statuses: Vec<ContainerStatus>,
     container_statuses: Vec<ContainerStatus>,
@@ -100,6 +101,7 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
         job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
         ready,
         deleting: object.metadata.deletion_timestamp.is_some(),
+        ended: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
         problem: unschedulable.or_else(|| containers().find_map(problem)),
         agent_ran: status.container_statuses.iter().filter(|container| container.name == AGENT_CONTAINER).any(
             |container| {

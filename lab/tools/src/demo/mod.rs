@@ -3,7 +3,7 @@
 //! In: command line and environment ([`settings`]). Out: answers, and an exit code. What it answers when is decided
 //! by pure functions in [`behaviour`]; [`answer`] turns that into HTTP; [`server`] accepts, drains and ends without
 //! losing a request; [`job`] is the same image in the role of a check Job; [`database`] is the PostgreSQL behind it, if
-//! it is given one, with migrations.
+//! it is given one, with migrations and a worker.
 
 mod answer;
 mod behaviour;
@@ -36,6 +36,10 @@ pub async fn run(program: Program) -> ExitCode {
         Some(Task::Probe(probe)) => job::probe(&probe).await,
         Some(Task::PauseExit(pause)) => job::pause_exit(&pause).await,
         Some(Task::Migrate(migrate)) => database::migrate(&migrate).await,
+        Some(Task::Work(work)) => match stop_signals() {
+            Ok(stop) => database::work(&work, stop).await,
+            Err(error) => failed("listen for signals", &error),
+        },
     }
 }
 

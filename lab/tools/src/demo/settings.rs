@@ -28,6 +28,8 @@ pub enum Task {
     PauseExit(PauseExit),
     /// Brings the database's schema to what this version needs, or says what is due.
     Migrate(Migrate),
+    /// Works on a queue that takes one reader, and writes down when there are two.
+    Work(Work),
 }
 
 /// A check of one URL.
@@ -72,6 +74,32 @@ pub struct Migrate {
     #[command(subcommand)]
     pub direction: Direction,
     /// Where.
+    #[command(flatten)]
+    pub database: Database,
+}
+
+/// A worker. Lengths of time are in seconds and may have a fraction.
+#[derive(Debug, Args)]
+pub struct Work {
+    /// The queue.
+    #[arg(long, env = "QUEUE", default_value = "mail")]
+    pub queue: String,
+    /// Whether the queue takes several readers.
+    #[arg(long, env = "QUEUE_SHARED", value_parser = FalseyValueParser::new())]
+    pub shared: bool,
+    /// Who works: the version.
+    #[arg(long = "app-version", env = "VERSION", default_value = "0")]
+    pub version: String,
+    /// Who works: the pod.
+    #[arg(long, env = "HOSTNAME", default_value = "")]
+    pub pod: String,
+    /// How long it works on after SIGTERM.
+    #[arg(long, env = "FINISH_SECONDS", default_value = "1", value_parser = seconds)]
+    pub finish: Duration,
+    /// Exits with code 1 that long after the start.
+    #[arg(long, env = "EXIT_AFTER", value_parser = seconds)]
+    pub exit_after: Option<Duration>,
+    /// Where the queue is.
     #[command(flatten)]
     pub database: Database,
 }

@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::postgres::{Login, Postgres};
-use crate::programs::{Program, demo, demo_command, eventually, get, status};
+use crate::programs::{Program, demo, demo_command, demo_task, eventually, get, status};
 
 fn place(login: &Login, schema: &'static str) -> [(&'static str, String); 2] {
     [("DATABASE_SECRET_DIR", login.secret.display().to_string()), ("SCHEMA", schema.to_owned())]
@@ -52,6 +52,30 @@ fn each_version_serves_on_the_schemas_that_hold_what_it_reads() {
     assert_eq!(code(&place(&login, "3"), &["up"]), 0);
     eventually("version 1 cannot read the new schema", || status(one, "/ready") == 503);
     assert_eq!(status(one, "/"), 500);
+}
+
+#[test]
+fn a_second_worker_on_a_queue_is_written_down() {
+    let login = Postgres::shared().database("queue");
+    let place = place(&login, "1");
+    let work = |version: &'static str, more: &[(&'static str, &'static str)]| {
+        let place = place.iter().map(|(name, value)| (*name, value.as_str()));
+        let environment: Vec<_> = place.chain(more.iter().copied()).chain([("VERSION", version)]).collect();
+        demo_task(&["work"], &environment)
+    };
+    let seen = |sql: &str| login.sql(sql);
+    let first = work("1", &[]);
+    eventually("the tables are there", || seen("SELECT to_regclass('demo_violations') IS NOT NULL") == "t");
+    eventually("the first works", || seen("SELECT count(*) FROM demo_work WHERE version = '1'") == "1");
+    assert_eq!(seen("SELECT count(*) FROM demo_violations"), "0");
+    let second = work("2", &[]);
+    eventually("the second is seen", || seen("SELECT string_agg(version, ',') FROM demo_violations") == "2");
+    let beside = work("3", &[("QUEUE", "pictures"), ("QUEUE_SHARED", "true")]);
+    eventually("another queue", || seen("SELECT count(*) FROM demo_work WHERE queue = 'pictures'") == "1");
+    drop(first);
+    eventually("the second has its turn", || seen("SELECT count(*) FROM demo_work WHERE version = '2'") == "1");
+    drop((second, beside));
+    assert_eq!(seen("SELECT count(*) FROM demo_violations"), "1");
 }
 
 #[test]

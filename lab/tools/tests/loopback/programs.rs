@@ -83,7 +83,12 @@ pub fn demo(environment: &[(&str, &str)]) -> (Program, SocketAddr) {
 
 /// Starts a Job's task of the demo application, whose output can be read line by line.
 pub fn demo_job(arguments: &[&str]) -> Program {
-    let mut command = demo_command(arguments, &[]);
+    demo_task(arguments, &[])
+}
+
+/// Starts any task of the demo application.
+pub fn demo_task(arguments: &[&str], environment: &[(&str, &str)]) -> Program {
+    let mut command = demo_command(arguments, environment);
     Program::start(command.stdout(Stdio::piped()), |child| Box::new(child.stdout.take().unwrap()))
 }
 

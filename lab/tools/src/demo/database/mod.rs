@@ -1,9 +1,11 @@
 //! The application's PostgreSQL: how to get there. In: a URL, or the files of a mounted Secret. Out: connections.
 //!
-//! [`shop`] is what the application asks while it serves; [`migrate`] is its own migrations, in the role of a Job.
+//! [`shop`] is what the application asks while it serves; [`migrate`] is its own migrations, in the role of a Job;
+//! [`worker`] works on a queue.
 
 mod migrate;
 mod shop;
+mod worker;
 
 use std::error::Error as _;
 use std::io;
@@ -21,6 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::settings::Database;
 pub use migrate::run as migrate;
 pub use shop::{Failure, Shop};
+pub use worker::run as work;
 
 /// How long a server may take to take a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

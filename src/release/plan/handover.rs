@@ -1,0 +1,229 @@
+//! Handover: workers pass from one revision to the other, and back; pure.
+//!
+//! Where either revision asks for it, the pods of one side are gone before those of the other start: a queue that takes
+//! one reader has one. A worker that was renamed reads the same queue, so all of them stop before any of them starts.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::{
+    super::{
+        manifests::{self, Kind},
+        observed::{Answer, Ask, DeploymentSeen, Observed},
+    },
+    Action, deploy, later,
+};
+use crate::api::{Duration, Handover, Record, ReleaseSpec, RevisionId, WorkerPods, WorkerRecord, Workload};
+
+/// When to ask again for what no watch shows: a ReplicaSet that has not come to its end.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How far a handover is.
+pub(super) enum Progress {
+    /// Whoever should work works, and nobody else.
+    Done,
+    /// Something is to be done, known or waited for.
+    Going(Going),
+}
+
+/// What is to be done, known or waited for.
+#[derive(Default)]
+pub(super) struct Going {
+    pub actions: Vec<Action>,
+    pub asks: Vec<Ask>,
+    /// What is waited for, in words.
+    pub waiting: String,
+    pub again: Option<Timestamp>,
+}
+
+impl Going {
+    fn acts(actions: Vec<Action>, waiting: String) -> Progress {
+        Progress::Going(Self { actions, waiting, ..Self::default() })
+    }
+
+    fn waits(waiting: String) -> Progress {
+        Self::acts(vec![], waiting)
+    }
+}
+
+/// Returns whether a workload comes up only once the former revision's workers are gone.
+pub(super) fn starts_late(record: &Record, workload: &Workload) -> bool {
+    let former = record.workers.iter().filter(|worker| worker.workload == workload.name);
+    let former = former.filter_map(|worker| worker.active).map(|side| side.handover);
+    workload.handed_over().is_some_and(|own| former.chain([own]).any(|side| side == Handover::StopThenStart))
+}
+
+/// Returns how long a switch may take for the sake of its workers.
+pub(super) fn limit(record: &Record, content: &ReleaseSpec) -> Option<Duration> {
+    let late = content.workloads.iter().any(|workload| starts_late(record, workload));
+    let stops = record.workers.iter().any(WorkerRecord::stops_first);
+    (late || stops).then_some(content.deadlines.handover)
+}
+
+/// Remembers how many pods each worker has, and needs, before any of them is stopped.
+pub(super) fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
+    let needed: Vec<(String, WorkerPods)> = content
+        .workers()
+        .map(|(workload, handover)| {
+            let pods = deploy::size(seen, record, workload);
+            (workload.name.clone(), WorkerPods { pods, handover })
+        })
+        .collect();
+    let blue = record.active.as_ref().map(|active| active.revision.clone());
+    for worker in &mut record.workers {
+        (worker.candidate, worker.handed_over_at) = (None, None);
+        let live = blue.as_ref().and_then(|blue| seen.deployment(&worker.workload, blue));
+        if let (Some(side), Some(live)) = (&mut worker.active, live) {
+            side.pods = live.replicas;
+        }
+    }
+    for (workload, side) in needed {
+        match record.workers.iter_mut().find(|worker| worker.workload == workload) {
+            Some(worker) => worker.candidate = Some(side),
+            None => record.workers.push(WorkerRecord {
+                workload,
+                active: None,
+                candidate: Some(side),
+                handed_over_at: None,
+            }),
+        }
+    }
+}
+
+/// Hands the workers over to the candidate: stops, waits until they are gone, starts, waits until they are ready.
+pub(super) fn forward(seen: &Observed, record: &mut Record) -> Progress {
+    let Some(green) = record.candidate.as_ref().map(|candidate| candidate.revision.clone()) else {
+        return Progress::Done;
+    };
+    if record.workers.iter().all(|worker| worker.handed_over_at.is_some()) {
+        return Progress::Done;
+    }
+    let former: Vec<&str> = late(record, |worker| worker.active.is_some()).collect();
+    if let Some(active) = &record.active {
+        let whose = (&active.revision, active.version.as_str());
+        if let Some(going) = stop(seen, &former, whose).or_else(|| gone(seen, &former, whose)) {
+            return going;
+        }
+    }
+    let starting: Vec<Action> = record
+        .workers
+        .iter()
+        .filter_map(|worker| Some((seen.deployment(&worker.workload, &green)?, worker.candidate?.pods)))
+        .filter(|(deployment, pods)| deployment.replicas < *pods && !deployment.deleting)
+        .map(|(deployment, pods)| Action::scale(deployment, pods))
+        .collect();
+    let unready = record.workers.iter().find_map(|worker| {
+        let (name, pods) = (&worker.workload, worker.candidate?.pods);
+        let deployment = seen.deployment(name, &green);
+        let available =
+            deployment.filter(|seen| seen.observed && seen.replicas >= pods).map_or(0, |seen| seen.available);
+        (available < pods).then(|| format!("{available} of {pods} pods of {name} are available"))
+    });
+    match unready {
+        Some(waiting) => Going::acts(starting, waiting),
+        None => {
+            record.workers.iter_mut().for_each(|worker| worker.handed_over_at = Some(MicroTime(seen.now)));
+            Progress::Done
+        }
+    }
+}
+
+/// Hands the workers back to the active revision. What the candidate started is stopped, and then removed: a start that is
+/// still under way meets nothing.
+pub(super) fn back(seen: &Observed, record: &Record) -> Progress {
+    let (Some(green), Some(blue)) = (&record.candidate, &record.active) else { return Progress::Done };
+    let started: Vec<&str> = late(record, |worker| worker.candidate.is_some()).collect();
+    let restart: Vec<(&DeploymentSeen, i32)> = record
+        .workers
+        .iter()
+        .filter(|worker| worker.stops_first())
+        .filter_map(|worker| Some((seen.deployment(&worker.workload, &blue.revision)?, worker.active?.pods)))
+        .filter(|(deployment, pods)| deployment.replicas < *pods && !deployment.deleting)
+        .collect();
+    let is_up = |deployment: &&DeploymentSeen| deployment.replicas > 0 || deployment.existing > 0;
+    let candidates: Vec<&DeploymentSeen> =
+        started.iter().filter_map(|name| seen.deployment(name, &green.revision)).collect();
+    if restart.is_empty() && !candidates.iter().any(is_up) {
+        return Progress::Done;
+    }
+    let whose = (&green.revision, green.version.as_str());
+    if let Some(going) = stop(seen, &started, whose).or_else(|| gone(seen, &started, whose)) {
+        return going;
+    }
+    let waiting = format!("the workers of {} start again", blue.version);
+    let removals: Vec<Action> = candidates
+        .iter()
+        .filter(|deployment| !deployment.deleting)
+        .map(|deployment| Action::delete(Kind::Deployment, &deployment.name, &deployment.uid))
+        .collect();
+    if !candidates.is_empty() {
+        return Going::acts(removals, waiting);
+    }
+    Going::acts(restart.into_iter().map(|(deployment, pods)| Action::scale(deployment, pods)).collect(), waiting)
+}
+
+/// Makes the candidate's workers the active ones.
+pub(super) fn take_over(record: &mut Record) {
+    for worker in &mut record.workers {
+        (worker.active, worker.candidate, worker.handed_over_at) = (worker.candidate, None, None);
+    }
+    record.workers.retain(|worker| worker.active.is_some());
+}
+
+/// Forgets the candidate's workers.
+pub(super) fn forget(record: &mut Record) {
+    for worker in &mut record.workers {
+        (worker.candidate, worker.handed_over_at) = (None, None);
+    }
+    record.workers.retain(|worker| worker.active.is_some());
+}
+
+/// Returns the workers whose sides must not meet, of those that a side has.
+fn late(record: &Record, is_there: impl Fn(&WorkerRecord) -> bool) -> impl Iterator<Item = &str> {
+    let workers = record.workers.iter().filter(|worker| worker.stops_first());
+    workers.filter(move |worker| is_there(worker)).map(|worker| worker.workload.as_str())
+}
+
+/// Scales workers of a revision to zero; `None` when they are.
+fn stop(seen: &Observed, workers: &[&str], (revision, version): (&RevisionId, &str)) -> Option<Progress> {
+    let running = workers.iter().filter_map(|name| seen.deployment(name, revision));
+    // Nothing is scaled down while a Service of ours selects it: it may have been a worker only since.
+    let is_selected = |deployment: &DeploymentSeen| {
+        let behind = seen.services.iter().filter(|service| service.ours && service.selects(revision));
+        behind.into_iter().any(|service| service.workload() == Some(deployment.workload.as_str()))
+    };
+    let running: Vec<&DeploymentSeen> =
+        running.filter(|deployment| deployment.replicas > 0 && !is_selected(deployment)).collect();
+    let names: Vec<&str> = running.iter().map(|deployment| deployment.workload.as_str()).collect();
+    let waiting = format!("{} of {version} stops", names.join(", "));
+    let actions: Vec<Action> = running.into_iter().map(|deployment| Action::scale(deployment, 0)).collect();
+    (!actions.is_empty()).then(|| Going::acts(actions, waiting))
+}
+
+/// Says which pods of stopped workers are still there; `None` when the API server says that none is.
+fn gone(seen: &Observed, workers: &[&str], (revision, version): (&RevisionId, &str)) -> Option<Progress> {
+    let there = |name: &&str| {
+        let deployment = seen.deployment(name, revision);
+        let counted = deployment.is_some_and(|seen| !seen.observed || seen.existing > 0);
+        let pod = seen.pods.iter().find(|pod| pod.is_of(name, revision) && !pod.ended);
+        pod.map(|pod| format!("pod {}", pod.name)).or_else(|| counted.then(|| format!("a pod of {name}")))
+    };
+    if let Some(pod) = workers.iter().find_map(there) {
+        return Some(Going::waits(format!("{pod} of {version} has not ended")));
+    }
+    let selector = |name: &&str| manifests::selector(&seen.release, name, revision.digits());
+    let asks: Vec<Ask> = workers.iter().map(selector).map(Ask::Left).collect();
+    let mut waiting = format!("whether anything of {version} still works");
+    let mut again = None;
+    let open = asks.iter().any(|ask| match seen.answer(ask) {
+        None => true,
+        Some(Answer::Left(Some(left))) => {
+            waiting = format!("{left} of {version} has not ended");
+            // A watch shows the end of a pod; nothing shows that of a ReplicaSet.
+            again = Some(later(seen.now, AGAIN));
+            true
+        }
+        Some(_) => false,
+    });
+    open.then_some(Progress::Going(Going { asks, waiting, again, ..Going::default() }))
+}
