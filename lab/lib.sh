@@ -110,6 +110,7 @@ start_part() {
     mkdir -p "$LAB_LOG"
     (
         echo "$BASHPID" >"$(tracking_cgroup)/cgroup.procs"
+        is_cgroup_v2_only || echo "$BASHPID" >"/sys/fs/cgroup/cpu/$LAB_CGROUP/system/cgroup.procs"
         # A lock or a pipe of the caller that lived on in here would keep the caller waiting.
         for fd in /proc/"$BASHPID"/fd/*; do
             fd=${fd##*/}
@@ -196,6 +197,20 @@ make_cgroups() {
         fi
     done
     mkdir -p "$(tracking_cgroup)"
+    raise_share
+}
+
+# A probe of a pod has a second to answer. Beside a compiler on every core it would not, if all that runs in the lab
+# counted as one process among many.
+raise_share() {
+    if is_cgroup_v2_only; then
+        echo 1000 >"/sys/fs/cgroup/$LAB_CGROUP/cpu.weight"
+    else
+        mkdir -p "/sys/fs/cgroup/cpu/$LAB_CGROUP/system"
+        echo 10240 >"/sys/fs/cgroup/cpu/$LAB_CGROUP/cpu.shares"
+        # As much as the kubelet gives to all pods together on two cores.
+        echo 2048 >"/sys/fs/cgroup/cpu/$LAB_CGROUP/system/cpu.shares"
+    fi
 }
 
 # Ends every process that the lab's groups hold and removes the groups. They were made by the lab and hold nothing else.

@@ -457,7 +457,11 @@ async fn input_01_what_is_empty_unknown_mistyped_or_missing_is_named() {
             ("/spec/version", json!(""), "spec.version: Invalid value"),
             ("/spec/workloads", Value::Null, "spec.workloads: Required value"),
             ("/spec/workloads", json!([]), "spec.workloads: Invalid value"),
-            ("/spec/workloads/0/services", json!([]), "spec.workloads[0].services: Invalid value"),
+            (
+                "/spec/workloads/0/services/0/spec/ports",
+                json!([]),
+                "spec.workloads[0].services[0].spec.ports: Invalid value",
+            ),
             (
                 "/spec/workloads/0/template/spec/containers",
                 json!([]),
