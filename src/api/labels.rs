@@ -1,5 +1,7 @@
 //! Labels, annotations and names that are API: people select by them, other controllers see them.
 
+use strum::VariantArray;
+
 /// Label: UID of the Release an object belongs to. Every watch of ours selects by its existence.
 pub const RELEASE_UID: &str = "switchback.dev/release-uid";
 /// Label: UID of the DatabaseInstance that a Job works on.
@@ -38,7 +40,7 @@ pub const NO_REVISION: &str = "none";
 pub const PREVIEW_SUFFIX: &str = "-preview";
 
 /// What an object of ours is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 pub enum Role {
     /// A Deployment of a revision, and its pods.
     Workload,
@@ -48,6 +50,8 @@ pub enum Role {
     Preview,
     /// A Job that runs checks.
     Check,
+    /// A Job of a hook.
+    Hook,
     /// A Job that works on a database, or a backup.
     Database,
     /// A `ControllerRevision` that holds an attempt's frozen content.
@@ -65,6 +69,7 @@ impl Role {
             Self::Active => "active",
             Self::Preview => "preview",
             Self::Check => "check",
+            Self::Hook => "hook",
             Self::Database => "database",
             Self::Attempt => "attempt",
             Self::Anchor => "anchor",
@@ -74,8 +79,6 @@ impl Role {
     /// Reads the label's value; `None` for a value this version does not know.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
-        [Self::Workload, Self::Active, Self::Preview, Self::Check, Self::Database, Self::Attempt, Self::Anchor]
-            .into_iter()
-            .find(|role| role.as_str() == value)
+        Self::VARIANTS.iter().copied().find(|role| role.as_str() == value)
     }
 }

@@ -13,6 +13,7 @@ mod database;
 mod decision;
 mod digest;
 mod duration;
+mod hook;
 mod job_settings;
 pub mod labels;
 mod names;
@@ -45,6 +46,7 @@ pub use decision::{
 };
 pub use digest::{RevisionId, canonical_json, sha256_hex};
 pub use duration::Duration;
+pub use hook::{Hook, HookJob, HookMoment, HookRecord};
 pub use job_settings::{JobResources, JobSettings, TaintEffect, Toleration, TolerationOperator};
 pub use policy::{
     ApprovalRules, Automatic, DatabaseRules, Freeze, ImageRules, PolicySelector, Promotion, PromotionSource,

@@ -83,6 +83,8 @@ pub enum Reason {
     HandoverTimedOut,
     /// A pod of a worker has not ended, so the other version's is not started: a queue has one reader.
     WorkerNotGone,
+    /// A hook failed, or did not end in time.
+    HookFailed,
     /// The frozen content of an attempt was deleted.
     ContentLost,
     /// The spec names the active revision again.

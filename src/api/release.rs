@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckKind, CheckPhase, Deadlines, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase, RevisionId,
-    RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names, release_status::ReleaseStatus,
+    Check, CheckKind, CheckPhase, Deadlines, Hook, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase,
+    RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names, release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -85,6 +85,11 @@ pub struct ReleaseSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
+    /// What else is done when traffic moves, comes back, or stays: Jobs of your own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub hooks: Vec<Hook>,
     /// How traffic is moved.
     #[serde(default)]
     pub switch: SwitchSettings,
@@ -231,7 +236,8 @@ impl ReleaseSpec {
             CheckKind::Http(_) => None,
         });
         let migration = self.migration_pod();
-        workloads.chain(checks).chain(migration).flat_map(PodTemplate::images)
+        let hooks = self.hooks.iter().map(|hook| &hook.job.template);
+        workloads.chain(checks).chain(hooks).chain(migration).flat_map(PodTemplate::images)
     }
 
     /// Returns the checks of one phase.

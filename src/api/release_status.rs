@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use worker::{WorkerPods, WorkerRecord};
 
-use super::{Condition, RevisionId};
+use super::{Condition, HookRecord, RevisionId};
 
 /// Status of a Release.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,10 @@ pub struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub workers: Vec<WorkerRecord>,
+    /// How the hooks of the last attempt ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub hooks: Vec<HookRecord>,
     /// Since when fewer pods are ready than `watch.readyPercent` asks for.
     pub unready_since: Option<MicroTime>,
     /// From which change of the spec on it is certain who made it; where a policy asks.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 mod database;
+mod hooks;
 mod jobs;
 mod services;
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 pub use database::{
     LookFor, Migrate, backup, backup_name, look_job, look_name, mark_job, mark_name, migrate_job, migrate_name,
 };
+pub use hooks::{hook_job, hook_name};
 pub use jobs::{
     AGENT_CONTAINER, agent_job, agent_job_name, check_job, http_checks, job_check_name, job_checks, job_pod,
 };

@@ -291,6 +291,11 @@ pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
             );
         }
     }
+    for hook in after.hooks.iter().filter(|hook| !before.hooks.contains(hook)) {
+        if let Some(problem) = &hook.problem {
+            tell(true, Reason::HookFailed, after.step, &format!("Hook {} failed: {problem}.", hook.name));
+        }
+    }
     if before.step != after.step && after.step != Step::Idle {
         tell(false, reason_of(after.step), after.step, entered(&plan.situation));
     }

@@ -176,6 +176,11 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/watch/readyPercent", 60.into()), ("/spec/watch/immediateBelow", 61.into())],
         ),
         (
+            "timeout of a hook is longer than 1h",
+            vec![("/spec/hooks/0/timeout", "60m".into())],
+            vec![("/spec/hooks/0/timeout", "61m".into())],
+        ),
+        (
             "handover is for workers: traffic of a workload with Services is switched from one version to the next",
             vec![("/spec/workloads/1", worker("Overlap"))],
             vec![("/spec/workloads/0/handover", "StopThenStart".into())],
@@ -259,6 +264,7 @@ fn full() -> Value {
         "name": "shop", "backup": { "storage": ["offsite"] },
         "migration": { "sql": { "configMap": "shop-1" }, "change": "Expand" },
     });
+    body["spec"]["hooks"] = json!([{ "name": "flag", "when": "Switch", "job": { "template": pod } }]);
     for part in ["source", "switch", "watch", "rollback", "deadlines"] {
         body["spec"][part] = json!({});
     }

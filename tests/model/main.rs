@@ -11,6 +11,7 @@
 mod database;
 mod database_rules;
 mod decisions;
+mod hooks;
 mod images;
 mod policies;
 mod random;

@@ -594,7 +594,7 @@ impl World {
 
     pub fn end_jobs(&mut self) {
         for job in self.jobs.values_mut() {
-            let kinds = ["watch", "smoke", "verify"];
+            let kinds = ["watch", "smoke", "hook", "verify"];
             let Some(kind) = kinds.into_iter().find(|kind| job.name.contains(kind)) else { continue };
             let checks = match kind {
                 "watch" => vec!["alive"],
@@ -602,7 +602,11 @@ impl World {
                 _ => vec![],
             };
             let until_the_end = kind == "watch" && self.status.record.deadline().is_some_and(|end| end > self.now);
-            let end = self.job_end.get(kind).copied().unwrap_or(JobEnd::Passes);
+            if job.suspended {
+                continue;
+            }
+            let by_name = self.job_end.iter().find(|(key, _)| job.name.ends_with(*key)).map(|(_, end)| end);
+            let end = by_name.or_else(|| self.job_end.get(kind)).copied().unwrap_or(JobEnd::Passes);
             let failed = || JobState::Failed { reason: "PodFailurePolicy".into(), message: "exit code 1".into() };
             let (state, left) = match end {
                 JobEnd::Passes if until_the_end => continue,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
-use switchback::api::{Outcome, Step};
+use switchback::api::{Outcome, Release, Step};
 
 use crate::{
     database_scene::{bring_up, psql},
@@ -57,9 +57,20 @@ fn workloads(version: &str, (web, mailer): (Env<'_>, Env<'_>)) -> Value {
             } },
         },
         worker("mailer", json!({}), mailer),
-        worker("painter", json!({ "handover": "Overlap", "replicas": 2 }),
-            &[("QUEUE", "pictures"), ("QUEUE_SHARED", "true")]),
+        worker(
+            "painter",
+            json!({ "handover": "Overlap", "replicas": 2 }),
+            &[("QUEUE", "pictures"), ("QUEUE_SHARED", "true")],
+        ),
     ] })
+}
+
+/// A hook that ends well, or does not.
+fn hook(name: &str, when: &str, code: &str) -> Value {
+    let container = json!({
+        "name": "flag", "image": "localhost/demo-app:dev", "args": ["pause-exit", "--after", "0.5", "--code", code],
+    });
+    json!({ "name": name, "when": when, "job": { "template": { "spec": { "containers": [container] } } } })
 }
 
 /// Versions whose pods of a workload run, with how many there are of each.
@@ -82,6 +93,11 @@ async fn until_running(scene: &Scene<'_>, workload: &str, versions: &[&str]) {
     .await;
 }
 
+/// How hooks ended, as status says.
+fn hooks_of(release: &Release) -> Vec<(String, bool)> {
+    record(release).hooks.into_iter().map(|hook| (hook.name, hook.problem.is_none())).collect()
+}
+
 async fn violations(scene: &Scene<'_>) -> String {
     psql(scene, "SELECT count(*) FROM demo_violations").await
 }
@@ -96,11 +112,17 @@ async fn three_workloads_are_one_release_and_a_queue_never_has_two_readers() {
         let load = scene.load().await;
 
         // Forward, with the controller killed in the middle of the handover.
-        scene.ask_for("2.0.0", &[], workloads("2.0.0", (&[], &[]))).await;
+        let hooks =
+            json!([hook("flag-on", "Switch", "0"), hook("flag-off", "SwitchBack", "0"), hook("tell", "Done", "3"),]);
+        let with_hooks = |mut spec: Value| {
+            spec["hooks"] = hooks.clone();
+            spec
+        };
+        scene.ask_for("2.0.0", &[], with_hooks(workloads("2.0.0", (&[], &[])))).await;
         let waiting = scene.until_step(Step::Approve).await;
         let plan = record(&waiting).plan.unwrap();
         let switch = plan.steps.iter().find(|planned| planned.step == Step::Switch).unwrap();
-        assert!(switch.does.starts_with("Stops mailer of 1.0.0"), "{}", switch.does);
+        assert!(switch.does.contains("Stops mailer of 1.0.0"), "{}", switch.does);
         scene.approve().await;
         scene.until_step(Step::Switch).await;
         scene.kill();
@@ -110,10 +132,12 @@ async fn three_workloads_are_one_release_and_a_queue_never_has_two_readers() {
         until_running(&scene, "mailer", &["2.0.0"]).await;
         until_running(&scene, "painter", &["2.0.0", "2.0.0"]).await;
         assert_eq!(violations(&scene).await, "0");
+        // One that fails afterwards is told and changes nothing.
+        assert_eq!(hooks_of(&over), [("flag-on".to_owned(), true), ("tell".to_owned(), false)]);
 
         // And back, when what takes traffic is unwell, with the controller killed once more.
         let ill = [("UNREADY_WHEN_SERVING", "2")];
-        scene.ask_for("3.0.0", &[], workloads("3.0.0", (&ill, &[]))).await;
+        scene.ask_for("3.0.0", &[], with_hooks(workloads("3.0.0", (&ill, &[])))).await;
         scene.approve().await;
         scene.until_step(Step::SwitchBack).await;
         scene.kill();
@@ -122,6 +146,7 @@ async fn three_workloads_are_one_release_and_a_queue_never_has_two_readers() {
         assert_eq!((active(&over), record(&over).outcome), (Some("2.0.0"), Some(Outcome::RolledBack)));
         until_running(&scene, "mailer", &["2.0.0"]).await;
         until_running(&scene, "painter", &["2.0.0", "2.0.0"]).await;
+        assert_eq!(hooks_of(&over), [("flag-on".to_owned(), true), ("flag-off".to_owned(), true)]);
         load.end("workers").await;
         assert_eq!(violations(&scene).await, "0");
         let worked = "SELECT string_agg(DISTINCT version, ',' ORDER BY version) FROM demo_work WHERE queue = 'mail'";

@@ -100,7 +100,7 @@ fn ignore_disruptions() -> Value {
     json!({ "action": "Ignore", "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }] })
 }
 
-fn job(
+pub(super) fn job(
     marks: &Marks<'_>,
     (name, owner): (String, Option<&AttemptSeen>),
     mut spec: Value,

@@ -3,7 +3,6 @@
 //! Where either revision asks for it, the pods of one side are gone before those of the other start: a queue that takes
 //! one reader has one. A worker that was renamed reads the same queue, so all of them stop before any of them starts.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
@@ -11,7 +10,9 @@ use super::{
         manifests::{self, Kind},
         observed::{Answer, Ask, DeploymentSeen, Observed},
     },
-    Action, deploy, later,
+    Action, deploy,
+    going::Going,
+    later,
 };
 use crate::api::{Duration, Handover, Record, ReleaseSpec, RevisionId, WorkerPods, WorkerRecord, Workload};
 
@@ -24,26 +25,6 @@ pub(super) enum Progress {
     Done,
     /// Something is to be done, known or waited for.
     Going(Going),
-}
-
-/// What is to be done, known or waited for.
-#[derive(Default)]
-pub(super) struct Going {
-    pub actions: Vec<Action>,
-    pub asks: Vec<Ask>,
-    /// What is waited for, in words.
-    pub waiting: String,
-    pub again: Option<Timestamp>,
-}
-
-impl Going {
-    fn acts(actions: Vec<Action>, waiting: String) -> Progress {
-        Progress::Going(Self { actions, waiting, ..Self::default() })
-    }
-
-    fn waits(waiting: String) -> Progress {
-        Self::acts(vec![], waiting)
-    }
 }
 
 /// Returns whether a workload comes up only once the former revision's workers are gone.
@@ -120,7 +101,7 @@ pub(super) fn forward(seen: &Observed, record: &mut Record) -> Progress {
         (available < pods).then(|| format!("{available} of {pods} pods of {name} are available"))
     });
     match unready {
-        Some(waiting) => Going::acts(starting, waiting),
+        Some(waiting) => Progress::Going(Going::acts(starting, waiting)),
         None => {
             record.workers.iter_mut().for_each(|worker| worker.handed_over_at = Some(MicroTime(seen.now)));
             Progress::Done
@@ -157,9 +138,10 @@ pub(super) fn back(seen: &Observed, record: &Record) -> Progress {
         .map(|deployment| Action::delete(Kind::Deployment, &deployment.name, &deployment.uid))
         .collect();
     if !candidates.is_empty() {
-        return Going::acts(removals, waiting);
+        return Progress::Going(Going::acts(removals, waiting));
     }
-    Going::acts(restart.into_iter().map(|(deployment, pods)| Action::scale(deployment, pods)).collect(), waiting)
+    let starts = restart.into_iter().map(|(deployment, pods)| Action::scale(deployment, pods)).collect();
+    Progress::Going(Going::acts(starts, waiting))
 }
 
 /// Makes the candidate's workers the active ones.
@@ -197,7 +179,7 @@ fn stop(seen: &Observed, workers: &[&str], (revision, version): (&RevisionId, &s
     let names: Vec<&str> = running.iter().map(|deployment| deployment.workload.as_str()).collect();
     let waiting = format!("{} of {version} stops", names.join(", "));
     let actions: Vec<Action> = running.into_iter().map(|deployment| Action::scale(deployment, 0)).collect();
-    (!actions.is_empty()).then(|| Going::acts(actions, waiting))
+    (!actions.is_empty()).then(|| Progress::Going(Going::acts(actions, waiting)))
 }
 
 /// Says which pods of stopped workers are still there; `None` when the API server says that none is.
@@ -209,7 +191,7 @@ fn gone(seen: &Observed, workers: &[&str], (revision, version): (&RevisionId, &s
         pod.map(|pod| format!("pod {}", pod.name)).or_else(|| counted.then(|| format!("a pod of {name}")))
     };
     if let Some(pod) = workers.iter().find_map(there) {
-        return Some(Going::waits(format!("{pod} of {version} has not ended")));
+        return Some(Progress::Going(Going::waits(format!("{pod} of {version} has not ended"))));
     }
     let selector = |name: &&str| manifests::selector(&seen.release, name, revision.digits());
     let asks: Vec<Ask> = workers.iter().map(selector).map(Ask::Left).collect();

@@ -70,6 +70,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         rollback: None,
     });
     record.plan = None;
+    record.hooks.clear();
     record.steps.clear();
     inspect::begin(seen, record)
 }

@@ -141,7 +141,8 @@ fn job_objects(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec<Mani
         phase.map(|phase| manifests::agent_job((&seen.release, &seen.settings), (spec, phase), (attempt, None), None));
     let own = manifests::job_checks(spec)
         .map(|(check, job)| manifests::check_job(&seen.release, spec, (attempt, check, job), None));
-    agent.into_iter().chain(own).chain(migration_job(seen, record, spec)).collect()
+    let hooks = spec.hooks.iter().map(|hook| manifests::hook_job(&seen.release, spec, (attempt, hook), None));
+    agent.into_iter().chain(own).chain(hooks).chain(migration_job(seen, record, spec)).collect()
 }
 
 /// Returns the Job of the migration, when one is due. Those that look and mark have the agent's pod, which runs while

@@ -13,9 +13,9 @@ use super::{
     policies::{Frozen, Policies},
 };
 use crate::api::{
-    ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, Mode, Outcome, PlanRecord, PlannedStep, PodTemplate,
-    ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, Workload, canonical_json, clamp_to, is_semantic,
-    sha256_hex,
+    ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord, PlannedStep,
+    PodTemplate, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, Workload, canonical_json, clamp_to,
+    is_semantic, sha256_hex,
 };
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
@@ -93,6 +93,9 @@ pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: 
         });
         covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
     }
+    if let (false, Some(covered)) = (spec.hooks.is_empty(), covered.as_object_mut()) {
+        covered.insert("hooks".to_owned(), json!(spec.hooks));
+    }
     let handovers: Vec<Value> = spec
         .workloads
         .iter()
@@ -117,6 +120,10 @@ fn images(spec: &ReleaseSpec) -> Value {
 /// A content, and what was seen of the database that it names.
 type Content<'a> = (&'a ReleaseSpec, Option<&'a DatabaseRecord>);
 
+fn joined(first: String, second: Option<String>) -> String {
+    second.map_or_else(|| first.clone(), |second| format!("{first} {second}"))
+}
+
 fn planned(step: Step, does: String) -> PlannedStep {
     PlannedStep { step, does, expected: None }
 }
@@ -128,12 +135,17 @@ fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<
     steps.push(planned(Step::Deploy, deploy(spec, record)));
     steps.extend(verify(spec).map(|does| planned(Step::Verify, does)));
     steps.push(planned(Step::Switch, switch(spec, record)));
-    steps.push(planned(Step::Watch, watch(spec, active)));
+    steps.push(planned(Step::Watch, joined(watch(spec, active), hooks(spec, HookMoment::SwitchBack))));
+    let done = hooks(spec, HookMoment::Done);
+    steps.extend(done.filter(|_| active.is_none()).map(|does| planned(Step::Retire, does)));
     steps.extend(active.map(|active| {
         let keep = spec.rollback.keep_previous;
         planned(
             Step::Retire,
-            format!("{} drains and is scaled to zero; its Deployments are kept for {keep}.", active.version),
+            joined(
+                format!("{} drains and is scaled to zero; its Deployments are kept for {keep}.", active.version),
+                hooks(spec, HookMoment::Done),
+            ),
         )
     }));
     steps
@@ -172,7 +184,12 @@ fn verify(spec: &ReleaseSpec) -> Option<String> {
 
 fn switch(spec: &ReleaseSpec, record: &Record) -> String {
     let names: Vec<&str> = spec.services().map(|(_, service)| service.name.as_str()).collect();
+    let hooks = hooks(spec, HookMoment::Switch);
     let workers = workers::hand_over(spec, record);
+    let workers = match (hooks, workers) {
+        (Some(hooks), Some(workers)) => Some(format!("{hooks} {workers}")),
+        (hooks, workers) => hooks.or(workers),
+    };
     if names.is_empty() {
         return workers.unwrap_or_else(|| "Nothing: there is no Service to move.".to_owned());
     }
@@ -185,6 +202,18 @@ fn switch(spec: &ReleaseSpec, record: &Record) -> String {
         spec.version,
         spec.switch.settle
     )
+}
+
+/// Says which hooks run at a moment; `None` when none does.
+fn hooks(spec: &ReleaseSpec, moment: HookMoment) -> Option<String> {
+    let names: Vec<&str> = spec.hooks.iter().filter(|hook| hook.when == moment).map(|hook| hook.name.as_str()).collect();
+    let names = names.join(", ");
+    let does = match moment {
+        HookMoment::Switch => format!("Runs {names} first; a failure ends the release before anything has moved."),
+        HookMoment::SwitchBack => format!("Whenever traffic goes back, {names} runs after it."),
+        HookMoment::Done => format!("Runs {names}."),
+    };
+    (!names.is_empty()).then_some(does)
 }
 
 fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {

@@ -5,9 +5,11 @@ use super::{
         manifests::Kind,
         observed::{Answer, Ask, Observed},
     },
-    Action, Move, Plan, Situation, active_content, enter, recorded, upkeep,
+    Action, Move, Plan, Situation, active_content, enter,
+    going::Going,
+    hooks, recorded, upkeep,
 };
-use crate::api::{Reason, Record, Step, labels::Role};
+use crate::api::{HookMoment, Outcome, Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let text = record.previous.as_ref().map_or_else(
@@ -25,8 +27,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .filter(|deployment| deployment.ours && !deployment.deleting && deployment.revision != active.revision.digits())
         .filter(|deployment| deployment.replicas > 0 || deployment.existing > 0)
         .collect();
+    let hooks = hooks(seen, &mut record);
     let mut removals = removals(seen, &record);
-    if superfluous.is_empty() && removals.is_empty() {
+    if hooks.is_none() {
+        removals.extend(Action::delete_jobs(seen));
+    }
+    if superfluous.is_empty() && removals.is_empty() && hooks.is_none() {
         record.plan = None;
         upkeep::forget_traffic(seen, &mut record);
         return enter(record, Step::Idle, seen.now, None);
@@ -51,7 +57,22 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .filter(|deployment| deployment.replicas > 0 && !selected(&deployment.revision))
         .map(|deployment| Action::scale(deployment, 0));
     removals.extend(scale);
-    Plan { actions: removals, ..Plan::stay(record, situation) }.into()
+    let again = hooks.as_ref().and_then(|going| going.again);
+    removals.extend(hooks.into_iter().flat_map(|going| going.actions));
+    let mut plan = Plan { actions: removals, ..Plan::stay(record, situation) };
+    again.into_iter().for_each(|at| plan.look_again_at(at));
+    plan.into()
+}
+
+/// Runs the hooks of a release that came through; `None` when all of them have ended, well or badly.
+fn hooks(seen: &Observed, record: &mut Record) -> Option<Going> {
+    let attempt = record.active.as_ref()?.attempt;
+    let last = record.history.last().filter(|last| last.attempt == attempt)?;
+    let content = active_content(seen, record).filter(|_| last.outcome == Outcome::Succeeded)?.clone();
+    match hooks::run(seen, record, (&content, attempt), HookMoment::Done) {
+        hooks::Progress::Going(going) => Some(going),
+        hooks::Progress::Done | hooks::Progress::Failed(_) => None,
+    }
 }
 
 /// Returns whether a Service of the former revision has no place in the active one.
@@ -59,7 +80,7 @@ fn goes(seen: &Observed, record: &Record, service: &str) -> bool {
     active_content(seen, record).is_some_and(|content| content.service(service).is_none())
 }
 
-/// Lists preview Services, Services that the active revision no longer has, and Jobs.
+/// Lists preview Services, Services that the active revision no longer has, and what the attempt held.
 fn removals(seen: &Observed, record: &Record) -> Vec<Action> {
     let services = seen
         .services
@@ -71,5 +92,5 @@ fn removals(seen: &Observed, record: &Record) -> Vec<Action> {
             _ => false,
         })
         .map(|service| Action::delete(Kind::Service, &service.name, &service.uid));
-    services.chain(Action::delete_jobs(seen)).chain(Action::let_go_all(seen)).collect()
+    services.chain(Action::let_go_all(seen)).collect()
 }

@@ -101,6 +101,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         rollback: Some(order),
     });
     record.plan = None;
+    record.hooks.clear();
     record.steps.clear();
     record.database = None;
     decisions::use_up(&mut record, decision, seen.now);

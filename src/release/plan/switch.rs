@@ -13,14 +13,16 @@ use super::{
     Action, Move, Plan, Situation, abort, active_content, candidate_content, deploy,
     ending::{self, Why},
     enter,
-    handover::{self, Going, Progress},
-    health, images, later, overdue, recorded, still_wanted,
+    going::Going,
+    handover::{self, Progress},
+    health, hooks, images, later, overdue, recorded, still_wanted,
 };
-use crate::api::{Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
+use crate::api::{HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
 
 /// Begins the step.
 pub(super) fn begin(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
-    let limit = content.deadlines.switch + handover::limit(&record, content).unwrap_or_default();
+    let hooks = hooks::limit(content, HookMoment::Switch);
+    let limit = content.deadlines.switch + handover::limit(&record, content).unwrap_or_default() + hooks;
     enter(record, Step::Switch, seen.now, Some(limit))
 }
 
@@ -42,6 +44,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(turned) = ending::begun(seen, &record).or_else(|| turn(seen, &record, &content)) {
         return turned;
     }
+    if let Some(next) = run_hooks(seen, &mut record, &content) {
+        return next;
+    }
     match handover::forward(seen, &mut record) {
         Progress::Done => images::note(seen, &mut record, &content),
         Progress::Going(going) => return hand_over(seen, record, &content, going),
@@ -55,10 +60,31 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if unmoved.is_empty() { follow(seen, record, &content) } else { move_services(seen, record, &content, &unmoved) }
 }
 
+/// Runs the hooks of the switch; `None` when all of them have succeeded.
+fn run_hooks(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Option<Move> {
+    let attempt = record.candidate.as_ref()?.attempt;
+    match hooks::run(seen, record, (content, attempt), HookMoment::Switch) {
+        hooks::Progress::Done => None,
+        hooks::Progress::Going(Going { actions, waiting, again, .. }) => {
+            let told = Situation::Working(Reason::Switching, format!("Waiting for {waiting}."));
+            let mut plan = Plan { actions, ..Plan::stay(record.clone(), told) };
+            again.into_iter().for_each(|at| plan.look_again_at(at));
+            Some(plan.into())
+        }
+        hooks::Progress::Failed(message) => {
+            let why = Why { reason: Reason::HookFailed, message, outcome: Outcome::Failed };
+            Some(ending::turn_back(record.clone(), seen.now, why))
+        }
+    }
+}
+
 /// Goes on with handing the workers over, as long as that may take.
 fn hand_over(seen: &Observed, record: Record, content: &ReleaseSpec, going: Going) -> Move {
     let limit = content.deadlines.handover;
-    let until = record.step_since.as_ref().map_or(seen.now, |since| later(since.0, limit));
+    // Hooks come first, in their own time.
+    let hooks = record.hooks.iter().map(|hook| &hook.at);
+    let since = hooks.chain(&record.step_since).map(|time| time.0).max();
+    let until = later(since.unwrap_or(seen.now), limit);
     let known = going.asks.iter().all(|ask| seen.answer(ask).is_some());
     if until <= seen.now && known {
         let message = format!("The workers were not handed over within {limit}: {}.", going.waiting);

@@ -9,10 +9,11 @@ use super::{
         observed::{Observed, ServiceSeen},
     },
     Action, Move, Plan, Situation, active_content, candidate_content, ending, enter,
-    handover::{self, Going, Progress},
-    later, recorded,
+    going::Going,
+    handover::{self, Progress},
+    hooks, later, recorded,
 };
-use crate::api::{Reason, Record, RevisionId, Step, labels};
+use crate::api::{HookMoment, Reason, Record, RevisionId, Step, labels};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let active = record.active.as_ref().map(|active| active.revision.clone());
@@ -39,10 +40,21 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         let known = had.as_ref().is_none_or(|content| content.service(&traffic.service).is_some());
         traffic.revision = active.clone().filter(|_| known);
     }
-    let Some(active) = active else { return enter(record, Step::CleanUp, seen.now, None) };
+    let undoing = undo(seen, &mut record);
     if let Progress::Going(going) = handover::back(seen, &record) {
-        return hand_back(seen, record, going).into();
+        let mut plan = hand_back(seen, record, going);
+        // Last: whatever the API server makes of people's Jobs, the workers have gone on.
+        plan.actions.extend(undoing.into_iter().flat_map(|going| going.actions));
+        return plan.into();
     }
+    if let Some(Going { actions, waiting, again, .. }) = undoing {
+        let told =
+            Situation::Working(Reason::SwitchingBack, format!("{} Waiting for {waiting}.", ending::told(&record)));
+        let mut plan = Plan { actions, ..Plan::stay(record, told) };
+        again.into_iter().for_each(|at| plan.look_again_at(at));
+        return plan.into();
+    }
+    let Some(active) = active else { return enter(record, Step::CleanUp, seen.now, None) };
     let strangers =
         |service: &&&ServiceSeen| seen.other_endpoints(&service.name, &active) > 0 && service.selects(&active);
     if services.iter().any(|service| strangers(&service)) {
@@ -56,6 +68,20 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return plan.into();
     }
     enter(record, Step::CleanUp, seen.now, None)
+}
+
+/// Ends the hooks of the switch and runs those that undo them; `None` when all of them have ended, well or badly.
+fn undo(seen: &Observed, record: &mut Record) -> Option<Going> {
+    let content = candidate_content(seen, record)?.clone();
+    let attempt = record.candidate.as_ref()?.attempt;
+    if let Some(going) = hooks::give_up(seen, (&content, attempt)) {
+        let actions = if recorded(seen, record) { going.actions } else { vec![] };
+        return Some(Going { actions, ..going });
+    }
+    match hooks::run(seen, record, (&content, attempt), HookMoment::SwitchBack) {
+        hooks::Progress::Going(going) => Some(going),
+        hooks::Progress::Done | hooks::Progress::Failed(_) => None,
+    }
 }
 
 /// Goes on with handing the workers back, for as long as it takes: two readers of a queue are worse than none.
