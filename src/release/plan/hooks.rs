@@ -53,15 +53,16 @@ pub(super) fn run(
     for hook in of(content, moment) {
         let known = record.hooks.iter().find(|ended| ended.name == hook.name);
         if known.is_none() {
-            let ended = match end(seen, (content, attempt), hook) {
-                Ok(ended) => ended,
-                Err(_) if until <= seen.now => Some("it had not ended when its time was over".to_owned()),
-                Err((action, waiting)) => {
+            let problem = match end(seen, (content, attempt), hook) {
+                End::Well => None,
+                End::Badly(problem) => Some(problem),
+                End::NotYet(..) if until <= seen.now => Some("it had not ended when its time was over".to_owned()),
+                End::NotYet(action, waiting) => {
                     let actions = action.filter(|_| recorded(seen, record)).into_iter().collect();
                     return Progress::Going(Going { again: Some(until), ..Going::acts(actions, waiting) });
                 }
             };
-            let problem = ended.map(|problem| clamp_to(&problem, PROBLEM_BYTES).to_owned());
+            let problem = problem.map(|problem| clamp_to(&problem, PROBLEM_BYTES).to_owned());
             record.hooks.push(HookRecord { name: hook.name.clone(), when: moment, problem, at: MicroTime(seen.now) });
         }
         let ended = record.hooks.iter().find(|ended| ended.name == hook.name);
@@ -72,26 +73,29 @@ pub(super) fn run(
     Progress::Done
 }
 
-/// Returns how a hook ended (with what problem), or else what is to be done and waited for.
-fn end(
-    seen: &Observed,
-    (content, attempt): (&ReleaseSpec, i64),
-    hook: &Hook,
-) -> Result<Option<String>, (Option<Action>, String)> {
+/// How a hook ended.
+enum End {
+    /// What is to be done, and what is waited for.
+    NotYet(Option<Action>, String),
+    Well,
+    Badly(String),
+}
+
+fn end(seen: &Observed, (content, attempt): (&ReleaseSpec, i64), hook: &Hook) -> End {
     let name = manifests::hook_name(&seen.release, attempt, &hook.name);
     let waiting = format!("hook {} (Job {name})", hook.name);
     let Some(job) = seen.job(&name) else {
         let job = manifests::hook_job(&seen.release, content, (attempt, hook), seen.attempt(attempt));
-        return Err((Some(Action::Create(Box::new(job))), waiting));
+        return End::NotYet(Some(Action::Create(Box::new(job))), waiting);
     };
     match &job.state {
-        JobState::Running if job.suspended && !job.deleting => Err((Some(Action::resume(job)), waiting)),
-        JobState::Running => Err((None, waiting)),
-        JobState::Complete => Ok(None),
+        JobState::Running if job.suspended && !job.deleting => End::NotYet(Some(Action::resume(job)), waiting),
+        JobState::Running => End::NotYet(None, waiting),
+        JobState::Complete => End::Well,
         JobState::Failed { reason, message } => {
             let mut pods = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name));
             let problem = pods.find_map(|pod| pod.problem.clone());
-            Ok(Some(problem.unwrap_or_else(|| format!("{reason}: {message}"))))
+            End::Badly(problem.unwrap_or_else(|| format!("{reason}: {message}")))
         }
     }
 }

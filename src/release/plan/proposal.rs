@@ -1,6 +1,7 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
 mod database;
+mod risks;
 mod workers;
 
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Rec
         revision: release.wanted.clone(),
         steps: steps(spec, record, proof),
         way_back: way_back((spec, looked), active),
-        risks: risks(spec, record, proof),
+        risks: risks::of(spec, record, proof),
         unmet: unmet((release, policies), active.is_none(), given, now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
@@ -206,7 +207,8 @@ fn switch(spec: &ReleaseSpec, record: &Record) -> String {
 
 /// Says which hooks run at a moment; `None` when none does.
 fn hooks(spec: &ReleaseSpec, moment: HookMoment) -> Option<String> {
-    let names: Vec<&str> = spec.hooks.iter().filter(|hook| hook.when == moment).map(|hook| hook.name.as_str()).collect();
+    let names: Vec<&str> =
+        spec.hooks.iter().filter(|hook| hook.when == moment).map(|hook| hook.name.as_str()).collect();
     let names = names.join(", ");
     let does = match moment {
         HookMoment::Switch => format!("Runs {names} first; a failure ends the release before anything has moved."),
@@ -247,74 +249,6 @@ fn way_back((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec
         points.push(point(Step::Switch, Scope::ForwardOnly, "there is no earlier version to go back to"));
     }
     points
-}
-
-/// Lists what could go wrong and can be read from the spec.
-fn risks(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<String> {
-    let mut risks: Vec<String> = spec
-        .workloads
-        .iter()
-        .flat_map(|workload| {
-            let mut found = Vec::new();
-            if workload.replicas == 1 && !workload.services.is_empty() {
-                found.push(format!("Workload {} has one replica: a lost node takes all of it away.", workload.name));
-            }
-            let of_worker = workers::risk(spec, record, workload);
-            let of_pod = pod_risks(workload);
-            found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
-            found
-        })
-        .collect();
-    risks.extend(database::risks(spec, record.database.as_ref(), proof));
-    if !is_semantic(&spec.version) {
-        risks.push(format!("Version {:?} is no semantic version.", spec.version));
-    }
-    risks
-}
-
-fn pod_risks(workload: &Workload) -> Vec<String> {
-    let template = &workload.template;
-    let mut risks = Vec::new();
-    for container in template.containers() {
-        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-        if container.get("readinessProbe").is_none() {
-            risks.push(format!("container {name} has no readiness probe: it counts as ready as soon as it runs."));
-        }
-        if container.pointer("/lifecycle/preStop").is_none() && workload.handed_over().is_none() {
-            risks.push(format!(
-                "container {name} has no preStop hook: unless it drains on SIGTERM by itself, requests are lost when its pods end."
-            ));
-        }
-        let host_port = container
-            .get("ports")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .any(|port| port.get("hostPort").is_some());
-        if host_port {
-            risks.push(format!("container {name} has a hostPort: two versions may not fit on one node."));
-        }
-    }
-    risks.extend(grace_risk(template));
-    risks.extend(template.images().filter(|(_, image)| !image.contains('@')).map(|(name, image)| {
-        format!("container {name}: {image} is a tag, which can be moved after the approval; a digest cannot.")
-    }));
-    risks
-}
-
-fn grace_risk(template: &PodTemplate) -> Option<String> {
-    let grace = template.grace_seconds();
-    let longest = template
-        .0
-        .pointer("/spec/containers")
-        .and_then(Value::as_array)?
-        .iter()
-        .filter_map(|container| container.pointer("/lifecycle/preStop/sleep/seconds").and_then(Value::as_u64))
-        .max()
-        .unwrap_or(0);
-    (grace <= longest).then(|| {
-        format!("the grace period of {grace}s is not longer than the preStop sleep of {longest}s: pods are killed while they drain.")
-    })
 }
 
 /// What there is of what is asked for.
