@@ -15,8 +15,7 @@ use super::{
 };
 use crate::api::{
     ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord, PlannedStep,
-    PodTemplate, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, Workload, canonical_json, clamp_to,
-    is_semantic, sha256_hex,
+    ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, sha256_hex,
 };
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
