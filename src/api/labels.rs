@@ -21,6 +21,8 @@ pub const REVISION: &str = "switchback.dev/revision";
 pub const ROLE: &str = "switchback.dev/role";
 /// Annotation of a Deployment: the version text (not a label: `2.4.0+build` is no label value).
 pub const VERSION: &str = "switchback.dev/version";
+/// Annotation of a `ControllerRevision`: names of the config that its content brings.
+pub const CONFIG: &str = "switchback.dev/config";
 /// Annotation of a Service: the last attempt that gave up a recorded switch. Writing it changes the
 /// resourceVersion, so that a patch still under way from before is refused by the API server.
 pub const FENCE: &str = "switchback.dev/fence";
@@ -54,6 +56,8 @@ pub enum Role {
     Hook,
     /// A Job that works on a database, or a backup.
     Database,
+    /// A ConfigMap of a revision.
+    Config,
     /// A `ControllerRevision` that holds an attempt's frozen content.
     Attempt,
     /// The `ControllerRevision` that keeps Services from a foreground deletion.
@@ -71,6 +75,7 @@ impl Role {
             Self::Check => "check",
             Self::Hook => "hook",
             Self::Database => "database",
+            Self::Config => "config",
             Self::Attempt => "attempt",
             Self::Anchor => "anchor",
         }

@@ -89,6 +89,8 @@ pub enum Reason {
     ContentLost,
     /// The spec names the active revision again.
     SpecReverted,
+    /// What a version needs may be gone when traffic goes back to it.
+    WayBackAtRisk,
     /// An object that is not ours has a name that is needed.
     NameTaken,
     /// The API server refuses an object of this release.

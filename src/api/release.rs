@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckKind, CheckPhase, Deadlines, Hook, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase,
-    RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names, release_status::ReleaseStatus,
+    Check, CheckKind, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, MigrationSource, PodTemplate,
+    ReleaseDatabase, RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names,
+    release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -55,6 +56,14 @@ use super::{
     "!has(self.database) || !has(self.database.migration) || !has(self.database.migration.workload) || self.workloads.exists(w, w.name == self.database.migration.workload)",
     "the migration names a workload that this Release does not have"
 ))]
+#[x_kube(validation = (
+    "!has(self.config) || self.config.map(c, c.data.map(k, c.data[k].size()).sum()).sum() <= 262144",
+    "the files of config have more than 262144 characters together"
+))]
+#[x_kube(validation = (
+    "!has(self.config) || !has(self.database) || !has(self.database.migration) || !has(self.database.migration.sql) || self.config.all(c, c.name != self.database.migration.sql.configMap)",
+    "the SQL of a migration cannot come from config: it is looked at before any of the revision's own ConfigMaps is there"
+))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.
     #[schemars(length(min = 1, max = 64), regex(pattern = names::WORD))]
@@ -77,6 +86,11 @@ pub struct ReleaseSpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
     pub workloads: Vec<Workload>,
+    /// Files that belong to the version: an immutable ConfigMap per revision, which comes back when traffic goes back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub config: Vec<ConfigFiles>,
     /// The database that is backed up, and migrated, before the new version comes up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<ReleaseDatabase>,
@@ -207,6 +221,10 @@ impl ReleaseSpec {
             })
             .collect();
         let mut content = json!({ "workloads": workloads });
+        if let (false, Some(content)) = (self.config.is_empty(), content.as_object_mut()) {
+            let files = self.config.iter().map(|config| (config.name.clone(), json!(config.data)));
+            content.insert("config".to_owned(), files.collect());
+        }
         let migration = self.database.as_ref().filter(|database| database.migration.is_some());
         if let (Some(database), Some(content)) = (migration, content.as_object_mut()) {
             content.insert("migration".to_owned(), json!({ "database": database.name, "does": database.migration }));
@@ -230,14 +248,18 @@ impl ReleaseSpec {
 
     /// Returns every image that runs, with the name of its container.
     pub fn all_images(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.templates().flat_map(PodTemplate::images)
+    }
+
+    /// Returns every pod template of the user's.
+    pub fn templates(&self) -> impl Iterator<Item = &PodTemplate> {
         let workloads = self.workloads.iter().map(|workload| &workload.template);
         let checks = self.checks.iter().filter_map(|check| match &check.kind {
             CheckKind::Job(job) => Some(&job.template),
             CheckKind::Http(_) => None,
         });
-        let migration = self.migration_pod();
         let hooks = self.hooks.iter().map(|hook| &hook.job.template);
-        workloads.chain(checks).chain(hooks).chain(migration).flat_map(PodTemplate::images)
+        workloads.chain(checks).chain(hooks).chain(self.migration_pod())
     }
 
     /// Returns the checks of one phase.

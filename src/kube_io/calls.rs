@@ -180,6 +180,18 @@ where
     }
 }
 
+/// Reads the metadata of an object of any kind; `None` when there is none.
+///
+/// # Errors
+/// As [`call`].
+pub async fn read_meta(client: &Client, place: &Place) -> Result<Option<PartialObjectMeta<DynamicObject>>, Error> {
+    match call("read", &place.to_string(), place.api(client).get_metadata(&place.name)).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Lists the metadata of the objects of a namespace, or of those with these labels, from the API server, not from a watch.
 ///
 /// # Errors

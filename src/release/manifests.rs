@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+mod config;
 mod database;
 mod hooks;
 mod jobs;
@@ -12,6 +13,7 @@ mod services;
 
 use serde_json::{Map, Value, json};
 
+pub use config::{config_map, config_maps_of, config_name, secrets_of, with_own_config};
 pub use database::{
     LookFor, Migrate, backup, backup_name, look_job, look_name, mark_job, mark_name, migrate_job, migrate_name,
 };
@@ -44,6 +46,8 @@ pub enum Kind {
     Service,
     /// `batch/v1` Job.
     Job,
+    /// `v1` ConfigMap.
+    ConfigMap,
     /// `apps/v1` ControllerRevision.
     ControllerRevision,
     /// Our own DatabaseBackup.
@@ -60,6 +64,7 @@ impl Kind {
             Self::Deployment => "Deployment",
             Self::Service => "Service",
             Self::Job => "Job",
+            Self::ConfigMap => "ConfigMap",
             Self::ControllerRevision => "ControllerRevision",
             Self::DatabaseBackup => "DatabaseBackup",
             Self::Pod => "Pod",
@@ -70,7 +75,7 @@ impl Kind {
         match self {
             Self::Deployment | Self::ControllerRevision => "apps/v1",
             Self::Job => "batch/v1",
-            Self::Service | Self::Pod => "v1",
+            Self::Service | Self::ConfigMap | Self::Pod => "v1",
             Self::DatabaseBackup => "switchback.dev/v1alpha1",
         }
     }
@@ -221,12 +226,17 @@ fn manifest(kind: Kind, name: String, marks: &Marks<'_>, mut rest: Value) -> Man
 pub fn attempt(release: &ReleaseSeen, number: i64, spec: &ReleaseSpec) -> Manifest {
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: "", role: Role::Attempt };
+    let mut annotations = json!({ labels::VERSION: spec.version, ATTEMPT: number.to_string() });
+    if !spec.config.is_empty() {
+        let names: Vec<&str> = spec.config.iter().map(|config| config.name.as_str()).collect();
+        set(&mut annotations, labels::CONFIG, names.join(",").into());
+    }
     manifest(
         Kind::ControllerRevision,
         attempt_name(release, number),
         &marks,
         json!({
-            "metadata": { "annotations": { labels::VERSION: spec.version, ATTEMPT: number.to_string() } },
+            "metadata": { "annotations": annotations },
             "data": spec,
             "revision": number,
         }),
@@ -273,7 +283,7 @@ pub fn deployment(
                 // A Deployment of ours never changes its template, so there is nothing to go back to inside it.
                 "revisionHistoryLimit": 0,
                 "selector": { "matchLabels": selector(release, &workload.name, revision.digits()) },
-                "template": marks.template(&workload.template.0),
+                "template": marks.template(&with_own_config(release, spec, &workload.template.0)),
             }
         }),
     )
@@ -284,7 +294,11 @@ pub fn deployment(
 pub fn workload_pod(release: &ReleaseSeen, spec: &ReleaseSpec, workload: &Workload) -> Manifest {
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: &workload.name, role: Role::Workload };
-    pod(&marks, deployment_name(release, &workload.name, &revision), &marks.template(&workload.template.0))
+    pod(
+        &marks,
+        deployment_name(release, &workload.name, &revision),
+        &marks.template(&with_own_config(release, spec, &workload.template.0)),
+    )
 }
 
 fn pod(marks: &Marks<'_>, name: String, template: &Value) -> Manifest {

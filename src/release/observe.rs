@@ -212,6 +212,10 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
             let found = calls::read::<watched::Service>(client, &Place::new::<core::Service>(namespace, name)).await?;
             Ok(Answer::Service(found.map(|service| Box::new(watched::service_seen(&service)))))
         }
+        Ask::LiveObject(kind, name) => {
+            let found = calls::read_meta(client, &place_of(namespace, *kind, name)).await?;
+            Ok(Answer::Object(found.as_ref().map(watched::object_seen)))
+        }
         Ask::LiveBackup(name) => {
             let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;
             Ok(Answer::Backup(found.map(|backup| Box::new(watched::backup_seen(&backup)))))
@@ -266,6 +270,7 @@ pub fn place_of(namespace: &str, kind: Kind, name: &str) -> Place {
         Kind::Deployment => Place::new::<apps::Deployment>(namespace, name),
         Kind::Service => Place::new::<core::Service>(namespace, name),
         Kind::Job => Place::new::<batch::Job>(namespace, name),
+        Kind::ConfigMap => Place::new::<core::ConfigMap>(namespace, name),
         Kind::ControllerRevision => Place::new::<apps::ControllerRevision>(namespace, name),
         Kind::DatabaseBackup => Place::new::<DatabaseBackup>(namespace, name),
         Kind::Pod => Place::new::<core::Pod>(namespace, name),

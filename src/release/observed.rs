@@ -17,7 +17,9 @@ use jiff::Timestamp;
 
 pub use ask::{Answer, Ask};
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
-pub use objects::{AttemptSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PodSeen, ServiceSeen, SliceSeen};
+pub use objects::{
+    AttemptSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PodSeen, ServiceSeen, SliceSeen,
+};
 pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
 pub use source::{SourceSeen, Standing, artefacts, wanted};
 
@@ -143,6 +145,8 @@ impl Observed {
             record.step != Step::Idle
                 || record.workers.iter().any(is_gone)
                 || record.traffic.iter().any(|traffic| self.service(&traffic.service).is_none())
+                || (self.attempt(active.attempt).is_some_and(|attempt| !attempt.config.is_empty())
+                    && self.has_unready_pods(&active.revision))
                 || self
                     .services
                     .iter()
@@ -198,6 +202,13 @@ impl Observed {
     #[must_use]
     pub fn ready_pods(&self, workload: &str, revision: &RevisionId) -> i32 {
         count(self.pods.iter().filter(|pod| pod.workload == workload && pod.serves(revision)))
+    }
+
+    /// Returns whether a pod of a revision is there and not ready.
+    #[must_use]
+    pub fn has_unready_pods(&self, revision: &RevisionId) -> bool {
+        let is_of_it = |pod: &&PodSeen| pod.revision == revision.digits() && pod.job.is_none();
+        self.pods.iter().filter(is_of_it).any(|pod| !pod.ready && !pod.deleting)
     }
 
     /// Returns how many endpoints of a Service are ready and belong to a revision, by the endpoint's and by

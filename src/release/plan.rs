@@ -11,6 +11,7 @@ mod approve;
 mod authors;
 mod backup;
 mod clean_up;
+mod config;
 mod database;
 mod decisions;
 mod delete;

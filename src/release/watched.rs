@@ -12,7 +12,10 @@ use k8s_openapi::{
     api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, ResourceExt, core::PartialObjectMeta};
+use kube::{
+    Resource, ResourceExt,
+    core::{DynamicObject, PartialObjectMeta},
+};
 use serde::Deserialize;
 
 pub use database::{backup, backup_seen, instance, storage};
@@ -21,13 +24,14 @@ pub use pods::{Pod, pod, pod_seen};
 use super::{
     manifests::ATTEMPT,
     observed::{
-        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, PolicySeen, ServiceSeen, SliceSeen,
+        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PolicySeen,
+        ServiceSeen, SliceSeen,
     },
 };
 use crate::{
     api::{
         Decision, DecisionStatus, ReleasePolicy,
-        labels::{FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
+        labels::{CONFIG, FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
     kube_io::{calls::is_controlled_by, index::Owner},
 };
@@ -273,6 +277,7 @@ pub fn job_seen(object: &Job) -> JobSeen {
 /// Reads a `ControllerRevision`.
 #[must_use]
 pub fn attempt(object: &ControllerRevision) -> Entry<AttemptSeen> {
+    let names = object.annotations().get(CONFIG).into_iter().flat_map(|names| names.split(','));
     entry(
         object,
         AttemptSeen {
@@ -281,8 +286,15 @@ pub fn attempt(object: &ControllerRevision) -> Entry<AttemptSeen> {
             role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
             number: object.annotations().get(ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(0),
             revision: label(object, REVISION),
+            config: names.map(str::to_owned).collect(),
         },
     )
+}
+
+/// Reads an object of any kind.
+#[must_use]
+pub fn object_seen(object: &PartialObjectMeta<DynamicObject>) -> ObjectSeen {
+    ObjectSeen { uid: object.uid().unwrap_or_default(), ours: ours(object) }
 }
 
 /// Reads a Decision; it is kept under the name of its Release, so that one about an earlier object of the same

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     batch::v1::Job,
-    core::v1::{Pod, Service},
+    core::v1::{ConfigMap, Pod, Service},
 };
 use kube::{
     Client, ResourceExt,
@@ -15,8 +15,9 @@ use switchback::api::{DatabaseBackup, Release};
 use crate::support::{CONTROLLER, Namespace, assert_refused, in_namespace, objects::release};
 
 /// More than the controller is granted.
-const RIGHTS: [&str; 6] = [
+const RIGHTS: [&str; 7] = [
     "* /pods",
+    "* /configmaps",
     "* /services",
     "* apps/deployments",
     "* apps/controllerrevisions",
@@ -57,6 +58,10 @@ fn service(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "spec": { "ports": [{ "port": 80 }], "selector": { "app": "x" } } })
 }
 
+fn config(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "data": { "a": "b" } })
+}
+
 fn content(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "data": {}, "revision": 1 })
 }
@@ -76,8 +81,9 @@ async fn try_each(
     namespace: &Namespace,
     client: &Client,
     change: impl Fn(Value) -> Value,
-) -> [(&'static str, Result<DynamicObject, kube::Error>); 3] {
+) -> [(&'static str, Result<DynamicObject, kube::Error>); 4] {
     [
+        ("configmaps", namespace.try_make::<ConfigMap>(client, &change(config("x"))).await),
         ("jobs", namespace.try_make::<Job>(client, &change(job("x"))).await),
         ("deployments", namespace.try_make::<Deployment>(client, &change(deployment("x"))).await),
         ("services", namespace.try_make::<Service>(client, &change(service("x"))).await),
@@ -242,6 +248,11 @@ async fn threat_t10_the_controller_changes_and_deletes_what_is_ours_only() {
         assert_refused(namespace.patch::<Deployment>(&controller, "theirs", steal).await, says);
         let delete = DeleteParams::default();
         assert_refused(namespace.api::<Deployment>(&controller).delete("theirs", &delete).await, says);
+        namespace.make::<ConfigMap>(admin, &config("theirs")).await.unwrap();
+        let says = "the controller changes and deletes its own configmaps only";
+        let edit = ours(json!({ "metadata": {}, "data": { "a": "c" } }), &uid);
+        assert_refused(namespace.patch::<ConfigMap>(&controller, "theirs", edit).await, says);
+        assert_refused(namespace.api::<ConfigMap>(&controller).delete("theirs", &delete).await, says);
         let says = "the controller changes and deletes its own services only";
         let point = json!({ "spec": { "selector": { "app": "mine" } } });
         assert_refused(namespace.patch::<Service>(&controller, "theirs", point.clone()).await, says);

@@ -67,6 +67,23 @@ async fn forgery_threat_t03_a_release_by_somebody_who_may_not_create_its_objects
 }
 
 #[tokio::test]
+async fn forgery_threat_t03_config_by_somebody_who_may_not_create_config_maps() {
+    in_namespace("forgery", async |namespace| {
+        let dave = developer(namespace, "dave").await;
+        let mut body = release("shop");
+        body["spec"]["config"] = json!([{ "name": "app", "data": { "a": "b" } }]);
+        let says = format!(
+            r#"config of a Release creates ConfigMaps in your name, and "dave" may not create any in namespace {}"#,
+            namespace.name
+        );
+        assert_refused(namespace.make::<Release>(&dave, &body).await, &says);
+        namespace.allow("dave", &["create /configmaps"]).await;
+        namespace.make::<Release>(&dave, &body).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn forgery_automatic_without_the_verb() {
     in_namespace("forgery", async |namespace| {
         let dave = developer(namespace, "dave").await;

@@ -216,6 +216,16 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/database/migration/direct", true.into())],
         ),
         (
+            "the files of config have more than 262144 characters together",
+            vec![("/spec/config", json!([files("a", 2), files("b", 2)]))],
+            vec![("/spec/config", json!([files("a", 2), files("b", 3)]))],
+        ),
+        (
+            "the SQL of a migration cannot come from config: it is looked at before any of the revision's own ConfigMaps is there",
+            vec![("/spec/config/0/name", "shop-2".into())],
+            vec![("/spec/config/0/name", "shop-1".into())],
+        ),
+        (
             "a headless Service cannot be switched: its clients keep the addresses they looked up",
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "10.96.0.77".into())],
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
@@ -227,6 +237,13 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
 fn worker(handover: &str) -> Value {
     let template = json!({ "spec": { "containers": [{ "name": "mailer", "image": "a" }] } });
     json!({ "name": "mailer", "handover": handover, "template": template })
+}
+
+/// Config of so many files of 64 Ki characters.
+fn files(name: &str, count: usize) -> Value {
+    let data: serde_json::Map<String, Value> =
+        (0..count).map(|at| (format!("file-{at}"), "x".repeat(65_536).into())).collect();
+    json!({ "name": name, "data": data })
 }
 
 /// A migration by a command of a workload's image.
@@ -269,6 +286,7 @@ fn full() -> Value {
         body["spec"][part] = json!({});
     }
     body["spec"]["jobs"] = jobs();
+    body["spec"]["config"] = json!([{ "name": "app", "data": { "app.toml": "" } }]);
     body
 }
 
@@ -502,7 +520,11 @@ async fn input_02_and_input_50_what_is_too_long_or_too_many_is_refused_with_its_
         let workload = full()["spec"]["workloads"][0].clone();
         let check = full()["spec"]["checks"][0].clone();
         let many = |value: &Value, count: usize| Value::Array(vec![value.clone(); count]);
-        let table: [(&str, Value, &str); 12] = [
+        let table: [(&str, Value, &str); 16] = [
+            ("/spec/config", json!(vec![files("a", 1); 9]), "must have at most 8 items"),
+            ("/spec/config/0/name", "x".repeat(64).into(), "may not be more than 63"),
+            ("/spec/config/0/data", json!({}), "should have at least 1 properties"),
+            ("/spec/config/0/data", files("a", 65)["data"].clone(), "must have at most 64 items"),
             ("/spec/version", "x".repeat(65).into(), "may not be more than 64"),
             ("/spec/notes", "x".repeat(4097).into(), "may not be more than 4096"),
             ("/spec/workloads/0/name", "x".repeat(41).into(), "may not be more than 40"),

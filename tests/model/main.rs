@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod config;
 mod database;
 mod database_rules;
 mod decisions;

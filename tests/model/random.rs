@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use switchback::api::{DecisionKind, Empty, Rollback, Step};
+use switchback::api::{DecisionKind, Empty, ReleaseSpec, Rollback, Step};
 
 use crate::{
+    config::with_config,
     database::MigrationEnd,
     policies::policy,
     world::{JobEnd, World},
@@ -54,13 +55,18 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// A world in which 1.0.0 serves: without more, with a database, with a worker.
+/// A world in which 1.0.0 serves: with config, with a database, with a worker.
 fn world(kind: u8) -> World {
     match kind {
-        0 => World::serving(),
+        0 => World::serving_as(own),
         1 => World::serving_with_database(),
         _ => crate::workers::serving(),
     }
+}
+
+/// What belongs to a revision besides its pods.
+fn own(spec: &mut ReleaseSpec) {
+    with_config(spec);
 }
 
 fn happen(world: &mut World, happening: &Happening) {
@@ -170,6 +176,9 @@ proptest! {
         let wanted = world.spec.version.clone();
         let refused = world.record().failure.is_some();
         prop_assert!(active == wanted || refused, "{} serves, {} is wanted", active, wanted);
+        // Each ConfigMap belongs to a revision that is kept.
+        let of_kept = |name: &String| world.deployments.values().any(|kept| name.ends_with(&kept.revision));
+        prop_assert!(world.unwatched.keys().all(|(_, name)| of_kept(name)), "{:?}", world.unwatched.keys());
         prop_assert!(world.jobs.is_empty() && world.services.len() == 1, "{:?} {:?}", world.jobs, world.services);
         world.writes.clear();
         let before = world.status.clone();

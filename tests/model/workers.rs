@@ -16,23 +16,27 @@ pub fn spec(version: &str) -> ReleaseSpec {
     with_worker(version, json!({ "name": "mailer", "replicas": 2 }))
 }
 
-fn with_worker(version: &str, mut worker: serde_json::Value) -> ReleaseSpec {
-    worker["template"] = json!({ "spec": { "containers": [{ "name": "mail", "image": format!("mail:{version}") }] } });
+fn with_worker(version: &str, worker: serde_json::Value) -> ReleaseSpec {
     let mut spec = crate::world::spec(version);
-    spec.workloads.push(serde_json::from_value(worker).unwrap());
+    add(&mut spec, worker);
     spec
+}
+
+fn add(spec: &mut ReleaseSpec, mut worker: serde_json::Value) {
+    let image = format!("mail:{}", spec.version);
+    worker["template"] = json!({ "spec": { "containers": [{ "name": "mail", "image": image }] } });
+    spec.workloads.push(serde_json::from_value(worker).unwrap());
+}
+
+/// What all specs of such a world have besides.
+fn with_mailer(spec: &mut ReleaseSpec) {
+    add(spec, json!({ "name": "mailer", "replicas": 2 }));
 }
 
 /// A world in which 1.0.0 serves, with its worker.
 pub fn serving() -> World {
-    let mut world = World::new();
-    world.workers = true;
-    world.change(spec("1.0.0"));
-    world.run_to(Step::Approve);
-    world.approve("anna");
-    world.run_to_rest();
-    assert_eq!((world.active(), works(&world)), (Some("1.0.0"), vec!["1.0.0"; 2]));
-    world.writes.clear();
+    let world = World::serving_as(with_mailer);
+    assert_eq!(works(&world), vec!["1.0.0"; 2]);
     world
 }
 
@@ -149,7 +153,6 @@ fn workers_count_for_readiness_like_everything_else() {
 fn a_worker_that_is_unwell_does_not_keep_users_from_the_version_that_serves_them() {
     let overlap = json!({ "name": "mailer", "replicas": 2, "handover": "Overlap" });
     let mut world = World::new();
-    world.workers = true;
     world.change(with_worker("1.0.0", overlap.clone()));
     world.run_to(Step::Approve);
     world.approve("anna");

@@ -8,15 +8,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use switchback::{
     api::{
-        Approval, ChangedBy, DecisionKind, Empty, Gate, Record, ReleaseSpec, ReleaseStatus, RevisionId, Rollback, Step,
+        Approval, ChangedBy, DecisionKind, Empty, Gate, PodTemplate, Record, ReleaseSpec, ReleaseStatus, RevisionId,
+        Rollback, Step,
         labels::{self, Role},
     },
     protocol::{CheckResult, CheckVerdict},
     release::{
-        manifests::{Kind, Manifest},
+        manifests::{self, Kind, Manifest},
         observed::{
-            Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen, JobState, Observed,
-            PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
+            Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen, JobState, ObjectSeen,
+            Observed, PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
         status,
@@ -26,6 +27,9 @@ use switchback::{
 use crate::database::Database;
 
 pub const UID: &str = "uid-shop";
+
+/// What the specs of a world have besides.
+pub type Shape = fn(&mut ReleaseSpec);
 
 /// How a Job ends in this world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +75,15 @@ pub struct World {
     /// Who changed the spec, as the API server would stamp it.
     pub changed_by: Option<ChangedBy>,
     pub foreign: Vec<(Kind, String)>,
+    /// What the specs of this world have besides.
+    pub shape: Shape,
+    /// What is made and not watched, by kind and name.
+    pub unwatched: BTreeMap<(&'static str, String), Manifest>,
+    /// The ConfigMaps that the pods of each Deployment need.
+    needs: BTreeMap<String, Vec<String>>,
     pub refusal: Option<(Kind, u16, String)>,
     /// Pods that pulled their image after its tag was moved.
     pub moved: Vec<String>,
-    /// Whether the application has a worker beside what takes traffic.
-    pub workers: bool,
     /// Pods of workers that were told to end and have not yet; the world goes on without them a turn later.
     pub ending: Vec<PodSeen>,
     /// Revisions (digits) whose pods never get ready, or lose readiness.
@@ -140,9 +148,11 @@ impl World {
             created: "2026-11-21T12:00:00Z".parse().unwrap(),
             changed_by: None,
             foreign: Vec::new(),
+            shape: |_| {},
+            unwatched: BTreeMap::new(),
+            needs: BTreeMap::new(),
             refusal: None,
             moved: Vec::new(),
-            workers: false,
             ending: Vec::new(),
             unready: Vec::new(),
             job_end: BTreeMap::new(),
@@ -157,7 +167,14 @@ impl World {
 
     /// A world in which 1.0.0 serves and nothing is under way.
     pub fn serving() -> Self {
+        Self::serving_as(|_| {})
+    }
+
+    /// The same, where all specs have something besides.
+    pub fn serving_as(shape: Shape) -> Self {
         let mut world = Self::new();
+        world.shape = shape;
+        world.spec = world.spec_of("1.0.0");
         world.run_to(Step::Approve);
         world.approve("anna");
         world.run_to_rest();
@@ -170,7 +187,16 @@ impl World {
     /// needs one.
     pub fn at(step: Step) -> Self {
         let database = matches!(step, Step::Backup | Step::Migrate);
-        let mut world = if database { Self::serving_with_database() } else { Self::serving() };
+        if database { Self::serving_with_database() } else { Self::serving() }.brought_to(step)
+    }
+
+    /// The same, where all specs have something besides.
+    pub fn at_as(step: Step, shape: Shape) -> Self {
+        Self::serving_as(shape).brought_to(step)
+    }
+
+    fn brought_to(mut self, step: Step) -> Self {
+        let world = &mut self;
         world.ask_for("2.0.0");
         if step > Step::Approve {
             world.run_to(Step::Approve);
@@ -178,7 +204,14 @@ impl World {
         }
         world.run_to(step);
         world.writes.clear();
-        world
+        self
+    }
+
+    /// Returns the spec of a version in this world.
+    pub fn spec_of(&self, version: &str) -> ReleaseSpec {
+        let mut spec = if self.database.instances.is_empty() { spec(version) } else { crate::database::spec(version) };
+        (self.shape)(&mut spec);
+        spec
     }
 
     pub fn record(&self) -> &Record {
@@ -195,17 +228,6 @@ impl World {
 
     pub fn ask_for(&mut self, version: &str) {
         self.change(self.spec_of(version));
-    }
-
-    /// The spec of a version in this world.
-    pub fn spec_of(&self, version: &str) -> ReleaseSpec {
-        if !self.database.instances.is_empty() {
-            crate::database::spec(version)
-        } else if self.workers {
-            crate::workers::spec(version)
-        } else {
-            spec(version)
-        }
     }
 
     pub fn change(&mut self, spec: ReleaseSpec) {
@@ -332,6 +354,12 @@ impl World {
                 _ => Answer::Accepted,
             },
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
+            Ask::LiveObject(kind, name) => {
+                let theirs = self.foreign.contains(&(*kind, name.clone()));
+                let found = self.unwatched.get(&(kind.as_str(), name.clone()));
+                let ours = found.map(|found| ObjectSeen { uid: text(&found.body, &["metadata", "uid"]), ours: true });
+                Answer::Object(ours.or_else(|| theirs.then(|| ObjectSeen { uid: "theirs".into(), ours: false })))
+            }
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
             Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
             Ask::Left(selector) => Answer::Left(self.left(selector)),
@@ -476,10 +504,17 @@ impl World {
                     role: Role::parse(&label(labels::ROLE)),
                     number: manifest.body["revision"].as_i64().unwrap(),
                     revision: label(labels::REVISION),
+                    config: match text(&manifest.body, &["metadata", "annotations", labels::CONFIG]).as_str() {
+                        "" => vec![],
+                        names => names.split(',').map(str::to_owned).collect(),
+                    },
                 };
                 self.contents.entry(name).or_insert((seen, Arc::new(spec)));
             }
             Kind::Deployment => {
+                let template = PodTemplate(manifest.body["spec"]["template"].clone());
+                let needs = manifests::config_maps_of(&template).into_iter().map(str::to_owned).collect();
+                self.needs.insert(name.clone(), needs);
                 let replicas = i32::try_from(manifest.body["spec"]["replicas"].as_i64().unwrap()).unwrap();
                 self.deployments.entry(name.clone()).or_insert(DeploymentSeen {
                     name,
@@ -521,6 +556,11 @@ impl World {
                     deleting: false,
                 });
             }
+            Kind::ConfigMap => {
+                let mut made = manifest.clone();
+                made.body["metadata"]["uid"] = uid.into();
+                self.unwatched.entry((manifest.kind.as_str(), name)).or_insert(made);
+            }
             Kind::DatabaseBackup => self.create_backup(manifest, uid),
             Kind::Pod => panic!("pods are created in dry runs only"),
         }
@@ -550,6 +590,10 @@ impl World {
             Kind::Service => self.services.retain(|key, seen| key != name || seen.uid != uid),
             Kind::Job => self.jobs.retain(|key, seen| key != name || seen.uid != uid),
             Kind::ControllerRevision => self.contents.retain(|key, (seen, _)| key != name || seen.uid != uid),
+            Kind::ConfigMap => {
+                let key = (kind.as_str(), name.to_owned());
+                self.unwatched.retain(|found, seen| *found != key || seen.body["metadata"]["uid"] != uid);
+            }
             Kind::DatabaseBackup => self.delete_backup(name, uid),
             Kind::Pod => panic!("pods are never deleted by us"),
         }
@@ -559,7 +603,9 @@ impl World {
     pub fn settle(&mut self) {
         let mut pods: BTreeMap<String, PodSeen> = BTreeMap::new();
         for deployment in self.deployments.values_mut() {
-            let well = !self.unready.contains(&deployment.revision);
+            let has = |name: &String| self.unwatched.contains_key(&("ConfigMap", name.clone()));
+            let whole = self.needs.get(&deployment.name).is_none_or(|needs| needs.iter().all(has));
+            let well = whole && !self.unready.contains(&deployment.revision);
             for number in 0..deployment.replicas {
                 let name = format!("{}-{number}", deployment.name);
                 let mut made = pod(name.clone(), &deployment.revision, &deployment.workload, well);

@@ -12,6 +12,7 @@
 
 mod account;
 mod audited;
+mod belongings;
 mod database_scene;
 mod databases;
 mod decided;

@@ -85,6 +85,9 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
 - apiGroups: [""]
   resources: [services]
   verbs: [create, get, list, watch, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, get, delete] # those of its revisions; no list: what else there is, is not its business
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, get, list, watch, patch, delete] # patch: those that write are made suspended

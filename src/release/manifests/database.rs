@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::observed::{AttemptSeen, InstanceSeen, ReleaseSeen, Settings, StorageSeen},
-    Kind, Manifest, Marks, child_name, manifest, owners,
+    Kind, Manifest, Marks, child_name, manifest, owners, with_own_config,
 };
 use crate::{
     agent_job::{self, AgentJob, Image, Work, targets},
@@ -145,8 +145,9 @@ pub fn migrate_job(
         timeout: migration.timeout,
         lock_timeout: migration.lock_timeout,
     });
-    let template = template(spec, migration);
-    let image = match template {
+    let template = template(spec, migration).map(|pod| with_own_config(release, spec, &pod.0).into_owned());
+    let template = template.map(PodTemplate);
+    let image = match &template {
         Some(pod) => Image::User { pod, container: pod.containers().next()?.get("name")?.as_str()? },
         None => Image::Agent,
     };

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::observed::{AttemptSeen, ReleaseSeen, Settings},
-    Kind, Manifest, Marks, child_name, manifest, owners, pod, preview_name, set,
+    Kind, Manifest, Marks, child_name, manifest, owners, pod, preview_name, set, with_own_config,
 };
 use crate::{
     agent_job,
@@ -78,7 +78,7 @@ pub fn check_job(
 ) -> Manifest {
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: "", role: Role::Check };
-    let mut template = job_check.template.0.clone();
+    let mut template = with_own_config(release, spec, &job_check.template.0).into_owned();
     if let Some(pod) = template.get_mut("spec") {
         set(pod, "restartPolicy", "Never".into());
     }

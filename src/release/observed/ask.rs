@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{AttemptSeen, BackupSeen, ServiceSeen};
-use crate::release::manifests::Manifest;
+use super::{AttemptSeen, BackupSeen, ObjectSeen, ServiceSeen};
+use crate::release::manifests::{Kind, Manifest};
 
 /// What a plan asks for before it can be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,8 @@ pub enum Ask {
     DryRun(Box<Manifest>),
     /// The Service as it is now, not as it was cached.
     LiveService(String),
+    /// An object of a kind that is not watched.
+    LiveObject(Kind, String),
     /// The DatabaseBackup as it is now.
     LiveBackup(String),
     /// The `ControllerRevision`s of the Release with this UID as they are now.
@@ -48,6 +50,8 @@ pub enum Answer {
     },
     /// The live Service; `None` when there is none.
     Service(Option<Box<ServiceSeen>>),
+    /// The live object; `None` when there is none.
+    Object(Option<ObjectSeen>),
     /// The live DatabaseBackup; `None` when there is none.
     Backup(Option<Box<BackupSeen>>),
     /// The live `ControllerRevision`s.

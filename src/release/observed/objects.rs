@@ -22,6 +22,17 @@ pub struct AttemptSeen {
     pub number: i64,
     /// Digits of its revision.
     pub revision: String,
+    /// Names of the config that its content brings.
+    pub config: Vec<String>,
+}
+
+/// An object of any kind, as far as who owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectSeen {
+    /// Its UID.
+    pub uid: String,
+    /// Whether our Release controls it.
+    pub ours: bool,
 }
 
 /// A Deployment.

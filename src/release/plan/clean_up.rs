@@ -7,7 +7,7 @@ use super::{
         manifests::Kind,
         observed::{Answer, Ask, BackupState, Observed},
     },
-    Action, Move, Plan, Situation, active_content,
+    Action, Move, Plan, Situation, active_content, config,
     ending::{self, Why},
     recorded, upkeep,
 };
@@ -19,7 +19,13 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !recorded(seen, &record) {
         return Plan::stay(record, situation).into();
     }
-    let left = left(seen, &record);
+    let candidate = record.candidate.as_ref().map(|candidate| candidate.revision.digits());
+    let config = match config::remove(seen, candidate) {
+        Ok(removals) => removals,
+        Err(asks) => return Plan { asks, ..Plan::stay(record, situation) }.into(),
+    };
+    let mut left = left(seen, &record);
+    left.extend(config.into_iter().map(|removal| (removal, false)));
     if left.is_empty() {
         upkeep::forget_traffic(seen, &mut record);
         let why = why(&record);
@@ -49,7 +55,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let actions = left
         .into_iter()
         .filter(|(action, deleting)| {
-            !deleting && (!selected || !matches!(action, Action::Delete { kind: Kind::Deployment, .. }))
+            let serves = matches!(action, Action::Delete { kind: Kind::Deployment | Kind::ConfigMap, .. });
+            !deleting && (!selected || !serves)
         })
         .map(|(action, _)| action)
         .collect();

@@ -2,7 +2,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Move, Plan, Situation, abort, active_content, candidate_content,
+    Action, Move, Plan, Situation, abort, active_content, candidate_content, config,
     ending::{self, Why},
     enter, handover, health, images, overdue, recorded, still_wanted,
 };
@@ -53,6 +53,9 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
 fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
     let revision = content.revision();
     let owner = plan.record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
+    if content.workloads.iter().any(|workload| seen.deployment(&workload.name, &revision).is_none()) {
+        plan.actions.extend(config::make(seen, content, owner));
+    }
     for workload in &content.workloads {
         let size = if handover::starts_late(&plan.record, workload) { 0 } else { size(seen, &plan.record, workload) };
         match seen.deployment(&workload.name, &revision) {

@@ -9,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::{
     super::{
         manifests::Kind,
-        observed::{Ask, Observed},
+        observed::{Ask, AttemptSeen, DeploymentSeen, Observed},
     },
-    Action, Move, Plan, Situation, decisions,
+    Action, Move, Plan, Situation, config, decisions,
     health::{self, Readiness},
     inspect, rollback, suspend,
 };
@@ -130,22 +130,36 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
     let active = record.active.iter().map(|active| active.revision.digits());
     let previous = record.previous.iter().map(|previous| previous.revision.digits());
     let kept: Vec<&str> = active.chain(previous).collect();
-    let old = seen.deployments.iter().filter(|seen| seen.ours && !seen.deleting && !kept.contains(&&*seen.revision));
-    let deployments: Vec<Action> = old.map(|seen| Action::delete(Kind::Deployment, &seen.name, &seen.uid)).collect();
+    let old: Vec<&DeploymentSeen> = seen
+        .deployments
+        .iter()
+        .filter(|seen| seen.ours && !seen.deleting && !kept.contains(&&*seen.revision))
+        .collect();
     let contents = forgotten(seen, record, &kept);
+    let digits = old.iter().map(|seen| &seen.revision).chain(contents.iter().map(|attempt| &attempt.revision));
+    // Before what remembers them.
+    let config = match config::remove(seen, digits.map(String::as_str)) {
+        Ok(removals) => removals,
+        Err(asks) => {
+            plan.asks.extend(asks);
+            return;
+        }
+    };
+    plan.actions.extend(config);
+    plan.actions.extend(old.into_iter().map(|seen| Action::delete(Kind::Deployment, &seen.name, &seen.uid)));
+    let contents = contents.into_iter();
+    plan.actions.extend(contents.map(|seen| Action::delete(Kind::ControllerRevision, &seen.name, &seen.uid)));
     // What an attempt that ended before it made anything has looked with, and what it held.
-    let looked = Action::delete_jobs(seen).chain(Action::let_go_all(seen));
-    plan.actions.extend(deployments.into_iter().chain(contents).chain(looked));
+    plan.actions.extend(Action::delete_jobs(seen).chain(Action::let_go_all(seen)));
 }
 
 /// Lists the contents of attempts that history has forgotten and that own nothing any more.
-fn forgotten(seen: &Observed, record: &Record, kept: &[&str]) -> Vec<Action> {
+fn forgotten<'a>(seen: &'a Observed, record: &Record, kept: &[&str]) -> Vec<&'a AttemptSeen> {
     let oldest = record.history.first().map_or(0, |entry| entry.attempt);
     let owns = |digits: &str| seen.deployments.iter().any(|deployment| deployment.revision == digits);
     seen.attempts
         .iter()
         .filter(|attempt| attempt.role == Some(Role::Attempt) && attempt.number < oldest)
         .filter(|attempt| !kept.contains(&&*attempt.revision) && !owns(&attempt.revision))
-        .map(|attempt| Action::delete(Kind::ControllerRevision, &attempt.name, &attempt.uid))
         .collect()
 }

@@ -6,7 +6,7 @@ use super::{
         manifests::{self, Kind, Manifest},
         observed::{Answer, Ask, Observed},
     },
-    Move, Plan, Situation,
+    Move, Plan, Situation, config,
     database::{self, Look},
     ending, enter, overdue,
     policies::Policies,
@@ -93,7 +93,8 @@ pub(super) fn last_told(seen: &Observed) -> &str {
 
 /// Asks for a dry run of every object, or concludes from the answers.
 pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
-    let asks: Vec<Ask> = objects(seen, record).into_iter().map(|manifest| Ask::DryRun(Box::new(manifest))).collect();
+    let objects = objects(seen, record).into_iter().map(|manifest| Ask::DryRun(Box::new(manifest)));
+    let asks: Vec<Ask> = config::inspect(seen, &seen.release.spec).into_iter().chain(objects).collect();
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {
         return Inspection::Asking(asks);
     }
@@ -101,7 +102,8 @@ pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
         (Ask::DryRun(manifest), Some(Answer::Refused { code, message })) => Some(refusal(manifest, *code, message)),
         _ => None,
     });
-    refused.map_or(Inspection::Fine, |(reason, message)| Inspection::Refused(reason, message))
+    let taken = config::taken(seen, &seen.release.spec).map(|manifest| name_taken(&manifest));
+    refused.or(taken).map_or(Inspection::Fine, |(reason, message)| Inspection::Refused(reason, message))
 }
 
 /// Returns every object that this release would create and that is not there yet, and each of its pods.
@@ -156,15 +158,21 @@ fn migration_job(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Option
     manifests::migrate_job((&seen.release, &seen.settings), spec, what, None)
 }
 
+fn name_taken(manifest: &Manifest) -> (Reason, String) {
+    let message = format!(
+        "{} {} exists and does not belong to this Release. Nothing was changed. Rename it in the spec, or delete it \
+         when nobody needs it.",
+        manifest.kind.as_str(),
+        manifest.name
+    );
+    (Reason::NameTaken, message)
+}
+
 /// Puts a refusal into words.
 fn refusal(manifest: &Manifest, code: u16, message: &str) -> (Reason, String) {
     let (kind, name) = (manifest.kind.as_str(), &manifest.name);
     if code == 409 {
-        let message = format!(
-            "{kind} {name} exists and does not belong to this Release. Nothing was changed. \
-             Rename it in the spec, or delete it when nobody needs it."
-        );
-        return (Reason::NameTaken, message);
+        return name_taken(manifest);
     }
     let reason = match message {
         text if text.contains("exceeded quota") => Reason::QuotaExceeded,
@@ -174,7 +182,12 @@ fn refusal(manifest: &Manifest, code: u16, message: &str) -> (Reason, String) {
     };
     let what = match manifest.kind {
         Kind::Pod => "a pod of",
-        Kind::Deployment | Kind::Service | Kind::Job | Kind::ControllerRevision | Kind::DatabaseBackup => kind,
+        Kind::Deployment
+        | Kind::Service
+        | Kind::Job
+        | Kind::ConfigMap
+        | Kind::ControllerRevision
+        | Kind::DatabaseBackup => kind,
     };
     (reason, format!("The API server refuses {what} {name}: {message}. Nothing was changed; correct the spec."))
 }

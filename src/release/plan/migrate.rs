@@ -10,7 +10,7 @@ use super::{
         manifests::{self, Kind},
         observed::{self, Ask, BackupState, InstanceSeen, JobSeen, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content,
+    Action, Move, Plan, Situation, abort, candidate_content, config,
     database::{self, LOST_JOBS, Said},
     ending, enter, later, overdue, recorded, still_wanted, when_recorded,
 };
@@ -81,7 +81,11 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let what = manifests::Migrate { name, number, instance, database, looked, backup_uid: &backup.uid };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
-    let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
+    let mut actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
+    if !actions.is_empty() {
+        // Its pod may read them.
+        actions.splice(..0, config::make(seen, &content, attempt(seen, &record)));
+    }
     let situation = told(&record, &format!("Making Job {name}, attempt {number}."));
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }

@@ -1,5 +1,6 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
+mod config;
 mod database;
 mod risks;
 mod workers;
@@ -20,6 +21,10 @@ use crate::api::{
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
 const LINE_BYTES: usize = 512;
+/// How long a step's text may be, in bytes: as the schema has it.
+const DOES_BYTES: usize = 1024;
+/// How many risks may be listed: as the schema has it.
+const MOST_RISKS: usize = 64;
 /// Version of what the digest is taken over; a change of the form voids open approvals visibly.
 const FORM: u8 = 1;
 
@@ -125,7 +130,7 @@ fn joined(first: String, second: Option<String>) -> String {
 }
 
 fn planned(step: Step, does: String) -> PlannedStep {
-    PlannedStep { step, does, expected: None }
+    PlannedStep { step, does: clamp_to(&does, DOES_BYTES).to_owned(), expected: None }
 }
 
 fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
@@ -174,7 +179,12 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
         || "nothing serves yet".to_owned(),
         |active| format!("beside {}, at its live size if that is larger", active.version),
     );
-    format!("Brings {} up, {beside}; all pods must get ready within {}.", what.join(", "), spec.deadlines.deploy)
+    format!(
+        "Brings {} up, {beside}; all pods must get ready within {}.{}",
+        what.join(", "),
+        spec.deadlines.deploy,
+        config::brings(spec)
+    )
 }
 
 fn verify(spec: &ReleaseSpec) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Plan, active_content, candidate_content,
+    Action, Plan, active_content, candidate_content, config,
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
@@ -26,6 +26,10 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
     for (content, attempt) in contents(seen, &plan.record).into_iter().filter(|(_, attempt)| Some(*attempt) != not_yet)
     {
         let revision = content.revision();
+        config::restore(seen, (content, attempt), plan);
+        if content.workloads.iter().any(|workload| seen.deployment(&workload.name, &revision).is_none()) {
+            plan.actions.extend(config::make(seen, content, seen.attempt(attempt)));
+        }
         for workload in &content.workloads {
             let size = size(&plan.record, workload, attempt);
             match seen.deployment(&workload.name, &revision) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{database, workers};
+use super::{MOST_RISKS, config, database, line, workers};
 use crate::api::{PodTemplate, ProofLevel, Record, ReleaseSpec, Workload, is_semantic};
 
 /// Lists what could go wrong and can be read from the spec.
@@ -21,11 +21,17 @@ pub(super) fn of(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>)
             found
         })
         .collect();
+    risks.extend(config::risks(spec));
     risks.extend(database::risks(spec, record.database.as_ref(), proof));
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }
-    risks
+    let left_out = risks.len().saturating_sub(MOST_RISKS);
+    if left_out > 0 {
+        risks.truncate(MOST_RISKS - 1);
+        risks.push(format!("And {} more like these.", left_out + 1));
+    }
+    risks.iter().map(|risk| line(risk)).collect()
 }
 
 fn pod_risks(workload: &Workload) -> Vec<String> {

@@ -1,0 +1,88 @@
+//! Config: the ConfigMaps that belong to a revision are made before its pods and go after them; pure.
+//!
+//! Nobody watches ConfigMaps: a watch would show everybody's. They are made by name before anything needs them, and
+//! looked at one by one where it has to be known whether they are there.
+
+use std::collections::BTreeSet;
+
+use super::{
+    super::{
+        manifests::{self, Kind},
+        observed::{Answer, Ask, AttemptSeen, ObjectSeen, Observed},
+    },
+    Action, Plan,
+};
+use crate::api::{ConfigFiles, ReleaseSpec, RevisionId};
+
+/// Makes every ConfigMap of a content, or finds it there.
+pub(super) fn make(seen: &Observed, content: &ReleaseSpec, owner: Option<&AttemptSeen>) -> Vec<Action> {
+    let made = content.config.iter().map(|config| manifests::config_map(&seen.release, (content, config), owner));
+    made.map(|manifest| Action::Create(Box::new(manifest))).collect()
+}
+
+/// Returns what must be asked of the config that the spec brings: what has its names, and whether what is missing would
+/// be taken.
+pub(super) fn inspect(seen: &Observed, spec: &ReleaseSpec) -> Vec<Ask> {
+    let asks = spec.config.iter().flat_map(|config| {
+        let ask = live(seen, &config.name, &seen.release.wanted);
+        let missing = matches!(seen.answer(&ask), Some(Answer::Object(None)));
+        let manifest = missing.then(|| manifests::config_map(&seen.release, (spec, config), None));
+        [ask].into_iter().chain(manifest.map(|manifest| Ask::DryRun(Box::new(manifest))))
+    });
+    asks.collect()
+}
+
+/// Returns the config of the spec whose name in the revision somebody else has.
+pub(super) fn taken(seen: &Observed, spec: &ReleaseSpec) -> Option<manifests::Manifest> {
+    let is_taken = |config: &&ConfigFiles| {
+        let answer = seen.answer(&live(seen, &config.name, &seen.release.wanted));
+        matches!(answer, Some(Answer::Object(Some(found))) if !found.ours)
+    };
+    let taken = spec.config.iter().find(is_taken)?;
+    Some(manifests::config_map(&seen.release, (spec, taken), None))
+}
+
+/// Removes the ConfigMaps of revisions, or says what must be known before.
+pub(super) fn remove<'a>(
+    seen: &Observed,
+    revisions: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Action>, Vec<Ask>> {
+    let revisions: BTreeSet<&str> = revisions.into_iter().collect();
+    let attempts = seen.attempts.iter().filter(|attempt| revisions.contains(attempt.revision.as_str()));
+    let names: BTreeSet<String> = attempts
+        .flat_map(|attempt| attempt.config.iter().map(move |name| (name, &attempt.revision)))
+        .map(|(name, digits)| manifests::config_name(&seen.release, name, digits))
+        .collect();
+    let asks: Vec<Ask> = names.iter().map(|name| Ask::LiveObject(Kind::ConfigMap, name.clone())).collect();
+    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return Err(asks);
+    }
+    let found = names.iter().zip(&asks).filter_map(|(name, ask)| Some((name, ours(seen, ask)?)));
+    Ok(found.map(|(name, found)| Action::delete(Kind::ConfigMap, name, &found.uid)).collect())
+}
+
+/// Makes ConfigMaps again that somebody deleted: a pod that is not ready may lack one.
+pub(super) fn restore(seen: &Observed, (content, attempt): (&ReleaseSpec, i64), plan: &mut Plan) {
+    if content.config.is_empty() || !seen.has_unready_pods(&content.revision()) {
+        return;
+    }
+    for config in &content.config {
+        let ask = live(seen, &config.name, &content.revision());
+        if matches!(seen.answer(&ask), Some(Answer::Object(None))) {
+            let manifest = manifests::config_map(&seen.release, (content, config), seen.attempt(attempt));
+            plan.actions.push(Action::Create(Box::new(manifest)));
+        }
+        plan.asks.push(ask);
+    }
+}
+
+fn live(seen: &Observed, config: &str, revision: &RevisionId) -> Ask {
+    Ask::LiveObject(Kind::ConfigMap, manifests::config_name(&seen.release, config, revision.digits()))
+}
+
+fn ours<'a>(seen: &'a Observed, ask: &Ask) -> Option<&'a ObjectSeen> {
+    match seen.answer(ask) {
+        Some(Answer::Object(Some(found))) if found.ours => Some(found),
+        _ => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! What the plan says of config: what a revision brings, and what it may not find any more when it comes back; pure.
+
+use std::collections::BTreeSet;
+
+use super::super::super::manifests;
+use crate::api::{PodTemplate, Reason, ReleaseSpec};
+
+/// How many files are named.
+const NAMED: usize = 6;
+/// How many characters the hash at the end of a name has that kustomize gives a ConfigMap or Secret.
+const HASH_LENGTH: usize = 10;
+/// What that hash consists of: kustomize writes hex with other letters, so that no word comes out.
+const HASH_ALPHABET: &str = "2456789bcdfghkmt";
+
+/// Says what config the revision brings; nothing when it brings none.
+pub(super) fn brings(spec: &ReleaseSpec) -> String {
+    let what: Vec<String> = spec
+        .config
+        .iter()
+        .map(|config| {
+            let mut names: Vec<&str> = config.data.keys().map(String::as_str).take(NAMED).collect();
+            let more = config.data.len().saturating_sub(NAMED);
+            let more = format!("{more} more");
+            if config.data.len() > NAMED {
+                names.push(&more);
+            }
+            format!("{} ({})", config.name, names.join(", "))
+        })
+        .collect();
+    if what.is_empty() {
+        return String::new();
+    }
+    format!(" It brings config of its own, which also comes back with it: {}.", what.join(", "))
+}
+
+/// Lists what could go wrong with config.
+pub(super) fn risks(spec: &ReleaseSpec) -> Vec<String> {
+    let named: BTreeSet<&str> = spec.templates().flat_map(manifests::config_maps_of).collect();
+    let unused = spec.config.iter().filter(|config| !named.contains(config.name.as_str()));
+    let unused = unused.map(|config| format!("Nothing refers to config {}.", config.name));
+    unused.chain(spec.workloads.iter().flat_map(|workload| hashed(&workload.name, &workload.template))).collect()
+}
+
+/// Lists what a template refers to under a name that changes with its content: what applies the next version from Git
+/// removes the one before, which a way back would need.
+fn hashed(workload: &str, template: &PodTemplate) -> Vec<String> {
+    let config_maps = manifests::config_maps_of(template).into_iter().map(|name| ("ConfigMap", name));
+    let all: BTreeSet<_> =
+        config_maps.chain(manifests::secrets_of(template).into_iter().map(|name| ("Secret", name))).collect();
+    all.into_iter()
+        .filter(|(_, name)| is_hashed(name))
+        .map(|(kind, name)| {
+            let code = Reason::WayBackAtRisk.as_str();
+            let remedy = if kind == "ConfigMap" { "move it into config, or keep it" } else { "keep it" };
+            format!(
+                "{code}: workload {workload} needs {kind} {name}, which seems to be named by a hash of its content. Whoever \
+                 prunes removes it together with its manifest, and going back to this version would not find it: {remedy} \
+                 from being pruned."
+            )
+        })
+        .collect()
+}
+
+fn is_hashed(name: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(_, hash)| {
+        hash.len() == HASH_LENGTH && hash.chars().all(|character| HASH_ALPHABET.contains(character))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_by_hash_are_told_from_names_by_people() {
+        for hashed in ["shop-config-5c9gk7f2m8", "a-bbbbbbbbbb"] {
+            assert!(is_hashed(hashed), "{hashed}");
+        }
+        for plain in
+            ["shop-production", "shop-config", "shop-5c9gk7f2m", "5c9gk7f2m8", "shop-0123456789", "shop-5c9gk7f2m8x"]
+        {
+            assert!(!is_hashed(plain), "{plain}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Config goes and comes back with the code.
+
+use serde_json::json;
+use switchback::{
+    api::{Outcome, ReleaseSpec, Step},
+    release::manifests::Kind,
+};
+
+use crate::world::{World, versions};
+
+/// Gives a spec a file that its pods read, and a setting.
+pub fn with_config(spec: &mut ReleaseSpec) {
+    let text = format!("version = {:?}", spec.version);
+    spec.config = serde_json::from_value(json!([{ "name": "app", "data": { "app.toml": text } }])).unwrap();
+    let pod = &mut spec.workloads[0].template.0["spec"];
+    pod["volumes"] = json!([{ "name": "app", "configMap": { "name": "app" } }]);
+    pod["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": "app" } }]);
+}
+
+fn config_maps(world: &World) -> Vec<String> {
+    let all = world.unwatched.keys().filter(|(kind, _)| *kind == "ConfigMap");
+    all.map(|(_, name)| plain(world, name)).collect()
+}
+
+/// A text with versions instead of digits.
+fn plain(world: &World, text: &str) -> String {
+    let known = |text: String, version: &str| text.replace(&world.digits_of(version), &format!("<{version}>"));
+    ["1.0.0", "2.0.0", "3.0.0"].into_iter().fold(versions(text), known)
+}
+
+#[test]
+fn config_is_made_before_the_pods_that_read_it_and_never_changes() {
+    let mut world = World::at_as(Step::Deploy, with_config);
+    world.look(usize::MAX);
+    let writes: Vec<String> = world.writes.iter().map(|write| plain(&world, write)).collect();
+    assert_eq!(writes[..2], ["create ConfigMap shop-app-<2.0.0>", "create Deployment shop-web-<2.0.0>"], "{writes:?}");
+    let made = &world.unwatched[&("ConfigMap", format!("shop-app-{}", world.digits_of("2.0.0")))].body;
+    assert_eq!((&made["data"]["app.toml"], &made["immutable"]), (&json!("version = \"2.0.0\""), &json!(true)));
+    let owners: Vec<&str> =
+        made["metadata"]["ownerReferences"].as_array().unwrap().iter().map(|o| o["kind"].as_str().unwrap()).collect();
+    assert_eq!(owners, ["Release", "ControllerRevision"]);
+    world.run_to(Step::Idle);
+    assert_eq!((world.active(), config_maps(&world).len()), (Some("2.0.0"), 2));
+    // What is kept for a way back keeps its config, and no longer.
+    world.run_to_rest();
+    assert_eq!(config_maps(&world), ["shop-app-<2.0.0>"]);
+    assert_eq!(world.deployments.len(), 1);
+}
+
+#[test]
+fn traffic_goes_back_to_the_config_that_the_former_version_was_released_with() {
+    let mut world = World::at_as(Step::Watch, with_config);
+    world.set_ready("2.0.0", 0);
+    world.run_to_rest();
+    assert_eq!((world.active(), world.record().outcome), (Some("1.0.0"), Some(Outcome::RolledBack)));
+    assert_eq!(config_maps(&world), ["shop-app-<1.0.0>"]);
+}
+
+#[test]
+fn a_person_goes_back_to_code_and_config_of_a_version_whose_objects_are_long_gone() {
+    let mut world = World::at_as(Step::Watch, with_config);
+    world.run_to_rest();
+    world.wait(25 * 3600);
+    world.run_to_rest();
+    assert_eq!(config_maps(&world), ["shop-app-<2.0.0>"]);
+    world.roll_back(Some("1.0.0"));
+    world.run_to_rest();
+    assert_eq!((world.active(), world.record().outcome), (Some("1.0.0"), Some(Outcome::Succeeded)));
+    assert!(config_maps(&world).contains(&"shop-app-<1.0.0>".to_owned()), "{:?}", config_maps(&world));
+}
+
+#[test]
+fn a_change_of_config_alone_is_a_release_and_no_config_is_no_part_of_a_revision() {
+    let plain = crate::world::spec("1.0.0");
+    let mut with = plain.clone();
+    with.config = serde_json::from_value(json!([{ "name": "a", "data": { "x": "1" } }])).unwrap();
+    let mut other = with.clone();
+    other.config[0].data.insert("x".into(), "2".into());
+    assert_ne!(plain.revision(), with.revision());
+    assert_ne!(with.revision(), other.revision());
+    // Their order says nothing.
+    let mut two = with.clone();
+    two.config.extend(other.config);
+    two.config[1].name = "b".into();
+    let mut turned = two.clone();
+    turned.config.reverse();
+    assert_eq!(two.revision(), turned.revision());
+    // As stored by the version before this field was.
+    assert_eq!(plain.revision().to_string(), "v1-61d72b02ce");
+}
+
+#[test]
+fn input_60_a_config_map_of_somebody_else_under_the_revisions_name() {
+    let mut world = World::serving_as(with_config);
+    let name = format!("shop-app-{}", world.digits_of("2.0.0"));
+    world.foreign.push((Kind::ConfigMap, name.clone()));
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")));
+    assert!(world.message("Ready").contains(&format!("ConfigMap {name} exists")), "{}", world.message("Ready"));
+    assert!(world.writes.iter().all(|write| !write.contains("create")), "{:?}", world.writes);
+    // Once it is gone, a person can have it tried again.
+    world.foreign.clear();
+    world.decide(switchback::api::DecisionKind::Retry(switchback::api::Empty {}), "anna");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn input_61_config_that_somebody_deleted_is_made_again_when_a_pod_lacks_it() {
+    for step in [Step::Idle, Step::Watch] {
+        let mut world = World::serving_as(with_config);
+        if step == Step::Watch {
+            world = World::at_as(Step::Watch, with_config);
+        }
+        let digits = world.digits_of("1.0.0");
+        world.unwatched.retain(|(_, name), _| !name.ends_with(&digits));
+        // Running pods do not mind; one that starts does.
+        world.set_ready("1.0.0", 2);
+        world.look(usize::MAX);
+        assert!(config_maps(&world).contains(&"shop-app-<1.0.0>".to_owned()), "{step:?}: {:?}", world.writes);
+    }
+}
+
+#[test]
+fn a_quiet_release_with_config_asks_nothing() {
+    let world = World::serving_as(with_config);
+    let (seen, plan) = world.plan();
+    assert!(seen.answers.is_empty() && plan.actions.is_empty(), "{:?}", seen.answers);
+}
+
+#[test]
+fn a_plan_says_what_config_comes_and_what_a_prune_would_take() {
+    let mut world = World::serving_as(with_config);
+    let mut asked = world.spec_of("2.0.0");
+    asked.workloads[0].template.0["spec"]["containers"][0]["env"] = json!([
+        { "name": "A", "valueFrom": { "configMapKeyRef": { "name": "web-5c9gk7f2m8", "key": "a" } } },
+        { "name": "B", "valueFrom": { "secretKeyRef": { "name": "web-production", "key": "b" } } },
+    ]);
+    let more = json!([{ "name": "unused", "data": { "x": "y" } }]);
+    asked.config.extend(serde_json::from_value::<Vec<_>>(more).unwrap());
+    world.change(asked);
+    world.run_to(Step::Approve);
+    let plan = world.record().plan.clone().unwrap();
+    let deploy = plan.steps.iter().find(|planned| planned.step == Step::Deploy).unwrap();
+    let says = "It brings config of its own, which also comes back with it: app (app.toml), unused (x).";
+    assert!(deploy.does.ends_with(says), "{}", deploy.does);
+    let risks = |word: &str| plan.risks.iter().filter(|risk| risk.contains(word)).count();
+    assert_eq!((risks("WayBackAtRisk"), risks("web-5c9gk7f2m8"), risks("web-production")), (1, 1, 0));
+    assert_eq!(plan.risks.iter().filter(|risk| *risk == "Nothing refers to config unused.").count(), 1);
+}
+
+/// Status has bounds, and a plan that exceeds them could not be written.
+#[test]
+fn a_plan_of_the_largest_release_fits_into_status() {
+    let mut world = World::serving();
+    let mut asked = world.spec_of("2.0.0");
+    let containers: Vec<_> =
+        (0..32).map(|at| json!({ "name": format!("c{at}"), "image": format!("{}:1", "i".repeat(200)) })).collect();
+    for at in 0..15 {
+        let mut workload = asked.workloads[0].clone();
+        workload.name = format!("web-{at}");
+        workload.services[0].name = format!("shop-{at}");
+        workload.template.0["spec"]["containers"] = json!(containers);
+        asked.workloads.push(workload);
+    }
+    world.change(asked);
+    world.run_to(Step::Approve);
+    let plan = world.record().plan.clone().unwrap();
+    assert_eq!(plan.risks.len(), 64);
+    assert!(plan.risks.iter().all(|risk| risk.len() <= 512) && plan.risks[63].ends_with("more like these."));
+    assert!(plan.steps.iter().all(|planned| planned.does.len() <= 1024));
+}

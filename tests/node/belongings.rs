@@ -1,0 +1,91 @@
+//! What belongs to a revision besides its pods comes and goes with it.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, ListParams};
+use serde_json::{Value, json};
+use switchback::api::{Outcome, Step, labels};
+
+use crate::{
+    harness::{Scene, active, record},
+    support::{SOON, in_namespace, within},
+};
+
+/// The demo application, which reads from config what version it is, and more.
+fn configured(version: &str, more: &Value) -> Value {
+    let mut settings = json!({ "VERSION": version, "DRAIN_SECONDS": "3" });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let from_config =
+        |key: &str| json!({ "name": key, "valueFrom": { "configMapKeyRef": { "name": "app", "key": key } } });
+    json!({
+        "config": [{ "name": "app", "data": settings }],
+        "workloads": [{
+            "name": "web",
+            "replicas": 2,
+            "services": [{ "name": "shop", "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] } }],
+            "template": { "spec": {
+                "terminationGracePeriodSeconds": 40,
+                "volumes": [{ "name": "app", "projected": { "sources": [{ "configMap": { "name": "app" } }] } }],
+                "containers": [{
+                    "name": "web",
+                    "image": "localhost/demo-app:dev",
+                    "envFrom": [{ "configMapRef": { "name": "app" } }],
+                    "env": [from_config("VERSION")],
+                    "volumeMounts": [{ "name": "app", "mountPath": "/etc/app" }],
+                    "readinessProbe": {
+                        "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "failureThreshold": 1,
+                    },
+                }],
+            }},
+        }],
+    })
+}
+
+/// Returns the ConfigMaps of the Release by name, each with the version that stands in it.
+async fn config_maps(scene: &Scene<'_>) -> Vec<(String, String)> {
+    let ours = ListParams::default().labels(labels::RELEASE_UID);
+    let all = scene.namespace.api::<ConfigMap>(&scene.namespace.cluster.admin).list(&ours).await.unwrap();
+    let of = |config: ConfigMap| {
+        assert_eq!(config.immutable, Some(true));
+        (config.metadata.name.unwrap(), config.data.unwrap()["VERSION"].clone())
+    };
+    all.items.into_iter().map(of).collect()
+}
+
+/// B11: code and template of both versions are the same; only config tells them apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn config_goes_and_comes_back_with_its_version() {
+    in_namespace("config", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        scene.serve_first(configured("1.0.0", &json!({}))).await;
+        assert_eq!(config_maps(&scene).await.len(), 1);
+        let load = scene.load().await;
+        // The second version says so by its config, and loses its readiness by its config.
+        scene.ask_for("2.0.0", &[], configured("2.0.0", &json!({ "UNREADY_WHEN_SERVING": "3" }))).await;
+        let waiting = scene.until_step(Step::Approve).await;
+        let plan = record(&waiting).plan.unwrap();
+        let says =
+            "It brings config of its own, which also comes back with it: app (DRAIN_SECONDS, UNREADY_WHEN_SERVING";
+        assert!(plan.steps.iter().any(|planned| planned.does.contains(says)), "{:?}", plan.steps);
+        scene.approve().await;
+        scene.until_step(Step::Watch).await;
+        assert_eq!(config_maps(&scene).await.len(), 2);
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::RolledBack)));
+        let counted = load.end("config").await;
+        assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0", "2.0.0"]);
+        let left: Vec<String> = config_maps(&scene).await.into_iter().map(|(_, version)| version).collect();
+        assert_eq!(left, ["1.0.0"]);
+        // A pod that starts now still reads what its version was released with, also when somebody deleted it.
+        let (name, _) = config_maps(&scene).await.remove(0);
+        let admin = &namespace.cluster.admin;
+        namespace.api::<ConfigMap>(admin).delete(&name, &DeleteParams::default()).await.unwrap();
+        let pods = namespace.api::<Pod>(admin);
+        let one = pods.list(&ListParams::default().labels(labels::WORKLOAD)).await.unwrap().items.remove(0);
+        pods.delete(&one.metadata.name.unwrap(), &DeleteParams::default()).await.unwrap();
+        within(SOON, "the ConfigMap is back", async || {
+            (config_maps(&scene).await == [(name.clone(), "1.0.0".to_owned())]).then_some(())
+        })
+        .await;
+    })
+    .await;
+}
