@@ -678,6 +678,7 @@ fn plan_with_a_database() {
         uid: UID.into(),
         generation: 4,
         deleting: false,
+        deleted_at: None,
         resource_version: String::new(),
         finalizers: vec![],
         finalizer: true,

@@ -56,7 +56,7 @@ pub use policy::{
 pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
-pub use release::{Handover, Mode, Release, ReleaseSpec, Source, Workload, is_semantic};
+pub use release::{DeletionPolicy, Handover, Mode, Release, ReleaseSpec, Source, Workload, is_semantic};
 pub use release_config::ConfigFiles;
 pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
 pub use release_service::{ServiceMetadata, WorkloadService};

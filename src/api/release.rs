@@ -120,6 +120,9 @@ pub struct ReleaseSpec {
     /// database, the DatabaseInstance say).
     #[serde(default, skip_serializing_if = "JobSettings::is_default")]
     pub jobs: JobSettings,
+    /// What becomes of what serves when this Release is deleted (default: Delete).
+    #[serde(default, skip_serializing_if = "DeletionPolicy::is_delete")]
+    pub deletion_policy: DeletionPolicy,
     /// How many ended attempts status and ControllerRevisions remember (default: 10).
     #[serde(default = "default_history_limit")]
     #[schemars(range(min = 1, max = 20), default = "default_history_limit")]
@@ -148,6 +151,22 @@ pub enum Mode {
     Manual,
     /// A release starts as soon as its plan is made.
     Automatic,
+}
+
+/// What becomes of what serves when its Release is deleted. Backups stay in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It goes with the Release.
+    #[default]
+    Delete,
+    /// It keeps serving, and belongs to nobody: Services, and the Deployments and ConfigMaps of the revision behind them.
+    Orphan,
+}
+
+impl DeletionPolicy {
+    fn is_delete(&self) -> bool {
+        *self == Self::Delete
+    }
 }
 
 /// One workload: pods of one template, and the Services in front of them.

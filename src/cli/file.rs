@@ -91,6 +91,7 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
         uid: release.uid().unwrap_or_default(),
         generation: release.metadata.generation.unwrap_or(0),
         deleting: false,
+        deleted_at: None,
         resource_version: String::new(),
         finalizers: vec![],
         finalizer: true,

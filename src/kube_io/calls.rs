@@ -146,6 +146,22 @@ where
     }
 }
 
+/// Takes owners off an object with this UID. One that is gone, or is another one by now, is a success.
+///
+/// # Errors
+/// As [`call`].
+pub async fn disown(client: &Client, place: &Place, uid: &str, owners: &[String]) -> Result<(), Error> {
+    let owners: Vec<Value> = owners.iter().map(|owner| json!({ "$patch": "delete", "uid": owner })).collect();
+    let patch = json!({ "metadata": { "uid": uid, "ownerReferences": owners } });
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let (api, patch) = (place.api(client), Patch::Strategic(&patch));
+    let patched = api.patch_metadata(&place.name, &params, &patch);
+    match call("take the owners off", &place.to_string(), patched).await {
+        Err(error) if error.is_not_found() || error.class() == crate::error::Class::Conflict => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
 /// Deletes an object with this UID, and of this version when one is given, and what it owns after it. One that is gone,
 /// or is another one by now, is a success.
 ///

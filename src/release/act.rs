@@ -54,6 +54,9 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let which = (uid.as_str(), resource_version.as_deref());
             calls::delete(client, &place_of(namespace, *kind, name), which).await
         }
+        Action::Disown { kind, name, uid, owners } => {
+            calls::disown(client, &place_of(namespace, *kind, name), uid, owners).await
+        }
         Action::Resume { job, uid } => {
             let place = place_of(namespace, Kind::Job, job);
             let patch = agent_job::resume_patch(uid);

@@ -147,6 +147,7 @@ fn release_seen(release: &Release, policies: &[PolicySeen]) -> ReleaseSeen {
         uid: release.uid().unwrap_or_default(),
         generation: release.metadata.generation.unwrap_or_default(),
         deleting: release.metadata.deletion_timestamp.is_some(),
+        deleted_at: release.metadata.deletion_timestamp.as_ref().map(|at| at.0),
         resource_version: release.resource_version().unwrap_or_default(),
         finalizers: release.finalizers().to_vec(),
         finalizer: release.finalizers().iter().any(|finalizer| finalizer == FINALIZER),

@@ -96,6 +96,8 @@ pub struct ReleaseSeen {
     pub generation: i64,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// When that was asked for.
+    pub deleted_at: Option<Timestamp>,
     /// The version that was read; guards every write to the Release.
     pub resource_version: String,
     /// Its finalizers, others' included.

@@ -25,6 +25,7 @@ mod idle;
 mod images;
 mod inspect;
 mod migrate;
+mod orphan;
 mod policies;
 mod preflight;
 mod promotion;
@@ -134,6 +135,17 @@ pub enum Action {
         uid: String,
         /// The version that was read, where an object that has changed since must stay.
         resource_version: Option<String>,
+    },
+    /// Takes its owners off an object, so that it outlives them.
+    Disown {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// UIDs of the owners.
+        owners: Vec<String>,
     },
     /// Lets a Job that was made suspended begin.
     Resume {

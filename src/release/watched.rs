@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{
     Resource, ResourceExt,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     api::{
-        Decision, DecisionStatus, ReleasePolicy,
+        Decision, DecisionStatus, GROUP, ReleasePolicy,
         labels::{CONFIG, FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
     kube_io::{calls::is_controlled_by, index::Owner},
@@ -294,7 +294,17 @@ pub fn attempt(object: &ControllerRevision) -> Entry<AttemptSeen> {
 /// Reads an object of any kind.
 #[must_use]
 pub fn object_seen(object: &PartialObjectMeta<DynamicObject>) -> ObjectSeen {
-    ObjectSeen { uid: object.uid().unwrap_or_default(), ours: ours(object) }
+    let is_of_us = |owner: &&OwnerReference| match owner.kind.as_str() {
+        "Release" => owner.api_version.starts_with(&format!("{GROUP}/")),
+        "ControllerRevision" => owner.api_version.starts_with("apps/"),
+        _ => false,
+    };
+    ObjectSeen {
+        uid: object.uid().unwrap_or_default(),
+        release: label(object, RELEASE_UID),
+        ours: ours(object),
+        owners: object.owner_references().iter().filter(is_of_us).map(|owner| owner.uid.clone()).collect(),
+    }
 }
 
 /// Reads a Decision; it is kept under the name of its Release, so that one about an earlier object of the same

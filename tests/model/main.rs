@@ -14,6 +14,7 @@ mod database_rules;
 mod decisions;
 mod hooks;
 mod images;
+mod orphan;
 mod policies;
 mod random;
 mod rules;

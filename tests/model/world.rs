@@ -2,14 +2,17 @@
 //!
 //! The real plan runs against it. Every write is checked against the invariants as it happens.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use switchback::{
     api::{
-        Approval, ChangedBy, DecisionKind, Empty, Gate, PodTemplate, Record, ReleaseSpec, ReleaseStatus, RevisionId,
-        Rollback, Step,
+        Approval, ChangedBy, DecisionKind, DeletionPolicy, Empty, Gate, PodTemplate, Record, ReleaseSpec,
+        ReleaseStatus, RevisionId, Rollback, Step,
         labels::{self, Role},
     },
     protocol::{CheckResult, CheckVerdict},
@@ -77,6 +80,10 @@ pub struct World {
     pub foreign: Vec<(Kind, String)>,
     /// What the specs of this world have besides.
     pub shape: Shape,
+    /// UIDs of what has no owner any more.
+    pub disowned: BTreeSet<String>,
+    /// When the Release was deleted.
+    pub deleted_at: Option<Timestamp>,
     /// What is made and not watched, by kind and name.
     pub unwatched: BTreeMap<(&'static str, String), Manifest>,
     /// The ConfigMaps that the pods of each Deployment need.
@@ -149,6 +156,8 @@ impl World {
             changed_by: None,
             foreign: Vec::new(),
             shape: |_| {},
+            disowned: BTreeSet::new(),
+            deleted_at: None,
             unwatched: BTreeMap::new(),
             needs: BTreeMap::new(),
             refusal: None,
@@ -303,6 +312,7 @@ impl World {
                 uid: UID.into(),
                 generation: self.generation,
                 deleting: self.deleting,
+                deleted_at: self.deleted_at.or(self.deleting.then_some(self.now)),
                 resource_version: "1".into(),
                 finalizers: vec![],
                 finalizer: self.finalizer,
@@ -354,12 +364,7 @@ impl World {
                 _ => Answer::Accepted,
             },
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
-            Ask::LiveObject(kind, name) => {
-                let theirs = self.foreign.contains(&(*kind, name.clone()));
-                let found = self.unwatched.get(&(kind.as_str(), name.clone()));
-                let ours = found.map(|found| ObjectSeen { uid: text(&found.body, &["metadata", "uid"]), ours: true });
-                Answer::Object(ours.or_else(|| theirs.then(|| ObjectSeen { uid: "theirs".into(), ours: false })))
-            }
+            Ask::LiveObject(kind, name) => Answer::Object(self.object(*kind, name)),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
             Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
             Ask::Left(selector) => Answer::Left(self.left(selector)),
@@ -375,6 +380,29 @@ impl World {
         let mut pods = self.pods.values().filter(|pod| !pod.ended && pod.job.is_none());
         let pod = pods.find(|pod| pod.workload == *workload && pod.revision == *digits);
         set.or_else(|| pod.map(|pod| format!("pod {}", pod.name)))
+    }
+
+    fn object(&self, kind: Kind, name: &str) -> Option<ObjectSeen> {
+        if self.foreign.contains(&(kind, name.to_owned())) {
+            return Some(ObjectSeen { uid: "theirs".into(), release: String::new(), ours: false, owners: vec![] });
+        }
+        let uid = match kind {
+            Kind::Deployment => self.deployments.get(name)?.uid.clone(),
+            Kind::Service => self.services.get(name)?.uid.clone(),
+            _ => text(&self.unwatched.get(&(kind.as_str(), name.to_owned()))?.body, &["metadata", "uid"]),
+        };
+        let owned = !self.disowned.contains(&uid);
+        let owners = if owned { vec![UID.to_owned(), "uid-content".to_owned()] } else { vec![] };
+        Some(ObjectSeen { uid, release: UID.into(), ours: owned, owners })
+    }
+
+    /// What the garbage collector does once a Release is gone.
+    fn collect(&mut self) {
+        let left = |uid: &str| self.disowned.contains(uid);
+        self.deployments.retain(|_, seen| left(&seen.uid));
+        self.services.retain(|_, seen| left(&seen.uid));
+        self.jobs.retain(|_, seen| left(&seen.uid));
+        self.unwatched.retain(|_, made| left(made.body["metadata"]["uid"].as_str().unwrap()));
     }
 
     /// Plans as the controller does: asks are answered, then the plan is made again.
@@ -455,6 +483,13 @@ impl World {
             Action::RemoveFinalizer => {
                 self.finalizer = false;
                 self.gone = self.deleting;
+                // Whose ControllerRevision is left is left as well.
+                if self.gone && self.contents.is_empty() {
+                    self.collect();
+                }
+            }
+            Action::Disown { uid, .. } => {
+                self.disowned.insert(uid.clone());
             }
             Action::Create(manifest) => self.create(manifest),
             Action::Scale { deployment, uid, replicas } => {
@@ -761,7 +796,8 @@ impl World {
     /// I4: traffic never points at nothing, once it has pointed at something; and nothing is scaled away from
     /// under a Service.
     fn check(&self) {
-        if !self.served || self.deleting {
+        let goes = self.deleting && self.spec.deletion_policy == DeletionPolicy::Delete;
+        if !self.served || goes {
             return;
         }
         // One that somebody deleted is made again; that is not our write.
@@ -818,6 +854,7 @@ pub fn words(action: &Action) -> String {
             format!("point {service} at {digits}{fence}")
         }
         Action::Delete { kind, name, .. } => format!("delete {} {name}", kind.as_str()),
+        Action::Disown { kind, name, .. } => format!("take the owners off {} {name}", kind.as_str()),
         Action::Resume { job, .. } => format!("resume {job}"),
         Action::Claim { instance, .. } => format!("claim {instance}"),
         Action::SetRunning { policy, running, .. } => {

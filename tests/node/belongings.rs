@@ -1,12 +1,18 @@
 //! What belongs to a revision besides its pods comes and goes with it.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Service},
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams, PropagationPolicy},
+};
 use serde_json::{Value, json};
 use switchback::api::{Outcome, Step, labels};
 
 use crate::{
-    harness::{Scene, active, record},
+    harness::{Scene, active, names_of, record},
     support::{SOON, in_namespace, within},
 };
 
@@ -88,4 +94,66 @@ async fn config_goes_and_comes_back_with_its_version() {
         .await;
     })
     .await;
+}
+
+/// Deletes a Release that says `Orphan`, under load, and looks at what is left.
+async fn orphan(purpose: &str, propagation: PropagationPolicy) {
+    in_namespace(purpose, async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let mut more = configured("1.0.0", &json!({}));
+        more["deletionPolicy"] = "Orphan".into();
+        scene.serve_first(more.clone()).await;
+        let load = scene.load().await;
+        // While the next version is watched: it serves, and the former one stands beside it.
+        more["config"][0]["data"]["VERSION"] = "2.0.0".into();
+        more["watch"] = json!({ "for": "90s" });
+        scene.ask_for("2.0.0", &[], more).await;
+        scene.approve().await;
+        scene.until_step(Step::Watch).await;
+        let params = DeleteParams { propagation_policy: Some(propagation), ..DeleteParams::default() };
+        scene.releases().delete("shop", &params).await.unwrap();
+        within(SOON * 2, "the Release is gone", async || {
+            scene.releases().get_opt("shop").await.unwrap().is_none().then_some(())
+        })
+        .await;
+        scene.kill();
+        let admin = &namespace.cluster.admin;
+        within(SOON * 2, "all but what serves is gone", async || {
+            let deployments = names_of(&scene, "apps/v1", "Deployment").await.len();
+            let services = names_of(&scene, "v1", "Service").await.len();
+            (deployments + services + config_maps(&scene).await.len() == 3).then_some(())
+        })
+        .await;
+        // The garbage collector has had its time, and a pod that starts now still finds its config.
+        let pods = namespace.api::<Pod>(admin);
+        let one = pods.list(&ListParams::default().labels(labels::WORKLOAD)).await.unwrap().items.remove(0);
+        pods.delete(&one.name_any(), &DeleteParams::default()).await.unwrap();
+        let deployments = namespace.api::<Deployment>(admin);
+        within(SOON * 2, "both pods are there", async || {
+            let status = deployments.list(&ListParams::default()).await.unwrap().items.remove(0).status?;
+            (status.available_replicas == Some(2) && status.unavailable_replicas.is_none()).then_some(())
+        })
+        .await;
+        let counted = load.end(&format!("orphan-{purpose}")).await;
+        assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0", "2.0.0"]);
+        let deployment = deployments.list(&ListParams::default()).await.unwrap().items.remove(0);
+        let service = namespace.api::<Service>(admin).get("shop").await.unwrap();
+        let config = namespace.api::<ConfigMap>(admin).get(&config_maps(&scene).await[0].0).await.unwrap();
+        let owners = [deployment.owner_references(), service.owner_references(), config.owner_references()];
+        assert!(owners.iter().all(|owners| owners.is_empty()), "{owners:?}");
+        assert_eq!(names_of(&scene, "apps/v1", "ControllerRevision").await, Vec::<String>::new());
+        assert_eq!(config_maps(&scene).await[0].1, "2.0.0");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_what_serves_outlives_an_orphaned_release() {
+    orphan("orphan", PropagationPolicy::Background).await;
+}
+
+/// Argo CD's default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_what_serves_outlives_an_orphaned_release_that_is_deleted_in_the_foreground() {
+    orphan("orphan-fg", PropagationPolicy::Foreground).await;
 }

@@ -87,7 +87,8 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   verbs: [create, get, list, watch, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [create, get, delete] # those of its revisions; no list: what else there is, is not its business
+  # those of its revisions; patch: their owners, when they shall outlive it; no list: the others are not its business
+  verbs: [create, get, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, get, list, watch, patch, delete] # patch: those that write are made suspended

@@ -31,8 +31,12 @@ pub struct AttemptSeen {
 pub struct ObjectSeen {
     /// Its UID.
     pub uid: String,
-    /// Whether our Release controls it.
+    /// UID of the Release that its labels name.
+    pub release: String,
+    /// Whether that Release controls it.
     pub ours: bool,
+    /// UIDs of the Releases and `ControllerRevision`s that own it.
+    pub owners: Vec<String>,
 }
 
 /// A Deployment.

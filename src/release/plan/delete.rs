@@ -1,5 +1,5 @@
 //! Deletion: children go with their owners, so only the unowned `ControllerRevision`s, the hold on backups and then our
-//! finalizer have to be removed; pure.
+//! finalizer have to be removed; what shall keep serving is let go before. It ends in time, whatever is in its way; pure.
 
 use super::{
     super::{
@@ -7,27 +7,71 @@ use super::{
         observed::{Answer, Ask, AttemptSeen, Observed},
     },
     Action, Plan, Situation, later,
+    orphan::{self, Letting},
 };
-use crate::api::{Duration, Reason, Record};
+use crate::api::{DeletionPolicy, Duration, Reason, Record};
 
 /// When to look again at what no watch has shown.
 const UNSEEN: Duration = Duration::from_secs(5);
+/// After how long it is told what a deletion waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many objects are named of those that it waits for.
+const NAMED: usize = 5;
+/// How long a deletion waits. Whatever is left then goes on as it is: with its `ControllerRevision` as owner, the garbage
+/// collector removes nothing.
+const LIMIT: Duration = Duration::from_secs(600);
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Plan {
-    let told = Situation::Working(Reason::Deleting, "Removing everything that belongs to this Release.".to_owned());
-    let mut plan = Plan { recheck: None, ..Plan::stay(record, told) };
+    let mut plan = Plan { recheck: None, ..Plan::stay(record, told(seen, &[])) };
     if !seen.release.finalizer {
         return plan;
+    }
+    let since = seen.release.deleted_at.unwrap_or(seen.now);
+    if later(since, LIMIT) <= seen.now {
+        plan.situation = told(seen, &left(seen));
+        plan.actions.push(Action::RemoveFinalizer);
+        return plan;
+    }
+    remove(seen, &mut plan);
+    let waits: Vec<String> = plan.actions.iter().filter_map(words).take(NAMED).collect();
+    if !waits.is_empty() {
+        plan.look_again_at(later(since, LIMIT));
+    }
+    let patience = later(since, PATIENCE);
+    if patience > seen.now && !waits.is_empty() {
+        plan.look_again_at(patience);
+    } else {
+        plan.situation = told(seen, &waits);
+    }
+    plan
+}
+
+/// Plans what comes next: what serves is let go where that is asked for, then the rest goes, then the Release.
+fn remove(seen: &Observed, plan: &mut Plan) {
+    if seen.release.spec.deletion_policy == DeletionPolicy::Orphan {
+        match orphan::let_go(seen) {
+            Letting::Asking(asks) => {
+                plan.asks = asks;
+                return;
+            }
+            Letting::Owned(actions) => {
+                plan.actions = actions;
+                // Nobody watches ConfigMaps.
+                plan.look_again_at(later(seen.now, UNSEEN));
+                return;
+            }
+            Letting::Gone => {}
+        }
     }
     let contents = seen.attempts.iter().map(forget);
     // Backups stay; they only must not wait for a Release that is gone.
     plan.actions = contents.chain(Action::let_go_all(seen)).collect();
     if !plan.actions.is_empty() {
-        return plan;
+        return;
     }
     plan.asks = unseen(seen, &plan.record);
     if plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
-        return plan;
+        return;
     }
     plan.actions = plan.asks.iter().flat_map(|ask| rest_of(seen.answer(ask))).collect();
     if plan.actions.is_empty() {
@@ -36,7 +80,43 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Plan {
         // A watch that begins anew shows neither that they came nor that they went.
         plan.look_again_at(later(seen.now, UNSEEN));
     }
-    plan
+}
+
+/// Says what happens, and what it waits for.
+fn told(seen: &Observed, waits: &[String]) -> Situation {
+    let what = match seen.release.spec.deletion_policy {
+        DeletionPolicy::Delete => "Removing everything that belongs to this Release.",
+        DeletionPolicy::Orphan => {
+            "What serves is let go and keeps serving; everything else of this Release is removed."
+        }
+    };
+    let since = seen.release.deleted_at.unwrap_or(seen.now);
+    let blocked = (!waits.is_empty()).then(|| {
+        format!(
+            " It waits for {}. At {} UTC the Release ends without; what is left goes on as it is. To end it now: kubectl \
+             patch releases.switchback.dev {} -n {} --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'",
+            waits.join(", "),
+            later(since, LIMIT).strftime("%H:%M:%S"),
+            seen.release.name,
+            seen.release.namespace,
+        )
+    });
+    Situation::Working(Reason::Deleting, format!("{what}{}", blocked.unwrap_or_default()))
+}
+
+/// Lists what is still there when the time is over.
+fn left(seen: &Observed) -> Vec<String> {
+    let contents = seen.attempts.iter().map(|attempt| format!("ControllerRevision {}", attempt.name));
+    contents.take(NAMED).collect()
+}
+
+/// Names what an action waits for.
+fn words(action: &Action) -> Option<String> {
+    if let Action::Delete { kind, name, .. } | Action::Disown { kind, name, .. } = action {
+        return Some(format!("{} {name}", kind.as_str()));
+    }
+    let Action::LetGo { backup, .. } = action else { return None };
+    Some(format!("DatabaseBackup {backup}"))
 }
 
 fn forget(attempt: &AttemptSeen) -> Action {
