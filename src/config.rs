@@ -9,6 +9,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use crate::{api::Duration, error::Error, kube_io::lease::Terms};
+
 /// Flags of `switchback run`.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -29,12 +31,50 @@ pub struct Config {
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "SWITCHBACK_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Who leads, where several run
+    #[command(flatten)]
+    pub election: ElectionConfig,
     /// Form of the log
     #[arg(long, env = "SWITCHBACK_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// Lowest level that is logged: error, warn, info, debug or trace
     #[arg(long, env = "SWITCHBACK_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: LevelFilter,
+}
+
+/// Flags of the leader election: those of Kubernetes' own controllers, with their defaults.
+#[derive(Debug, Clone, Args)]
+pub struct ElectionConfig {
+    /// Work only while holding a lease, so that several may run and one works
+    #[arg(long, env = "SWITCHBACK_LEADER_ELECT")]
+    pub leader_elect: bool,
+    /// Name of the lease, in the namespace that this program runs in
+    #[arg(long, env = "SWITCHBACK_LEASE_NAME", default_value = "switchback", value_name = "NAME")]
+    pub lease_name: String,
+    /// How long the lease must not have been renewed before another one takes it
+    #[arg(long, env = "SWITCHBACK_LEASE_DURATION", default_value = "15s", value_name = "DURATION")]
+    pub lease_duration: Duration,
+    /// How long after its last renewal a leader stops to write; less than the lease lasts
+    #[arg(long, env = "SWITCHBACK_LEASE_RENEW_DEADLINE", default_value = "10s", value_name = "DURATION")]
+    pub lease_renew_deadline: Duration,
+    /// How long between two tries to renew the lease, or to take it
+    #[arg(long, env = "SWITCHBACK_LEASE_RETRY_PERIOD", default_value = "2s", value_name = "DURATION")]
+    pub lease_retry_period: Duration,
+}
+
+impl ElectionConfig {
+    /// Returns the terms of the lease.
+    ///
+    /// # Errors
+    /// When two could lead at once under them.
+    pub fn terms(&self) -> Result<Terms, Error> {
+        let terms = Terms {
+            lease: self.lease_duration.as_std(),
+            renew: self.lease_renew_deadline.as_std(),
+            retry: self.lease_retry_period.as_std(),
+        };
+        terms.problem().map_or(Ok(terms), |problem| Err(Error::Config(problem)))
+    }
 }
 
 /// Form of the log.

@@ -30,6 +30,8 @@
 //! - **Invariant: killed anywhere, it ends the same.** Effects that cannot be taken back begin only when their step
 //!   stands in the status as read (`recorded` in `release/plan.rs`); every action is idempotent by name and guarded by
 //!   UID or resourceVersion (`release/act.rs`).
+//! - **Invariant: a deposed leader writes nothing.** `kube_io/wire.rs` asks before every write whether this process leads;
+//!   `release/plan/fence.rs` makes what is on its way all the same fail (`docs/design-notes.md`, "Leaders").
 //! - **Invariant: status is what was observed.** `release/status.rs` derives it from what was seen and nothing else.
 //! - **Invariant: no migration without a proven backup.** `release/plan/backup.rs` waits for the proof that was asked for;
 //!   `release/plan/migrate.rs` reads the DatabaseBackup live before it resumes the Job; `agent/backup` writes the manifest,

@@ -61,6 +61,10 @@ pub struct Record {
     pub previous: Option<PreviousRevision>,
     /// Where the attempt stands.
     pub step: Step,
+    /// How many times the operator's lease had changed hands when that step began: another leader knows by it that it did
+    /// not begin the step itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub term: Option<i64>,
     /// When that step began.
     pub step_since: Option<MicroTime>,
     /// When that step ends for want of success.

@@ -24,7 +24,9 @@ pub use run::{Lane, lanes};
 use crate::{
     agent_job::seen::AgentJobSeen,
     api::{BackupStorage, Condition, DatabaseBackup, DatabaseInstance},
-    kube_io::{backoff::Backoff, index::Index, lists::Filled, news::Announcer, written::Written},
+    kube_io::{
+        backoff::Backoff, index::Index, leadership::Leadership, lists::Filled, news::Announcer, written::Written,
+    },
     release::observed::Settings,
 };
 
@@ -32,6 +34,8 @@ use crate::{
 pub struct Shared {
     /// The client; its account can read no secret.
     pub client: Client,
+    /// Whether this process may write.
+    pub leadership: Arc<Leadership>,
     /// What the watches have shown.
     pub cache: Cache,
     /// What the operator was told at its start.

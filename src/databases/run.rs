@@ -12,8 +12,8 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
-        Controller, WatchStreamExt, controller,
-        reflector::{self, ObjectRef},
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store, store::Writer},
         watcher::{self, Event},
     },
 };
@@ -27,8 +27,10 @@ use crate::{
     kube_io::{
         backoff::Backoff,
         index::Owner,
+        leadership::Leadership,
         lists::{self, Lists},
         news::Announcer,
+        work::{Stop, Work},
     },
     release::{
         observed::Settings,
@@ -39,6 +41,14 @@ use crate::{
 
 type Guarded<K> = DeserializeGuard<K>;
 type Ref<K> = ObjectRef<Guarded<K>>;
+/// What is done about an event of a kind.
+struct Hear<'a, K> {
+    wakes: &'a Wakes,
+    /// Takes it in and wakes who else is concerned.
+    take: fn(&Lane, &Wakes, &Event<Guarded<K>>),
+    /// Wakes the object itself, by namespace and name.
+    wake: fn(&Wakes, &str, &str),
+}
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 4;
@@ -51,10 +61,15 @@ const LISTS: usize = 5;
 
 /// Returns what the three controllers share, and one lane per namespace that is served.
 #[must_use]
-pub fn lanes(client: &Client, scopes: &[Option<String>], settings: &Settings) -> (Arc<Shared>, Vec<Arc<Lane>>) {
+pub fn lanes(
+    (client, leadership): (&Client, &Arc<Leadership>),
+    scopes: &[Option<String>],
+    settings: &Settings,
+) -> (Arc<Shared>, Vec<Arc<Lane>>) {
     let (lists, filled) = lists::counted(scopes, LISTS);
     let shared = Arc::new(Shared {
         client: client.clone(),
+        leadership: Arc::clone(leadership),
         cache: Cache::default(),
         settings: settings.clone(),
         backoff: Backoff::default(),
@@ -110,21 +125,36 @@ impl Wakes {
 }
 
 impl Lane {
-    /// Runs until the process is told to stop.
-    pub async fn run(self: Arc<Self>) {
+    /// Follows everything, and works whenever this process leads, until it is told to stop.
+    pub async fn run(self: Arc<Self>, stop: &Stop) {
         let (databases, databases_woken) = mpsc::channel(WAKE_UPS);
         let (storages, storages_woken) = mpsc::channel(WAKE_UPS);
         let (backups, backups_woken) = mpsc::channel(WAKE_UPS);
         let wakes = Wakes { databases, storages, backups };
-        let controllers = async {
+        let (database_store, database_writer) = reflector::store();
+        let (storage_store, storage_writer) = reflector::store();
+        let (backup_store, backup_writer) = reflector::store();
+        let work = async {
             tokio::join!(
-                self.control::<Databases>(databases_woken, &wakes, Self::database_changed),
-                self.control::<Storages>(storages_woken, &wakes, Self::storage_changed),
-                self.control::<Backups>(backups_woken, &wakes, Self::backup_changed),
+                self.work::<Databases>(database_store, databases_woken, stop),
+                self.work::<Storages>(storage_store, storages_woken, stop),
+                self.work::<Backups>(backup_store, backups_woken, stop),
             )
         };
         let watches = async {
             tokio::join!(
+                self.follow_kind::<Databases>(
+                    database_writer,
+                    Hear { wakes: &wakes, take: Self::database_changed, wake: Wakes::database }
+                ),
+                self.follow_kind::<Storages>(
+                    storage_writer,
+                    Hear { wakes: &wakes, take: Self::storage_changed, wake: Wakes::storage }
+                ),
+                self.follow_kind::<Backups>(
+                    backup_writer,
+                    Hear { wakes: &wakes, take: Self::backup_changed, wake: Wakes::backup }
+                ),
                 self.follow(&wakes, |number, label, event| {
                     self.shared.cache.jobs.get(number).map_or_else(Vec::new, |index| {
                         index.take(self.number, event, |job: &Job| watched::job(job, label))
@@ -138,48 +168,59 @@ impl Lane {
             )
         };
         tokio::select! {
-            _ = controllers => {},
+            _ = work => {},
             _ = watches => {},
         }
     }
 
-    async fn control<K: Kind + 'static>(
-        self: &Arc<Self>,
+    /// Works on the objects of a kind.
+    async fn work<K: Kind + 'static>(
+        &self,
+        store: Store<Guarded<K::Object>>,
         woken: mpsc::Receiver<Ref<K::Object>>,
-        wakes: &Wakes,
-        take: fn(&Self, &Wakes, &Event<Guarded<K::Object>>),
+        stop: &Stop,
     ) {
-        let (reader, writer) = reflector::store();
-        let (lane, wakes, kind) = (Arc::clone(self), wakes.clone(), K::Object::kind(&()));
+        let (leadership, stop) = (Arc::clone(&self.shared.leadership), stop.clone());
+        let work = Work { store, woken, concurrency: CONCURRENCY, leadership, stop };
+        work.run(&self.shared, reconcile::<K>, error_policy::<K>).await;
+    }
+
+    /// Follows the objects of a kind for ever: takes each event in and wakes what has changed.
+    async fn follow_kind<K: Kind + 'static>(
+        &self,
+        writer: Writer<Guarded<K::Object>>,
+        Hear { wakes, take, wake }: Hear<'_, K::Object>,
+    ) {
+        let kind = K::Object::kind(&());
+        let store = writer.as_reader();
+        let objects = watcher::watcher(self.api::<Guarded<K::Object>>(), watcher::Config::default().page_size(PAGE));
+        let objects = objects.default_backoff().modify(|object| object.managed_fields_mut().clear());
+        let mut events = objects.reflect(writer).boxed();
         let mut listed = false;
-        let objects = watcher::watcher(self.api::<Guarded<K::Object>>(), watcher::Config::default().page_size(PAGE))
-            .default_backoff()
-            .modify(|object| object.managed_fields_mut().clear())
-            .inspect(move |event| {
-                let Ok(event) = event else { return };
-                take(&lane, &wakes, event);
-                if let Event::Delete(object) = event {
-                    let uid = object.uid().unwrap_or_default();
-                    K::written(&lane.shared.written).forget(&uid);
-                    lane.shared.backoff.succeeded(&uid);
-                }
-                lane.count(&mut listed, matches!(event, Event::InitDone));
-            })
-            .reflect(writer)
-            .touched_objects();
-        Controller::for_stream(objects, reader)
-            .reconcile_on(woken)
-            .with_config(controller::Config::default().concurrency(CONCURRENCY))
-            .shutdown_on_signal()
-            .run(reconcile::<K>, error_policy::<K>, Arc::clone(&self.shared))
-            .for_each(|result| {
-                // Errors of reconciles are logged where they are waited out; what is left are those of the queue.
-                if let Err(controller::Error::QueueError(error)) = result {
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
                     tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                    continue;
                 }
-                std::future::ready(())
-            })
-            .await;
+            };
+            take(self, wakes, &event);
+            let name = |object: &Guarded<K::Object>| (object.namespace().unwrap_or_default(), object.name_any());
+            let changed = match &event {
+                Event::Apply(object) => vec![name(object)],
+                Event::Delete(object) => {
+                    let uid = object.uid().unwrap_or_default();
+                    K::written(&self.shared.written).forget(&uid);
+                    self.shared.backoff.succeeded(&uid);
+                    vec![]
+                }
+                Event::InitDone => store.state().iter().map(|object| name(object)).collect(),
+                Event::Init | Event::InitApply(_) => vec![],
+            };
+            changed.iter().for_each(|(namespace, name)| wake(wakes, namespace, name));
+            self.count(&mut listed, matches!(event, Event::InitDone));
+        }
     }
 
     /// Follows the agent's Jobs, or their pods, for ever. `take` takes an event in for one of the labels that name the

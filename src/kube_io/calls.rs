@@ -126,6 +126,17 @@ where
     }
 }
 
+/// Writes a merge patch of an object's metadata.
+///
+/// # Errors
+/// As [`call`]; a conflict when it changed since the version in the patch.
+pub async fn touch(client: &Client, place: &Place, patch: &Value) -> Result<(), Error> {
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    call("fence", &place.to_string(), place.api(client).patch_metadata(&place.name, &params, &Patch::Merge(patch)))
+        .await
+        .map(|_| ())
+}
+
 /// Replaces the finalizers of one version of an object. One that is gone needs none.
 ///
 /// # Errors

@@ -55,7 +55,7 @@ fn uid(meta: &ObjectMeta) -> String {
 }
 
 /// Returns the resourceVersion as a number: within one object, newer ones are larger (KEP-5504).
-fn version(meta: &ObjectMeta) -> u64 {
+pub(super) fn version(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 

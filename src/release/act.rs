@@ -8,7 +8,7 @@ use crate::{
     agent_job,
     api::{
         DatabaseBackup, DatabaseClaim, DatabaseInstance, Decision, DecisionStatus, Release, ReleasePolicy,
-        labels::FINALIZER, labels::RELEASE_UID,
+        labels::FENCE, labels::FINALIZER, labels::RELEASE_UID,
     },
     error::Error,
     kube_io::calls::{self, Place, is_controlled_by},
@@ -34,10 +34,17 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             })
             .await
         }
-        Action::Scale { deployment, uid, replicas } => {
+        Action::Scale { deployment, uid, resource_version, replicas } => {
             let place = place_of(namespace, Kind::Deployment, deployment);
-            let patch = json!({ "metadata": { "uid": uid }, "spec": { "replicas": replicas } });
+            let metadata = json!({ "uid": uid, "resourceVersion": resource_version });
+            let patch = json!({ "metadata": metadata, "spec": { "replicas": replicas } });
             calls::merge::<super::watched::Deployment>(client, &place, &patch, false).await.map(|_| ())
+        }
+        Action::Touch { kind, name, uid, resource_version, fence } => {
+            let annotations = json!({ FENCE: fence });
+            let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
+            let (place, patch) = (place_of(namespace, *kind, name), json!({ "metadata": metadata }));
+            calls::touch(client, &place, &patch).await
         }
         Action::Point { service, patch, otherwise } => {
             let place = place_of(namespace, Kind::Service, service);
@@ -49,6 +56,10 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
                 }
                 (whole, _) => whole.map(|_| ()),
             }
+        }
+        Action::PutBack { service, patch, .. } => {
+            let place = place_of(namespace, Kind::Service, service);
+            calls::merge::<super::watched::Service>(client, &place, patch, false).await.map(|_| ())
         }
         Action::Delete { kind, name, uid, resource_version } => {
             let which = (uid.as_str(), resource_version.as_deref());
@@ -82,7 +93,9 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let place = place_of(namespace, Kind::DatabaseBackup, backup);
             calls::set_finalizers::<DatabaseBackup>(client, &place, (uid, resource_version), &left).await
         }
-        Action::Settle { decision, status } => settle(client, namespace, decision, status).await,
+        Action::Settle { decision, resource_version, status } => {
+            settle(client, namespace, (decision, resource_version), status).await
+        }
     }
 }
 
@@ -95,9 +108,16 @@ async fn finalizers(client: &Client, release: &ReleaseSeen, present: bool) -> Re
     calls::set_finalizers::<Release>(client, &place, (&release.uid, &release.resource_version), &all).await
 }
 
-async fn settle(client: &Client, namespace: &str, decision: &str, status: &DecisionStatus) -> Result<(), Error> {
+async fn settle(
+    client: &Client,
+    namespace: &str,
+    (decision, resource_version): (&str, &str),
+    status: &DecisionStatus,
+) -> Result<(), Error> {
     let place = Place::new::<Decision>(namespace, decision);
-    match calls::merge::<Decision>(client, &place, &json!({ "status": status }), true).await {
+    // What was said by whoever leads now is not unsaid by whoever led before.
+    let patch = json!({ "metadata": { "resourceVersion": resource_version }, "status": status });
+    match calls::merge::<Decision>(client, &place, &patch, true).await {
         // Deleted by somebody who may.
         Err(error) if error.is_not_found() => Ok(()),
         other => other.map(|_| ()),

@@ -12,6 +12,7 @@
 //! [`observe`] looks, [`plan`] decides (pure), [`status`] puts it into words (pure), [`act`] does it.
 
 pub mod act;
+pub mod contests;
 pub mod manifests;
 pub mod observe;
 pub mod observed;
@@ -22,4 +23,4 @@ pub mod status;
 pub mod watched;
 
 mod reconcile;
-pub use reconcile::{Context, error_policy, reconcile};
+pub use reconcile::{Context, error_policy, reconcile, urgency};

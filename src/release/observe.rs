@@ -12,8 +12,9 @@ use kube::{Client, ResourceExt, core::PartialObjectMeta};
 use super::{
     manifests::{Kind, Manifest},
     observed::{
-        Answer, Ask, AttemptSeen, BackupSeen, DecisionSeen, DeploymentSeen, Guard, InstanceSeen, JobSeen, Observed,
-        PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen, wanted, with_defaults,
+        Answer, Ask, AttemptSeen, BackupSeen, ContestSeen, DecisionSeen, DeploymentSeen, Guard, InstanceSeen, JobSeen,
+        Observed, PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen, wanted,
+        with_defaults,
     },
     sources::Sources,
     watched,
@@ -70,6 +71,22 @@ impl Cache {
     }
 }
 
+/// What is known around a Release.
+pub struct Around {
+    /// Whether the admission policies guard Decisions.
+    pub guard: Guard,
+    /// Whether the API server stamps who changed a Release.
+    pub stamp: Guard,
+    /// The term in which this process leads.
+    pub term: Option<i64>,
+    /// What the operator was told at its start.
+    pub settings: Settings,
+    /// Selectors that this process has put back lately.
+    pub contests: Vec<ContestSeen>,
+    /// Object of somebody else that a create has just met.
+    pub taken: Option<String>,
+}
+
 /// Returns what the caches show of a Release.
 ///
 /// # Errors
@@ -78,7 +95,7 @@ pub async fn observe(
     client: &Client,
     cache: &Cache,
     release: &Release,
-    ((guard, stamp), settings, taken): ((Guard, Guard), &Settings, Option<String>),
+    Around { guard, stamp, term, contests, settings, taken }: Around,
 ) -> Result<Observed, Error> {
     let (namespace, name) = (release.namespace().unwrap_or_default(), release.name_any());
     let beside = (namespace.clone(), String::new());
@@ -111,9 +128,11 @@ pub async fn observe(
         decisions: cache.decisions.of(&by_name),
         guard,
         stamp,
+        term,
+        contests,
         taken,
         answers: Vec::new(),
-        settings: settings.clone(),
+        settings,
         release,
     };
     let wanted: Vec<AttemptSeen> =
@@ -216,6 +235,10 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         Ask::LiveObject(kind, name) => {
             let found = calls::read_meta(client, &place_of(namespace, *kind, name)).await?;
             Ok(Answer::Object(found.as_ref().map(watched::object_seen)))
+        }
+        Ask::SelectorManager(name) => {
+            let found = calls::read::<watched::Service>(client, &Place::new::<core::Service>(namespace, name)).await?;
+            Ok(Answer::Manager(found.and_then(|service| watched::selector_manager(&service))))
         }
         Ask::LiveBackup(name) => {
             let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;

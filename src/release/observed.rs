@@ -18,7 +18,8 @@ use jiff::Timestamp;
 pub use ask::{Answer, Ask};
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
 pub use objects::{
-    AttemptSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PodSeen, ServiceSeen, SliceSeen,
+    AttemptSeen, ContestSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PodSeen, ServiceSeen,
+    SliceSeen,
 };
 pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
 pub use source::{SourceSeen, Standing, artefacts, wanted};
@@ -66,6 +67,10 @@ pub struct Observed {
     pub guard: Guard,
     /// Whether the API server stamps who changed a Release.
     pub stamp: Guard,
+    /// The term in which this process leads: how many times the lease has changed hands; nothing without an election.
+    pub term: Option<i64>,
+    /// Selectors that this process has put back lately.
+    pub contests: Vec<ContestSeen>,
     /// Object of somebody else that a create has just met under a name that is needed.
     pub taken: Option<String>,
     /// Answers to what the plan asked for in this look.

@@ -12,11 +12,13 @@ mod authors;
 mod backup;
 mod clean_up;
 mod config;
+mod contested;
 mod database;
 mod decisions;
 mod delete;
 mod deploy;
 mod ending;
+mod fence;
 mod going;
 mod handover;
 mod health;
@@ -48,7 +50,7 @@ use serde_json::Value;
 
 use super::{
     manifests::{Kind, Manifest},
-    observed::{Ask, BackupSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
+    observed::{Ask, BackupSeen, DecisionSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
 use crate::api::{
     CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, RunningRelease, Step, StepTime,
@@ -113,8 +115,23 @@ pub enum Action {
         deployment: String,
         /// Its UID.
         uid: String,
+        /// The version that was read: one that has changed since is looked at again.
+        resource_version: String,
         /// Pods.
         replicas: i32,
+    },
+    /// Writes an object, so that whoever still holds the version from before is refused.
+    Touch {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// The version that was read.
+        resource_version: String,
+        /// New value of the fence annotation.
+        fence: String,
     },
     /// Points a Service.
     Point {
@@ -124,6 +141,15 @@ pub enum Action {
         patch: Value,
         /// What is written instead when the API server finds the whole invalid: the selector alone.
         otherwise: Option<Value>,
+    },
+    /// Points a Service back that somebody else pointed elsewhere.
+    PutBack {
+        /// Name of the Service.
+        service: String,
+        /// A merge patch with UID and resourceVersion.
+        patch: Value,
+        /// The field manager that had written it, when that is known.
+        by: Option<String>,
     },
     /// Deletes an object of ours.
     Delete {
@@ -189,6 +215,8 @@ pub enum Action {
     Settle {
         /// Name of the Decision.
         decision: String,
+        /// The version that was read.
+        resource_version: String,
         /// What became of it.
         status: DecisionStatus,
     },
@@ -198,6 +226,21 @@ impl Action {
     /// Deletes an object of ours.
     fn delete(kind: Kind, name: &str, uid: &str) -> Self {
         Self::Delete { kind, name: name.to_owned(), uid: uid.to_owned(), resource_version: None }
+    }
+
+    /// Deletes a Deployment, unless it has changed since: it may be needed again.
+    fn remove(deployment: &DeploymentSeen) -> Self {
+        Self::Delete {
+            kind: Kind::Deployment,
+            name: deployment.name.clone(),
+            uid: deployment.uid.clone(),
+            resource_version: Some(deployment.resource_version.clone()),
+        }
+    }
+
+    /// Says what became of a Decision.
+    fn settle(decision: &DecisionSeen, status: DecisionStatus) -> Self {
+        Self::Settle { decision: decision.name.clone(), resource_version: decision.resource_version.clone(), status }
     }
 
     /// Deletes a DatabaseBackup, unless it has come to its end meanwhile.
@@ -248,7 +291,12 @@ impl Action {
 
     /// Sets the number of pods of a Deployment.
     fn scale(deployment: &DeploymentSeen, replicas: i32) -> Self {
-        Self::Scale { deployment: deployment.name.clone(), uid: deployment.uid.clone(), replicas }
+        Self::Scale {
+            deployment: deployment.name.clone(),
+            uid: deployment.uid.clone(),
+            resource_version: deployment.resource_version.clone(),
+            replicas,
+        }
     }
 }
 
@@ -315,6 +363,7 @@ pub fn plan(seen: &Observed) -> Plan {
                 database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);
                 slots::last(&mut plan);
+                fence::note(seen, &mut plan.record);
                 // A deadline that is over wakes nobody any more: whatever it meant has been decided above.
                 plan.recheck = plan.recheck.filter(|at| *at > seen.now);
                 return *plan;

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 
 use super::{
     act,
-    observe::{self, Cache},
-    observed::{Guard, Observed, Settings},
-    plan::{self, Plan},
+    contests::Contests,
+    observe::{self, Around, Cache},
+    observed::{ContestSeen, Guard, Observed, Settings},
+    plan::{self, Action, Plan},
     status,
 };
 use crate::{
@@ -21,9 +22,11 @@ use crate::{
     kube_io::{
         backoff::Backoff,
         calls::{self, Place},
+        leadership::Leadership,
         lists::Filled,
         merge,
         news::Announcer,
+        turns::{Turns, Urgency},
         unreadable,
         written::Written,
     },
@@ -47,16 +50,41 @@ pub struct Context {
     pub guard: watch::Receiver<Guard>,
     /// Whether the API server stamps who changed a Release.
     pub stamp: watch::Receiver<Guard>,
+    /// Whether this process may write.
+    pub leadership: Arc<Leadership>,
+    /// Whose turn it is.
+    pub turns: Turns,
     /// What the operator was told at its start.
     pub settings: Settings,
     /// Errors in a row, per object.
     pub backoff: Backoff,
+    /// Selectors that were put back lately.
+    pub contests: Contests,
     /// Publishes events.
     pub announcer: Announcer,
     /// What is measured.
     pub metrics: Metrics,
     /// Releases as our last status write left them, until the watch has shown them.
     pub written: Written<Release>,
+}
+
+impl Context {
+    /// Forgets a Release that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.backoff.succeeded(uid);
+        self.written.forget(uid);
+        self.contests.forget(uid);
+    }
+}
+
+/// Returns how urgent a Release is: whether its users may be on a version that has to be left.
+#[must_use]
+pub fn urgency(object: &DeserializeGuard<Release>) -> Urgency {
+    let step = object.0.as_ref().ok().and_then(|release| release.status.as_ref()).map(|status| status.record.step);
+    match step {
+        Some(Step::Switch | Step::Watch | Step::SwitchBack) => Urgency::First,
+        _ => Urgency::Usual,
+    }
 }
 
 /// Brings one Release one or more steps further.
@@ -138,9 +166,15 @@ async fn advance(context: &Context, mut release: Release) -> Result<controller::
 
 /// Looks and plans, asking what the plan must know first.
 async fn look(context: &Context, release: &Release, taken: Option<String>) -> Result<(Observed, Plan), Error> {
-    let guard = (context.guard.borrow().clone(), context.stamp.borrow().clone());
-    let mut seen =
-        observe::observe(&context.client, &context.cache, release, (guard, &context.settings, taken)).await?;
+    let around = Around {
+        guard: context.guard.borrow().clone(),
+        stamp: context.stamp.borrow().clone(),
+        term: context.leadership.term(),
+        contests: context.contests.of(&release.uid().unwrap_or_default()),
+        settings: context.settings.clone(),
+        taken,
+    };
+    let mut seen = observe::observe(&context.client, &context.cache, release, around).await?;
     for _ in 0..ROUNDS {
         let plan = plan::plan(&seen);
         let open: Vec<_> = plan.asks.iter().filter(|ask| seen.answer(ask).is_none()).cloned().collect();
@@ -164,6 +198,11 @@ async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), 
     for action in &plan.actions {
         tracing::debug!(namespace = seen.release.namespace, release = seen.release.name, ?action, "acting");
         let acted = act::act(&context.client, &seen.release, action).await;
+        if let Action::PutBack { service, by, .. } = action {
+            // Also when it was refused: it is looked at again in a moment, and no sooner.
+            let contest = ContestSeen { service: service.clone(), by: by.clone(), at: clock::now() };
+            context.contests.note(&seen.release.uid, contest);
+        }
         if acted.is_err() && !plan.act_first {
             return acted;
         }

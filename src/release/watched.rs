@@ -31,7 +31,7 @@ use super::{
 use crate::{
     api::{
         Decision, DecisionStatus, GROUP, ReleasePolicy,
-        labels::{CONFIG, FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
+        labels::{CONFIG, FENCE, FIELD_MANAGER, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
     kube_io::{calls::is_controlled_by, index::Owner},
 };
@@ -194,6 +194,8 @@ pub fn deployment(object: &Deployment) -> Entry<DeploymentSeen> {
         DeploymentSeen {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
+            resource_version: object.resource_version().unwrap_or_default(),
+            fence: object.annotations().get(FENCE).cloned(),
             ours: ours(object),
             revision: label(object, REVISION),
             workload: label(object, WORKLOAD),
@@ -226,6 +228,19 @@ pub fn service_seen(object: &Service) -> ServiceSeen {
         fence: object.annotations().get(FENCE).cloned(),
         deleting: object.metadata.deletion_timestamp.is_some(),
     }
+}
+
+/// Returns the field manager that wrote a Service's selector last, beside us. Watched objects do not say: their managed
+/// fields are dropped, being half of what they weigh.
+#[must_use]
+pub fn selector_manager(object: &Service) -> Option<String> {
+    let writes = |fields: &serde_json::Value| fields.pointer("/f:spec/f:selector").is_some();
+    let entries = object.metadata.managed_fields.iter().flatten();
+    entries
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| writes(&fields.0)))
+        .filter(|entry| entry.manager.as_deref().is_some_and(|manager| manager != FIELD_MANAGER))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.clone())
 }
 
 /// Reads an EndpointSlice; the endpoints controller copies the labels of the Service onto it.
@@ -316,6 +331,7 @@ pub fn decision(object: &kube::core::DeserializeGuard<Decision>) -> Entry<Decisi
     let seen = DecisionSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
         target_uid: spec.target.uid.clone(),
         kind: Some(spec.decision.clone()),
         actor: spec.actor.clone(),

@@ -14,6 +14,7 @@ mod database_rules;
 mod decisions;
 mod hooks;
 mod images;
+mod leaders;
 mod orphan;
 mod policies;
 mod random;

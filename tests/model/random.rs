@@ -10,7 +10,7 @@ use crate::{
     config::with_config,
     database::MigrationEnd,
     policies::policy,
-    world::{JobEnd, World},
+    world::{Frozen, JobEnd, World},
 };
 
 #[derive(Clone, Debug)]
@@ -34,6 +34,10 @@ enum Happening {
     Database(u8),
     /// Which policies hold.
     Policies(u8),
+    /// The leader is stopped before a write, and another one takes over.
+    Freeze(usize),
+    /// It goes on.
+    Thaw,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -52,6 +56,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Contest),
         1 => (0u8..5).prop_map(Happening::Database),
         1 => (0u8..4).prop_map(Happening::Policies),
+        2 => (0usize..4).prop_map(Happening::Freeze),
+        2 => Just(Happening::Thaw),
     ]
 }
 
@@ -69,8 +75,13 @@ fn own(spec: &mut ReleaseSpec) {
     with_config(spec);
 }
 
-fn happen(world: &mut World, happening: &Happening) {
+fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
     match happening {
+        Happening::Freeze(before) if !world.gone => frozen.extend(world.freeze(*before)),
+        Happening::Freeze(_) => {}
+        Happening::Thaw => {
+            frozen.pop().map(|frozen| world.thaw(&frozen));
+        }
         Happening::Look => {
             world.look(usize::MAX);
         }
@@ -151,10 +162,16 @@ proptest! {
         history in prop::collection::vec(happening(), 1..80),
     ) {
         let mut world = world(kind);
+        world.term = Some(1);
+        let mut frozen = vec![];
         for happening in &history {
-            happen(&mut world, happening);
+            happen(&mut world, &mut frozen, happening);
             let used: BTreeSet<&str> = world.record().decisions.iter().map(|used| used.uid.as_str()).collect();
             prop_assert_eq!(used.len(), world.record().decisions.len(), "a Decision took effect twice");
+        }
+        // Whoever is stopped still goes on some day.
+        for frozen in frozen {
+            world.thaw(&frozen);
         }
         world.job_end.clear();
         world.database.be_well();

@@ -237,9 +237,38 @@ fn rule_09_a_selector_that_somebody_changed_is_put_back() {
         world.look(usize::MAX);
         assert_eq!(world.services["shop"].selector, right, "{step:?}");
         assert_eq!(world.condition("TrafficContested"), Some(("True", "TrafficContested")));
+        // It is not called over at once: whoever did it may do it again.
+        world.look(usize::MAX);
+        assert_eq!(world.condition("TrafficContested"), Some(("True", "TrafficContested")), "{step:?}");
+        world.wait(61);
         world.look(usize::MAX);
         assert_eq!(world.condition("TrafficContested"), None);
     }
+}
+
+#[test]
+fn rule_09_a_selector_that_is_fought_over_is_put_back_at_a_bounded_rate_for_ever() {
+    let mut world = World::serving();
+    let right = world.services["shop"].selector.clone();
+    world.manager = Some("helm".into());
+    world.writes.clear();
+    let mut statuses = vec![];
+    for _ in 0..100 {
+        world.point_at("3.0.0");
+        world.look(usize::MAX);
+        world.now = world.now.checked_add(SignedDuration::from_millis(200)).unwrap();
+        statuses.push(world.version);
+    }
+    let back = world.writes.iter().filter(|write| write.starts_with("put shop back")).count();
+    assert_eq!(back, world.writes.len(), "{:?}", world.writes);
+    assert!((18..=20).contains(&back), "{back} writes within 20 s");
+    statuses.dedup();
+    assert!(statuses.len() <= 2, "status says so once: {statuses:?}");
+    let told = world.message("TrafficContested");
+    assert!(told.contains("helm") && told.contains("Service shop"), "{told}");
+    assert_eq!(world.active(), Some("1.0.0"), "it is never taken for what should serve");
+    world.run_to_rest();
+    assert_eq!((&world.services["shop"].selector, world.condition("TrafficContested")), (&right, None));
 }
 
 #[test]

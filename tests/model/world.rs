@@ -19,8 +19,9 @@ use switchback::{
     release::{
         manifests::{self, Kind, Manifest},
         observed::{
-            Answer, Ask, AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen, JobState, ObjectSeen,
-            Observed, PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
+            Answer, Ask, AttemptSeen, ContestSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen,
+            JobState, ObjectSeen, Observed, PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
+            SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
         status,
@@ -43,6 +44,18 @@ pub enum JobEnd {
     /// Complete, with a result that does not answer for every check that was asked for.
     AnswersTooLittle,
     Hangs,
+}
+
+/// What a leader that was stopped in the middle of a look still holds.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// Version of the Release that it had read.
+    version: u64,
+    /// The status that it wanted to write.
+    status: Option<ReleaseStatus>,
+    pub plan: Plan,
+    /// How many writes it had done.
+    done: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +86,13 @@ pub struct World {
     pub told: BTreeMap<String, String>,
     pub guard: Guard,
     pub stamp: Guard,
+    /// The term of whoever leads.
+    pub term: Option<i64>,
+    /// Selectors that were put back lately, and who else writes them.
+    pub contests: Vec<ContestSeen>,
+    pub manager: Option<String>,
+    /// Version of the Release: status writes carry the one that was read.
+    pub version: u64,
     /// When the Release was created.
     pub created: Timestamp,
     /// Who changed the spec, as the API server would stamp it.
@@ -152,6 +172,10 @@ impl World {
             told: BTreeMap::new(),
             guard: Guard::Since(Timestamp::MIN),
             stamp: Guard::Since(Timestamp::MIN),
+            term: None,
+            contests: vec![],
+            manager: None,
+            version: 1,
             created: "2026-11-21T12:00:00Z".parse().unwrap(),
             changed_by: None,
             foreign: Vec::new(),
@@ -242,6 +266,7 @@ impl World {
     pub fn change(&mut self, spec: ReleaseSpec) {
         self.spec = spec;
         self.generation += 1;
+        self.version += 1;
     }
 
     pub fn decide(&mut self, kind: DecisionKind, actor: &str) -> String {
@@ -250,6 +275,7 @@ impl World {
         self.decisions.push(DecisionSeen {
             name: name.clone(),
             uid: format!("uid-{name}"),
+            resource_version: "1".into(),
             target_uid: UID.to_owned(),
             kind: Some(kind),
             actor: actor.to_owned(),
@@ -313,7 +339,7 @@ impl World {
                 generation: self.generation,
                 deleting: self.deleting,
                 deleted_at: self.deleted_at.or(self.deleting.then_some(self.now)),
-                resource_version: "1".into(),
+                resource_version: self.version.to_string(),
                 finalizers: vec![],
                 finalizer: self.finalizer,
                 created: self.created,
@@ -338,6 +364,8 @@ impl World {
             decisions: self.decisions.clone(),
             guard: self.guard.clone(),
             stamp: self.stamp.clone(),
+            term: self.term,
+            contests: self.contests.clone(),
             taken: None,
             answers: vec![],
             settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
@@ -365,6 +393,7 @@ impl World {
             },
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
             Ask::LiveObject(kind, name) => Answer::Object(self.object(*kind, name)),
+            Ask::SelectorManager(_) => Answer::Manager(self.manager.clone()),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
             Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
             Ask::Left(selector) => Answer::Left(self.left(selector)),
@@ -454,6 +483,7 @@ impl World {
             // No write takes no time at all.
             self.now = self.now.checked_add(SignedDuration::from_millis(1)).unwrap();
             self.status = next;
+            self.version += 1;
             wrote = true;
         } else if remember {
             return wrote;
@@ -462,6 +492,48 @@ impl World {
             wrote |= self.act_all(&plan.actions, &mut left);
         }
         wrote
+    }
+
+    /// Stops whoever leads before its write of that number; another one takes over. Returns what the stopped one still
+    /// holds; nothing when it would not have written so much.
+    pub fn freeze(&mut self, before: usize) -> Option<Frozen> {
+        let (seen, plan) = self.plan();
+        let next = status::status(&seen, &plan);
+        let status = (seen.release.finalizer && next != self.status).then_some(next);
+        if before >= plan.actions.len() + usize::from(status.is_some()) {
+            return None;
+        }
+        self.carry_out(&seen, &plan, before);
+        self.term = self.term.map(|term| term + 1);
+        Some(Frozen { version: seen.release.resource_version.parse().unwrap(), status, plan, done: before })
+    }
+
+    /// Lets a stopped leader go on: every write it still holds arrives now, until one is refused. Returns how many the
+    /// API server took.
+    pub fn thaw(&mut self, frozen: &Frozen) -> usize {
+        let mut late: Vec<Option<&Action>> = frozen.plan.actions.iter().map(Some).collect();
+        if frozen.status.is_some() {
+            late.insert(if frozen.plan.act_first { late.len() } else { 0 }, None);
+        }
+        let mut taken = 0;
+        // The status that was written before the stop made the Release another version, for everybody.
+        for write in late.into_iter().skip(frozen.done) {
+            let done = match write {
+                Some(action) => self.act(action),
+                None if frozen.version == self.version => {
+                    self.status = frozen.status.clone().unwrap();
+                    self.version += 1;
+                    true
+                }
+                None => false,
+            };
+            self.check();
+            taken += usize::from(done);
+            if !done && !frozen.plan.act_first {
+                break;
+            }
+        }
+        taken
     }
 
     fn act_all(&mut self, actions: &[Action], left: &mut usize) -> bool {
@@ -476,7 +548,8 @@ impl World {
         !actions.is_empty()
     }
 
-    fn act(&mut self, action: &Action) {
+    /// Does one thing; returns whether the API server took it.
+    fn act(&mut self, action: &Action) -> bool {
         self.writes.push(words(action));
         match action {
             Action::AddFinalizer => self.finalizer = true,
@@ -492,14 +565,33 @@ impl World {
                 self.disowned.insert(uid.clone());
             }
             Action::Create(manifest) => self.create(manifest),
-            Action::Scale { deployment, uid, replicas } => {
-                if let Some(found) = self.deployments.get_mut(deployment).filter(|found| found.uid == *uid) {
-                    found.replicas = *replicas;
-                    found.observed = false;
+            Action::Scale { deployment, uid, resource_version, replicas } => {
+                let Some(found) = self.deployments.get_mut(deployment) else { return false };
+                if (&found.uid, &found.resource_version) != (uid, resource_version) {
+                    return false;
+                }
+                found.replicas = *replicas;
+                found.observed = false;
+                newer(&mut found.resource_version);
+            }
+            Action::Touch { kind, name, uid, resource_version, fence } => {
+                return self.touch((*kind, name), (uid, resource_version), fence);
+            }
+            Action::Point { service, patch, .. } => return self.point(service, patch),
+            Action::PutBack { service, patch, by } => {
+                self.contests.retain(|contest| contest.service != *service);
+                self.contests.push(ContestSeen { service: service.clone(), by: by.clone(), at: self.now });
+                return self.point(service, patch);
+            }
+            Action::Delete { kind, name, uid, resource_version } => {
+                let changed = self.deployments.get(name).is_some_and(|found| {
+                    resource_version.as_ref().is_some_and(|version| *version != found.resource_version)
+                });
+                // As by the client: one that is another by now is left alone, and that is no error.
+                if *kind != Kind::Deployment || !changed {
+                    self.delete(*kind, name, uid);
                 }
             }
-            Action::Point { service, patch, .. } => self.point(service, patch),
-            Action::Delete { kind, name, uid, .. } => self.delete(*kind, name, uid),
             Action::Resume { job, uid } => {
                 for seen in self.jobs.values_mut().filter(|seen| seen.name == *job && seen.uid == *uid) {
                     seen.suspended = false;
@@ -515,7 +607,12 @@ impl World {
                 }
             }
             Action::LetGo { backup, uid, finalizers, .. } => self.let_go(backup, uid, finalizers),
-            Action::Settle { decision, status } => {
+            Action::Settle { decision, resource_version, status } => {
+                let found = self.decisions.iter_mut().find(|seen| seen.name == *decision);
+                let Some(found) = found.filter(|found| found.resource_version == *resource_version) else {
+                    return false;
+                };
+                newer(&mut found.resource_version);
                 self.settled.insert(decision.clone(), (status.state.clone(), status.reason.clone()));
                 self.told.insert(decision.clone(), status.message.clone());
                 for seen in self.decisions.iter_mut().filter(|seen| seen.name == *decision) {
@@ -523,6 +620,27 @@ impl World {
                 }
             }
         }
+        true
+    }
+
+    fn touch(&mut self, (kind, name): (Kind, &str), (uid, version): (&str, &str), fence: &str) -> bool {
+        let (found_uid, found_version, found_fence) = match kind {
+            Kind::Service => match self.services.get_mut(name) {
+                Some(found) => (&found.uid, &mut found.resource_version, &mut found.fence),
+                None => return false,
+            },
+            Kind::Deployment => match self.deployments.get_mut(name) {
+                Some(found) => (&found.uid, &mut found.resource_version, &mut found.fence),
+                None => return false,
+            },
+            _ => panic!("{kind:?} is never fenced"),
+        };
+        if found_uid != uid || found_version != version {
+            return false;
+        }
+        *found_fence = Some(fence.to_owned());
+        newer(found_version);
+        true
     }
 
     fn create(&mut self, manifest: &Manifest) {
@@ -554,6 +672,8 @@ impl World {
                 self.deployments.entry(name.clone()).or_insert(DeploymentSeen {
                     name,
                     uid,
+                    resource_version: "1".into(),
+                    fence: None,
                     ours: true,
                     revision: label(labels::REVISION),
                     workload: label(labels::WORKLOAD),
@@ -601,11 +721,11 @@ impl World {
         }
     }
 
-    fn point(&mut self, name: &str, patch: &Value) {
-        let Some(service) = self.services.get_mut(name) else { return };
-        let (meta, version) = (&patch["metadata"], service.resource_version.clone());
-        if meta["uid"] != service.uid.as_str() || meta["resourceVersion"] != version.as_str() {
-            return;
+    fn point(&mut self, name: &str, patch: &Value) -> bool {
+        let Some(service) = self.services.get_mut(name) else { return false };
+        let meta = &patch["metadata"];
+        if meta["uid"] != service.uid.as_str() || meta["resourceVersion"] != service.resource_version.as_str() {
+            return false;
         }
         for (key, value) in patch["spec"]["selector"].as_object().unwrap() {
             match value.as_str() {
@@ -616,7 +736,8 @@ impl World {
         if let Some(fence) = meta["annotations"][labels::FENCE].as_str() {
             service.fence = Some(fence.to_owned());
         }
-        service.resource_version = (version.parse::<u64>().unwrap() + 1).to_string();
+        newer(&mut service.resource_version);
+        true
     }
 
     fn delete(&mut self, kind: Kind, name: &str, uid: &str) {
@@ -740,6 +861,15 @@ impl World {
         }
     }
 
+    /// Somebody else points the Service at a version.
+    pub fn point_at(&mut self, version: &str) {
+        let digits = self.digits_of(version);
+        let service = self.services.get_mut("shop").unwrap();
+        service.selector.insert(labels::REVISION.to_owned(), digits);
+        newer(&mut service.resource_version);
+        self.follow();
+    }
+
     /// Lets pods of a version lose or regain readiness; endpoints follow.
     pub fn set_ready(&mut self, version: &str, ready: usize) {
         let digits = self.digits_of(version);
@@ -820,6 +950,11 @@ impl World {
     }
 }
 
+/// Makes a resourceVersion newer.
+fn newer(version: &mut String) {
+    *version = (version.parse::<u64>().unwrap() + 1).to_string();
+}
+
 pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen {
     PodSeen {
         images: if workload.is_empty() { vec![] } else { vec![("web".into(), format!("sha256:{revision}"))] },
@@ -848,10 +983,14 @@ pub fn words(action: &Action) -> String {
         Action::RemoveFinalizer => "remove finalizer".to_owned(),
         Action::Create(manifest) => format!("create {} {}", manifest.kind.as_str(), manifest.name),
         Action::Scale { deployment, replicas, .. } => format!("scale {deployment} to {replicas}"),
+        Action::Touch { kind, name, fence, .. } => format!("fence {} {name} with {fence}", kind.as_str()),
         Action::Point { service, patch, .. } => {
             let digits = text(patch, &["spec", "selector", labels::REVISION]);
             let fence = patch["metadata"]["annotations"].get(labels::FENCE).map(|_| ", fenced").unwrap_or_default();
             format!("point {service} at {digits}{fence}")
+        }
+        Action::PutBack { service, patch, .. } => {
+            format!("put {service} back to {}", text(patch, &["spec", "selector", labels::REVISION]))
         }
         Action::Delete { kind, name, .. } => format!("delete {} {name}", kind.as_str()),
         Action::Disown { kind, name, .. } => format!("take the owners off {} {name}", kind.as_str()),
@@ -862,7 +1001,7 @@ pub fn words(action: &Action) -> String {
             format!("running under {policy}: {}", names.join(", "))
         }
         Action::LetGo { backup, .. } => format!("let go of {backup}"),
-        Action::Settle { decision, status } => format!("settle {decision}: {} {}", status.state, status.reason),
+        Action::Settle { decision, status, .. } => format!("settle {decision}: {} {}", status.state, status.reason),
     };
     versions(&line)
 }

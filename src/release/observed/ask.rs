@@ -14,6 +14,8 @@ pub enum Ask {
     LiveService(String),
     /// An object of a kind that is not watched.
     LiveObject(Kind, String),
+    /// Who else writes the selector of a Service.
+    SelectorManager(String),
     /// The DatabaseBackup as it is now.
     LiveBackup(String),
     /// The `ControllerRevision`s of the Release with this UID as they are now.
@@ -52,6 +54,8 @@ pub enum Answer {
     Service(Option<Box<ServiceSeen>>),
     /// The live object; `None` when there is none.
     Object(Option<ObjectSeen>),
+    /// The field manager that wrote a selector last, beside us; `None` when that is not known.
+    Manager(Option<String>),
     /// The live DatabaseBackup; `None` when there is none.
     Backup(Option<Box<BackupSeen>>),
     /// The live `ControllerRevision`s.

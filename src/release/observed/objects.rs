@@ -46,6 +46,10 @@ pub struct DeploymentSeen {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// The version that was read; guards its size and its end.
+    pub resource_version: String,
+    /// Value of the fence annotation.
+    pub fence: Option<String>,
     /// Whether our Release controls it.
     pub ours: bool,
     /// Digits of its revision.
@@ -85,6 +89,17 @@ pub struct ServiceSeen {
     pub fence: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+/// A selector that was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContestSeen {
+    /// Name of the Service.
+    pub service: String,
+    /// The field manager that had written it, when that is known.
+    pub by: Option<String>,
+    /// When it was put back last.
+    pub at: Timestamp,
 }
 
 /// One EndpointSlice.

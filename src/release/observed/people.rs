@@ -13,6 +13,8 @@ pub struct DecisionSeen {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// The version that was read; guards what is said of it.
+    pub resource_version: String,
     /// UID of the object it is about.
     pub target_uid: String,
     /// What is decided; `None` for a kind that this version does not know.

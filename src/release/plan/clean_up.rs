@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         manifests::Kind,
-        observed::{Answer, Ask, BackupState, Observed},
+        observed::{Answer, Ask, BackupState, DeploymentSeen, Observed},
     },
     Action, Move, Plan, Situation, active_content, config,
     ending::{self, Why},
-    recorded, upkeep,
+    fence, recorded, upkeep,
 };
 use crate::api::{Outcome, Reason, Record, labels::Role};
 
@@ -31,6 +31,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         let why = why(&record);
         return ending::come_to_rest(record, &seen.release.wanted, (seen.now, why));
     }
+    let digits = record.candidate.as_ref().map(|candidate| candidate.revision.digits().to_owned()).unwrap_or_default();
+    let fences =
+        fence::deployments(seen, &record, of_revision(seen, &digits).filter(|deployment| !deployment.deleting));
+    if !fences.is_empty() {
+        return Plan { actions: fences, ..Plan::stay(record, situation) }.into();
+    }
     // Nothing is removed while any Service selects it: the Services are read live before.
     let asks: Vec<Ask> = seen
         .services
@@ -47,7 +53,6 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {
         return Plan { asks, ..Plan::stay(record, situation) }.into();
     }
-    let digits = record.candidate.as_ref().map(|candidate| candidate.revision.digits().to_owned()).unwrap_or_default();
     let selected = asks.iter().any(|ask| match seen.answer(ask) {
         Some(Answer::Service(Some(service))) => service.selected() == Some(digits.as_str()),
         _ => false,
@@ -63,13 +68,15 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
+/// Returns the Deployments of a revision.
+fn of_revision<'a>(seen: &'a Observed, digits: &'a str) -> impl Iterator<Item = &'a DeploymentSeen> {
+    seen.deployments.iter().filter(move |deployment| deployment.ours && deployment.revision == digits)
+}
+
 /// Lists what is still there of the attempt, and whether it is on its way out.
 fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
     let digits = record.candidate.as_ref().map_or("", |candidate| candidate.revision.digits());
-    let deployments =
-        seen.deployments.iter().filter(|deployment| deployment.ours && deployment.revision == digits).map(
-            |deployment| (Action::delete(Kind::Deployment, &deployment.name, &deployment.uid), deployment.deleting),
-        );
+    let deployments = of_revision(seen, digits).map(|deployment| (Action::remove(deployment), deployment.deleting));
     let services = seen
         .services
         .iter()

@@ -131,7 +131,7 @@ pub(super) fn settle(seen: &Observed, plan: &mut Plan) {
         let state: &str = state.into();
         let message = clamp(&message).to_owned();
         let status = DecisionStatus { state: state.to_owned(), reason: reason.as_str().to_owned(), message };
-        plan.actions.push(Action::Settle { decision: decision.name.clone(), status });
+        plan.actions.push(Action::settle(decision, status));
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
         manifests::{self, Kind},
         observed::{Answer, Ask, DeploymentSeen, Observed},
     },
-    Action, deploy,
+    Action, deploy, fence,
     going::Going,
     later,
 };
@@ -82,6 +82,12 @@ pub(super) fn forward(seen: &Observed, record: &mut Record) -> Progress {
     let former: Vec<&str> = late(record, |worker| worker.active.is_some()).collect();
     if let Some(active) = &record.active {
         let whose = (&active.revision, active.version.as_str());
+        let running = former.iter().filter_map(|name| seen.deployment(name, &active.revision));
+        let fences = fence::deployments(seen, record, running.filter(|deployment| deployment.replicas > 0));
+        if !fences.is_empty() {
+            let waiting = "what another leader may still write is made to fail first".to_owned();
+            return Progress::Going(Going::acts(fences, waiting));
+        }
         if let Some(going) = stop(seen, &former, whose).or_else(|| gone(seen, &former, whose)) {
             return going;
         }

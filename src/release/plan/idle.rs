@@ -146,11 +146,14 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
         }
     };
     plan.actions.extend(config);
-    plan.actions.extend(old.into_iter().map(|seen| Action::delete(Kind::Deployment, &seen.name, &seen.uid)));
+    plan.actions.extend(old.into_iter().map(Action::remove));
     let contents = contents.into_iter();
     plan.actions.extend(contents.map(|seen| Action::delete(Kind::ControllerRevision, &seen.name, &seen.uid)));
     // What an attempt that ended before it made anything has looked with, and what it held.
     plan.actions.extend(Action::delete_jobs(seen).chain(Action::let_go_all(seen)));
+    // Made by a leader that was stopped before the write left and went on when nobody needed it any more.
+    let late = seen.services.iter().filter(|seen| seen.ours && !seen.deleting && seen.role == Some(Role::Preview));
+    plan.actions.extend(late.map(|seen| Action::delete(Kind::Service, &seen.name, &seen.uid)));
 }
 
 /// Lists the contents of attempts that history has forgotten and that own nothing any more.

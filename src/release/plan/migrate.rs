@@ -103,9 +103,19 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
             return Plan { asks: vec![ask], ..Plan::stay(record, situation) }.into();
         }
         Some(observed::Answer::Backup(Some(live))) if live.uid == backup.uid && is_whole(&live.state, &backup) => {}
+        // Whoever led before may be about to resume it: it is deleted while nothing of it has run, and only then given up.
+        Some(_) if is_running(&record) && is_recorded(&record, job) => {
+            let situation = told(&record, &format!("Removing Job {}: its backup is gone.", job.name));
+            let actions = if job.deleting { vec![] } else { vec![Action::delete(Kind::Job, &job.name, &job.uid)] };
+            return Plan { actions, ..Plan::stay(record, situation) }.into();
+        }
         Some(_) => {
-            let message =
-                format!("DatabaseBackup {} is gone or not complete any more. Nothing was migrated.", backup.name);
+            let state = if is_first(&record) { MigrationProgress::NotStarted } else { MigrationProgress::Uncertain };
+            if let Some(migration) = record.migration.as_mut().filter(|_| number > 1) {
+                migration.state = state;
+            }
+            let gone = format!("DatabaseBackup {} is gone or not complete any more.", backup.name);
+            let message = format!("{gone} {}", stands(state));
             return ending::failed(seen, record, (Reason::BackupFailed, message));
         }
     }
@@ -121,6 +131,11 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
     let situation = told(&record, &format!("Starting Job {}.", job.name));
     Plan { actions, ..Plan::stay(record, situation) }.into()
+}
+
+/// Returns whether status names this very Job, so that somebody may be about to resume it.
+fn is_recorded(record: &Record, job: &JobSeen) -> bool {
+    record.migration.as_ref().is_some_and(|migration| migration.job == job.uid)
 }
 
 fn is_whole(state: &BackupState, backup: &crate::api::BackupRecord) -> bool {

@@ -5,7 +5,7 @@ use super::{
         manifests::Kind,
         observed::{Answer, Ask, Observed},
     },
-    Action, Move, Plan, Situation, active_content, enter,
+    Action, Move, Plan, Situation, active_content, enter, fence,
     going::Going,
     hooks, recorded, upkeep,
 };
@@ -37,8 +37,13 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         upkeep::forget_traffic(seen, &mut record);
         return enter(record, Step::Idle, seen.now, None);
     }
+    let running = || superfluous.iter().filter(|deployment| deployment.replicas > 0);
+    let fences = fence::deployments(seen, &record, running().copied());
+    if !fences.is_empty() {
+        return Plan { actions: fences, ..Plan::stay(record, situation) }.into();
+    }
     // Nothing is scaled down while any Service selects it: the Services are read live before.
-    let running = superfluous.iter().any(|deployment| deployment.replicas > 0);
+    let running = running().next().is_some();
     let services = record.traffic.iter().filter(|_| running);
     let asks: Vec<Ask> = services.map(|traffic| Ask::LiveService(traffic.service.clone())).collect();
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {

@@ -12,12 +12,12 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, active_content, candidate_content, deploy,
     ending::{self, Why},
-    enter,
+    enter, fence,
     going::Going,
     handover::{self, Progress},
     health, hooks, images, later, overdue, recorded, still_wanted,
 };
-use crate::api::{HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord};
+use crate::api::{HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord, labels};
 
 /// Begins the step.
 pub(super) fn begin(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
@@ -183,6 +183,12 @@ fn note_moved(seen: &Observed, revision: &RevisionId, record: &mut Record) {
 /// Moves what is not moved yet, when the candidate is still whole and the Services are as they were.
 fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved: &[String]) -> Move {
     let told = |message: String| Situation::Working(Reason::Switching, message);
+    let named = seen.services.iter().filter(|service| service.ours && unmoved.contains(&service.name));
+    let fences = fence::services(seen, &record, named);
+    if !fences.is_empty() {
+        let text = "Another leader began this switch: what it may still write is made to fail first.";
+        return Plan { actions: fences, ..Plan::stay(record, told(text.to_owned())) }.into();
+    }
     if let Some(missing) = deploy::missing(seen, content, &record) {
         let text = format!("Waiting before the Services are moved: {missing}.");
         return Plan::stay(record, told(text)).into();
@@ -207,9 +213,20 @@ fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved
         })
         // Moved a moment ago; the watch has not shown it yet.
         .filter(|service| !service.selects(&content.revision()))
+        .filter(|service| is_as_recorded(&record, service))
         .filter_map(|service| forward(seen, &record, content, service))
         .collect();
     Plan { actions, ..Plan::stay(record, told(text)) }.into()
+}
+
+/// Returns whether nobody of ours has pointed a Service elsewhere since the switch was recorded: whoever reads another
+/// revision there, or the fence of a way back, leads no longer and has not noticed yet. What others do to the selector
+/// is no reason to wait.
+fn is_as_recorded(record: &Record, live: &ServiceSeen) -> bool {
+    let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt).to_string();
+    let active = record.active.as_ref().map(|active| active.revision.digits());
+    let known = [Some(labels::NO_REVISION), active, None];
+    live.fence.as_ref() != Some(&attempt) && known.contains(&live.selected())
 }
 
 fn forward(seen: &Observed, record: &Record, content: &ReleaseSpec, live: &ServiceSeen) -> Option<Action> {

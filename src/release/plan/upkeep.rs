@@ -2,7 +2,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Plan, active_content, candidate_content, config,
+    Action, Plan, active_content, config, contested,
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
@@ -13,7 +13,7 @@ pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
         return;
     }
     // Services first: a Deployment that the cluster refuses must not keep traffic from where it belongs.
-    point_back(seen, plan);
+    contested::put_back(seen, plan);
     restore_services(seen, plan);
     restore_deployments(seen, plan);
 }
@@ -97,41 +97,4 @@ fn contents<'a>(seen: &'a Observed, record: &Record) -> Vec<(&'a ReleaseSpec, i6
         .chain(active)
         .filter_map(|attempt| Some((seen.contents.get(&attempt)?.as_ref(), attempt)))
         .collect()
-}
-
-/// Points Services back that somebody else pointed elsewhere.
-fn point_back(seen: &Observed, plan: &mut Plan) {
-    for traffic in &plan.record.traffic {
-        let Some(revision) = &traffic.revision else { continue };
-        let Some(service) = seen.service(&traffic.service).filter(|service| !service.deleting) else { continue };
-        let Some(workload) = workload_of(seen, &plan.record, &traffic.service) else { continue };
-        if service.selector == manifests::selector(&seen.release, &workload, revision.digits()) {
-            continue;
-        }
-        let target = manifests::Target {
-            workload: &workload,
-            digits: revision.digits(),
-            service: None,
-            before: None,
-            fence: None,
-        };
-        plan.contested = Some(format!(
-            "Somebody else changed the selector of Service {}; it is put back to {revision}.",
-            traffic.service
-        ));
-        plan.actions.push(Action::Point {
-            service: service.name.clone(),
-            patch: manifests::service_patch(&seen.release, service, target),
-            otherwise: None,
-        });
-    }
-}
-
-/// Returns the workload behind a Service, by the frozen contents or else by the spec.
-fn workload_of(seen: &Observed, record: &Record, service: &str) -> Option<String> {
-    let contents = [candidate_content(seen, record), active_content(seen, record), Some(&seen.release.spec)];
-    contents
-        .into_iter()
-        .flatten()
-        .find_map(|content| content.service(service).map(|(workload, _)| workload.name.clone()))
 }

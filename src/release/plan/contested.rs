@@ -1,0 +1,75 @@
+//! Selectors that somebody else writes: put back from what is recorded, at a bounded rate, for ever; pure.
+//!
+//! How often it was put back lately, and who else writes it, is remembered by the process and not in status: it changes
+//! by itself, and after a restart one write more does no harm.
+
+use super::{
+    super::{
+        manifests,
+        observed::{Answer, Ask, Observed},
+    },
+    Action, Plan, active_content, candidate_content, later,
+};
+use crate::api::{Duration, Record};
+
+/// How long at least between two writes of one Service: whoever fights for it may write as often as he likes.
+pub(super) const BETWEEN: Duration = Duration::from_secs(1);
+/// How long a selector must have been left alone before it counts as not contested any more.
+pub(super) const QUIET: Duration = Duration::from_secs(60);
+
+/// Puts selectors back, and says who else writes them.
+pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
+    let lately = |service: &str| seen.contests.iter().find(|contest| contest.service == service);
+    for traffic in &plan.record.traffic.clone() {
+        let Some(revision) = &traffic.revision else { continue };
+        let Some(service) = seen.service(&traffic.service).filter(|service| !service.deleting) else { continue };
+        let Some(workload) = workload_of(seen, &plan.record, &traffic.service) else { continue };
+        let last = lately(&service.name);
+        if let Some(last) = last.filter(|last| later(last.at, QUIET) > seen.now) {
+            plan.contested = Some(told(&service.name, last.by.as_deref(), &revision.to_string()));
+            plan.look_again_at(later(last.at, QUIET));
+        }
+        if service.selector == manifests::selector(&seen.release, &workload, revision.digits()) {
+            continue;
+        }
+        if let Some(next) = last.map(|last| later(last.at, BETWEEN)).filter(|next| *next > seen.now) {
+            plan.look_again_at(next);
+            continue;
+        }
+        let ask = Ask::SelectorManager(service.name.clone());
+        let Some(Answer::Manager(by)) = seen.answer(&ask) else {
+            plan.asks.push(ask);
+            continue;
+        };
+        plan.contested = Some(told(&service.name, by.as_deref(), &revision.to_string()));
+        let target = manifests::Target {
+            workload: &workload,
+            digits: revision.digits(),
+            service: None,
+            before: None,
+            fence: None,
+        };
+        plan.actions.push(Action::PutBack {
+            service: service.name.clone(),
+            patch: manifests::service_patch(&seen.release, service, target),
+            by: by.clone(),
+        });
+    }
+}
+
+fn told(service: &str, by: Option<&str>, revision: &str) -> String {
+    let who = by.map_or_else(|| "Somebody else".to_owned(), |by| format!("Field manager {by:?}"));
+    format!(
+        "{who} writes the selector of Service {service}; it is put back to {revision} each time. Meanwhile users may \
+         meet another version, or nothing. Next: make it leave spec.selector alone."
+    )
+}
+
+/// Returns the workload behind a Service, by the frozen contents or else by the spec.
+fn workload_of(seen: &Observed, record: &Record, service: &str) -> Option<String> {
+    let contents = [candidate_content(seen, record), active_content(seen, record), Some(&seen.release.spec)];
+    contents
+        .into_iter()
+        .flatten()
+        .find_map(|content| content.service(service).map(|(workload, _)| workload.name.clone()))
+}
