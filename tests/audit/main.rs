@@ -42,12 +42,13 @@ fn right(event: &Value) -> (String, String) {
     (event["verb"].as_str().unwrap_or_default().to_owned(), resource)
 }
 
-/// Returns what the chart grants in a namespace it serves.
+/// Returns what the chart grants in a namespace it serves, and for the lease in its own.
 fn granted() -> BTreeSet<(String, String)> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/switchback");
     let output = Command::new("helm")
         .args(["template", "switchback", chart, "-n", "switchback-system", "--set", "mode=Namespaced"])
         .args(["--set", "namespaces={shop}", "--show-only", "templates/role.yaml"])
+        .args(["--show-only", "templates/lease-role.yaml"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -35,8 +35,34 @@ pub async fn give_rights(namespace: &str) {
     .await;
 }
 
+/// Lets the account take part in an election in a namespace, by the chart's own Role.
+pub async fn give_lease(namespace: &str) {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/switchback");
+    let only = ["--show-only", "templates/lease-role.yaml"];
+    let text = run("helm", &["template", "switchback", chart, "-n", namespace, only[0], only[1]], "").await;
+    let documents = serde_yaml::Deserializer::from_str(&text).map(|document| {
+        let mut object = Value::deserialize(document).unwrap();
+        for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+            subject["namespace"] = "switchback-system".into();
+        }
+        object.to_string()
+    });
+    let documents: Vec<String> = documents.collect();
+    run("kubectl", &["apply", "--server-side", "-f", "-"], &documents.join("\n---\n")).await;
+    within(SOON, "the right to lead is known", async || {
+        let question = ["auth", "can-i", "update", "leases/switchback", "-n", namespace, "--as", CONTROLLER];
+        (output("kubectl", &question, "").await.0).then_some(())
+    })
+    .await;
+}
+
 /// Writes a kubeconfig with a token of the account and nothing else of the administrator's.
 pub async fn write_kubeconfig(path: &Path) {
+    write_kubeconfig_in(path, "default", None).await;
+}
+
+/// The same for one that runs in a namespace, and sees the API server under this address when one is given.
+pub async fn write_kubeconfig_in(path: &Path, namespace: &str, server: Option<&str>) {
     let token =
         run("kubectl", &["create", "token", "switchback", "-n", "switchback-system", "--duration", "2h"], "").await;
     let text = std::fs::read_to_string(std::env::var("KUBECONFIG").unwrap()).unwrap();
@@ -44,6 +70,12 @@ pub async fn write_kubeconfig(path: &Path) {
     config["users"] = json!([{ "name": "controller", "user": { "token": token.trim() } }]);
     for context in config["contexts"].as_array_mut().unwrap() {
         context["context"]["user"] = "controller".into();
+        context["context"]["namespace"] = namespace.into();
+    }
+    if let Some(server) = server {
+        for cluster in config["clusters"].as_array_mut().unwrap() {
+            cluster["cluster"] = json!({ "server": server });
+        }
     }
     std::fs::write(path, config.to_string()).unwrap();
 }

@@ -48,6 +48,13 @@ pub struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// Gives the controller's account its rights here, by the chart's own Roles, and starts a controller.
     pub async fn new(namespace: &'a Namespace) -> Scene<'a> {
+        let scene = Self::without_controller(namespace).await;
+        scene.start();
+        scene
+    }
+
+    /// The same without a controller.
+    pub async fn without_controller(namespace: &'a Namespace) -> Scene<'a> {
         account::give_rights(&namespace.name).await;
         until_guarded(namespace).await;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&namespace.name);
@@ -56,9 +63,7 @@ impl<'a> Scene<'a> {
         account::write_kubeconfig(&kubeconfig).await;
         let log = folder.join("controller.log");
         let (name, controller) = ("shop".to_owned(), RefCell::new(None));
-        let scene = Self { namespace, name, replicas: 2, kubeconfig, controller, log };
-        scene.start();
-        scene
+        Self { namespace, name, replicas: 2, kubeconfig, controller, log }
     }
 
     /// Another application beside this one, with one pod, under the same controller.
@@ -75,16 +80,27 @@ impl<'a> Scene<'a> {
 
     /// Starts the controller.
     pub fn start(&self) {
+        *self.controller.borrow_mut() = Some(self.start_as("controller", &self.kubeconfig, &[]));
+    }
+
+    /// Starts a controller of this name.
+    pub fn start_as(&self, name: &str, kubeconfig: &Path, more: &[&str]) -> Child {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_switchback"))
+        Command::new(env!("CARGO_BIN_EXE_switchback"))
             .args(["run", "--namespaces", &self.namespace.name, "--listen", "127.0.0.1:0", "--log-level", "debug"])
             .args(["--agent-image", "localhost/switchback-agent:dev", "--log-format", "text"])
-            .env("KUBECONFIG", &self.kubeconfig)
+            .args(more)
+            .env("KUBECONFIG", kubeconfig)
+            .env("HOSTNAME", name)
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()
-            .unwrap();
-        *self.controller.borrow_mut() = Some(child);
+            .unwrap()
+    }
+
+    /// Returns where the controllers of this scene have their files.
+    pub fn folder(&self) -> &Path {
+        self.kubeconfig.parent().unwrap()
     }
 
     /// Kills the controller as the kernel would: nothing is finished.

@@ -18,6 +18,8 @@ mod databases;
 mod decided;
 mod harness;
 mod interrupted;
+mod leaders;
+mod proxy;
 mod quiet;
 mod releases;
 mod stopped;
