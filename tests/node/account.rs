@@ -42,7 +42,7 @@ pub async fn give_lease(namespace: &str) {
     let text = run("helm", &["template", "switchback", chart, "-n", namespace, only[0], only[1]], "").await;
     let documents = serde_yaml::Deserializer::from_str(&text).map(|document| {
         let mut object = Value::deserialize(document).unwrap();
-        for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+        for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
             subject["namespace"] = "switchback-system".into();
         }
         object.to_string()

@@ -102,3 +102,99 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   resources: [events]
   verbs: [create, patch]
 {{- end -}}
+
+{{/* Where the pages on alerts are. */}}
+{{- define "switchback.runbook" -}}
+{{ printf "%s/%s.md" (trimSuffix "/" (index . 0).Values.prometheusRule.runbooks) (index . 1) }}
+{{- end -}}
+
+{{/* What somebody should be called for. Braces of Prometheus' own are written as text. */}}
+{{- define "switchback.alerts" -}}
+- alert: SwitchbackNoLeader
+  expr: (sum(switchback_leader) or vector(0)) < 1
+  for: 2m
+  labels: { severity: critical }
+  annotations:
+    summary: No Switchback controller works
+    description: Nothing is released, and nothing goes back by itself. What serves goes on serving.
+    runbook_url: {{ include "switchback.runbook" (list . "no-leader") }}
+- alert: SwitchbackTwoLeaders
+  expr: sum(switchback_leader) > 1
+  for: 1m
+  labels: { severity: warning }
+  annotations:
+    summary: More than one Switchback controller works
+    description: Either two installs serve this cluster, or an election is switched off.
+    runbook_url: {{ include "switchback.runbook" (list . "two-leaders") }}
+- alert: SwitchbackActiveUnhealthy
+  expr: sum by (namespace) (switchback_release_condition{condition="Ready", reason=~"ActiveUnhealthy|BothUnhealthy"}) > 0
+  for: 3m
+  labels: { severity: critical }
+  annotations:
+    summary: 'A version that serves users in {{ "{{ $labels.namespace }}" }} is not well'
+    description: It lacks pods that are ready, and nothing goes back by itself.
+    runbook_url: {{ include "switchback.runbook" (list . "active-unhealthy") }}
+- alert: SwitchbackOnHold
+  expr: sum by (namespace) (switchback_release_condition{condition="Ready", reason="WatchOnHold"}) > 0
+  for: 5m
+  labels: { severity: warning }
+  annotations:
+    summary: 'A watch window in {{ "{{ $labels.namespace }}" }} does not end by itself'
+    description: A check cannot tell. The former version stays at full size, ready to take traffic back.
+    runbook_url: {{ include "switchback.runbook" (list . "on-hold") }}
+- alert: SwitchbackTrafficContested
+  expr: sum by (namespace) (switchback_release_condition{condition="TrafficContested"}) > 0
+  for: 2m
+  labels: { severity: critical }
+  annotations:
+    summary: 'Somebody else writes the selector of a Service in {{ "{{ $labels.namespace }}" }}'
+    description: Users may meet another version, or nothing, each time until it is put back.
+    runbook_url: {{ include "switchback.runbook" (list . "traffic-contested") }}
+- alert: SwitchbackReleaseStalled
+  expr: sum by (namespace, reason) (switchback_release_condition{condition="Stalled"}) > 0
+  for: 5m
+  labels: { severity: warning }
+  annotations:
+    summary: 'A release in {{ "{{ $labels.namespace }}" }} ended badly: {{ "{{ $labels.reason }}" }}'
+    description: What served before serves on. It is not tried again by itself.
+    runbook_url: {{ include "switchback.runbook" (list . "release-stalled") }}
+- alert: SwitchbackWayBackSlow
+  expr: histogram_quantile(0.99, sum by (le) (rate(switchback_way_back_seconds_bucket[1h]))) > 0.5
+  labels: { severity: warning }
+  annotations:
+    summary: Traffic goes back slowly
+    description: From the event to the answered patch it took more than half a second.
+    runbook_url: {{ include "switchback.runbook" (list . "way-back-slow") }}
+- alert: SwitchbackErrors
+  expr: sum by (kind) (rate(switchback_reconciles_total{result="error"}[10m])) > 0.2
+  for: 10m
+  labels: { severity: warning }
+  annotations:
+    summary: 'Switchback fails at objects of kind {{ "{{ $labels.kind }}" }} again and again'
+    description: Its log names the objects and the API server's answers.
+    runbook_url: {{ include "switchback.runbook" (list . "errors") }}
+- alert: SwitchbackWatchesFail
+  expr: (sum(increase(switchback_watch_failures_total[10m])) > 20) or (min(switchback_caches_filled) < 1)
+  for: 5m
+  labels: { severity: warning }
+  annotations:
+    summary: Switchback does not see what happens
+    description: Its watches fail, or have not listed yet. It may react late, or not at all.
+    runbook_url: {{ include "switchback.runbook" (list . "watches-fail") }}
+- alert: SwitchbackQueueLong
+  expr: max(switchback_queue_waiting) > 100
+  for: 10m
+  labels: { severity: warning }
+  annotations:
+    summary: Many Releases wait for their turn
+    description: Eight are worked on at once. What may have to go back comes first all the same.
+    runbook_url: {{ include "switchback.runbook" (list . "queue-long") }}
+- alert: SwitchbackBackupOld
+  expr: time() - max by (namespace, database) (switchback_backup_taken_timestamp_seconds) > {{ .Values.prometheusRule.backupOlderThanSeconds }}
+  for: 15m
+  labels: { severity: warning }
+  annotations:
+    summary: 'The newest proven backup of database {{ "{{ $labels.namespace }}/{{ $labels.database }}" }} is old'
+    description: What was written since would be lost with the database.
+    runbook_url: {{ include "switchback.runbook" (list . "backup-old") }}
+{{- end -}}

@@ -1,0 +1,70 @@
+//! Somebody else writes the selector of a Service, over and over.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use switchback::api::labels;
+
+use crate::{
+    audited::requests_within,
+    harness::{Scene, condition, message, proof},
+    support::{in_namespace, soon},
+};
+
+/// How often the other one writes.
+const EVERY: Duration = Duration::from_millis(200);
+/// How long they fight.
+const FIGHT: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_09_a_selector_that_another_manager_applies_five_times_a_second_is_put_back_at_a_bounded_rate() {
+    in_namespace("contested", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let uid = scene.serve_first(json!({})).await.uid().unwrap();
+        let services: Api<Service> = namespace.api(&namespace.cluster.admin);
+        let ours = services.get("shop").await.unwrap().spec.unwrap().selector.unwrap();
+        let load = scene.load().await;
+        // What it writes finds the same pods, so that what is lost would be our doing.
+        let theirs = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop" },
+            "spec": { "selector": { labels::RELEASE_UID: uid, labels::WORKLOAD: "web" } },
+        });
+        let fight = async {
+            let params = PatchParams::apply("somebody-elses-tool").force();
+            loop {
+                services.patch("shop", &params, &Patch::Apply(&theirs)).await.unwrap();
+                tokio::time::sleep(EVERY).await;
+            }
+        };
+        let requests = tokio::select! {
+            requests = requests_within(namespace, FIGHT) => requests,
+            () = fight => panic!("it fights for ever"),
+        };
+        let of = |verb: &str, resource: &str| {
+            let is = |event: &&serde_json::Value| event["verb"] == verb && event["objectRef"]["resource"] == resource;
+            requests.iter().filter(is).count()
+        };
+        let (puts, reads, statuses) = (of("patch", "services"), of("get", "services"), of("patch", "releases"));
+        let seconds = usize::try_from(FIGHT.as_secs()).unwrap();
+        let told = json!({ "seconds": seconds, "putBack": puts, "read": reads, "statusWrites": statuses });
+        proof("contested", &told.to_string());
+        assert!((seconds / 2..=seconds + 2).contains(&puts), "{told}");
+        assert!(reads <= seconds + 2 && statuses <= 2, "{told}");
+        let release = scene.read().await;
+        assert_eq!(condition(&release, "TrafficContested"), ("True".into(), "TrafficContested".into()));
+        let message = message(&release, "TrafficContested");
+        assert!(message.contains("somebody-elses-tool") && message.contains("Service shop"), "{message}");
+        // It ends with our word, however it began.
+        soon("the selector is ours again", async || {
+            (services.get("shop").await.unwrap().spec.unwrap().selector.unwrap() == ours).then_some(())
+        })
+        .await;
+        load.end("contested").await;
+    })
+    .await;
+}
