@@ -38,14 +38,28 @@ pub(super) fn deployments<'a>(
     record: &Record,
     deployments: impl Iterator<Item = &'a DeploymentSeen>,
 ) -> Vec<Action> {
-    let Some(fence) = due(seen, record) else { return vec![] };
-    let open = deployments.filter(|deployment| deployment.fence.as_ref() != Some(&fence));
+    due(seen, record).map(|fence| write(deployments, &fence)).unwrap_or_default()
+}
+
+/// Returns what is written before the workers of the active revision count as back: whoever led when the switch was begun
+/// may be about to stop them. As with Services, the attempt that is given up is the value.
+pub(super) fn workers<'a>(
+    seen: &Observed,
+    record: &Record,
+    deployments: impl Iterator<Item = &'a DeploymentSeen>,
+) -> Vec<Action> {
+    let attempt = record.candidate.as_ref().filter(|_| seen.term.is_some() && recorded(seen, record));
+    attempt.map(|candidate| write(deployments, &candidate.attempt.to_string())).unwrap_or_default()
+}
+
+fn write<'a>(deployments: impl Iterator<Item = &'a DeploymentSeen>, fence: &str) -> Vec<Action> {
+    let open = deployments.filter(|deployment| deployment.fence.as_deref() != Some(fence) && !deployment.deleting);
     let touch = |deployment: &DeploymentSeen| Action::Touch {
         kind: Kind::Deployment,
         name: deployment.name.clone(),
         uid: deployment.uid.clone(),
         resource_version: deployment.resource_version.clone(),
-        fence: fence.clone(),
+        fence: fence.to_owned(),
     };
     open.map(touch).collect()
 }

@@ -119,6 +119,12 @@ pub(super) fn forward(seen: &Observed, record: &mut Record) -> Progress {
 /// still under way meets nothing.
 pub(super) fn back(seen: &Observed, record: &Record) -> Progress {
     let (Some(green), Some(blue)) = (&record.candidate, &record.active) else { return Progress::Done };
+    let former = late(record, |worker| worker.active.is_some());
+    let fences = fence::workers(seen, record, former.filter_map(|name| seen.deployment(name, &blue.revision)));
+    if !fences.is_empty() {
+        let waiting = "what another leader may still write is made to fail first".to_owned();
+        return Progress::Going(Going::acts(fences, waiting));
+    }
     let started: Vec<&str> = late(record, |worker| worker.candidate.is_some()).collect();
     let restart: Vec<(&DeploymentSeen, i32)> = record
         .workers

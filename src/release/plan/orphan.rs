@@ -32,7 +32,9 @@ pub(super) fn let_go(seen: &Observed) -> Letting {
         return Letting::Asking(asks);
     }
     let live: Vec<&ServiceSeen> = asks.iter().filter_map(|ask| serving(seen.answer(ask))).collect();
-    let digits: BTreeSet<&str> = live.iter().filter_map(|service| service.selected()).collect();
+    // Where nothing but workers serves, no Service says whose they are.
+    let workers = seen.record().active.as_ref().filter(|_| asks.is_empty()).map(|active| active.revision.digits());
+    let digits: BTreeSet<&str> = live.iter().filter_map(|service| service.selected()).chain(workers).collect();
     let objects: Vec<Ask> = objects(seen, &live, &digits).map(|(kind, name)| Ask::LiveObject(kind, name)).collect();
     if objects.iter().any(|ask| seen.answer(ask).is_none()) {
         return Letting::Asking(objects);
