@@ -7,7 +7,7 @@ mod check;
 mod database;
 pub mod paths;
 
-pub use check::{CheckParameters, CheckResult, CheckVerdict, HttpProbe};
+pub use check::{CheckParameters, CheckResult, CheckVerdict, Finding, HttpProbe, Probe, ProbeKind};
 pub use database::{
     Answer, BackupParameters, BackupResult, CopyResult, DatabaseFacts, DatabaseTarget, Identity, InspectParameters,
     InspectResult, MarkParameters, Marker, MigrateParameters, MigrateResult, MigrationFacts, MigrationState,

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::redact::Redactor;
 use crate::protocol::{Answer, RESULT_BYTES, Refusal};
 
-/// Shortest that a message is cut to; what is shorter anyway is no message but a name or a checksum.
-const SHORTEST: usize = 80;
+/// Shortest that a message is cut to: verdicts of many checks are many messages.
+const SHORTEST: usize = 4;
 
 /// What a Job was asked for.
 pub struct Asked<P> {
@@ -78,13 +78,13 @@ pub fn message(result: &impl Serialize, redactor: &Redactor) -> io::Result<Strin
     }
 }
 
-/// Visits every text for people: the values named `message`, and names of files.
+/// Visits every text for people: the values named `message` or `detail`, and names of files.
 fn each_message(value: &mut Value, visit: &mut impl FnMut(&mut String)) {
     match value {
         Value::Object(map) => {
             for (name, value) in map {
                 match value {
-                    Value::String(text) if name == "message" => visit(text),
+                    Value::String(text) if name == "message" || name == "detail" => visit(text),
                     Value::Array(list) if name == "pendingNames" => list.iter_mut().for_each(|value| {
                         if let Value::String(text) = value {
                             visit(text);

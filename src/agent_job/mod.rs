@@ -25,6 +25,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use pod::{AGENT_CONTAINER, furnish, resources};
+pub use volumes::{database_mount, database_volume};
 
 use crate::{
     api::{BackupStorageSpec, GROUP, JobSettings, PodTemplate, PostgresSettings, ScratchSettings, VERSION, labels},

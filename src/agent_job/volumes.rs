@@ -68,7 +68,7 @@ pub(super) fn volumes(job: &AgentJob<'_>) -> Vec<Value> {
     if job.image != Image::Agent {
         list.push(json!({ "name": PROGRAM, "emptyDir": { "sizeLimit": "512Mi" } }));
     }
-    list.extend(job.database.map(|(settings, role)| database(settings, role)));
+    list.extend(job.database.map(|(settings, role)| database_volume(settings, role)));
     for (number, (_, storage)) in job.storages.iter().enumerate() {
         let volume = match &storage.place {
             Place::S3(s3) => json!({
@@ -102,7 +102,7 @@ pub(super) fn mounts(job: &AgentJob<'_>) -> Vec<Value> {
     if job.image != Image::Agent {
         list.push(read_only(PROGRAM, paths::PROGRAM_DIR));
     }
-    list.extend(job.database.map(|_| read_only(DATABASE, paths::DATABASE_SECRET)));
+    list.extend(job.database.map(|_| database_mount()));
     for (number, (name, storage)) in job.storages.iter().enumerate() {
         let volume = storage_volume(number);
         list.push(match &storage.place {
@@ -113,6 +113,12 @@ pub(super) fn mounts(job: &AgentJob<'_>) -> Vec<Value> {
     list.extend(job.migrations.map(|_| read_only(MIGRATIONS, paths::MIGRATIONS)));
     list.extend(job.scratch.as_ref().map(|_| writable(SCRATCH_SOCKETS, paths::SCRATCH_SOCKETS)));
     list
+}
+
+/// Returns the mount of [`database_volume`].
+#[must_use]
+pub fn database_mount() -> Value {
+    json!({ "name": DATABASE, "mountPath": paths::DATABASE_SECRET, "readOnly": true })
 }
 
 /// Names of storages may be longer than those of volumes.
@@ -136,7 +142,8 @@ fn scratch_data(room: &Room) -> Value {
 
 /// Returns the volume with the files that the agent reads. User name and password come from the role's own Secret, the
 /// rest always from the first one, so that no role works on another server.
-fn database(settings: &PostgresSettings, role: Role) -> Value {
+#[must_use]
+pub fn database_volume(settings: &PostgresSettings, role: Role) -> Value {
     let PostgresSettings { secret, keys, ca_secret, backup, migrate } = settings;
     let SecretKeys { host, port, dbname, username, password, sslmode, ca } = keys;
     let own = match role {

@@ -34,7 +34,11 @@ pub use backup::{
     DatabaseBackupStatus,
 };
 pub use changed_by::{ChangedBy, stamped};
-pub use checks::{Check, CheckKind, CheckPhase, HttpCheck, JobCheck};
+pub use checks::{
+    Authorities, BodyExpectation, BodyText, Check, CheckKind, CheckPhase, Decimal, DnsCheck, HeaderExpectation,
+    HeaderText, HttpCheck, HttpRate, JobCheck, OnInconclusive, PatternError, PrometheusCheck, Scheme, SentHeader,
+    SqlCheck, TlsCheck, bounds, compile,
+};
 pub use conditions::{Condition, ConditionType, Standing, clamp, clamp_to, condition, set_condition, set_standing};
 pub use crds::{crds, crds_yaml};
 pub use database::{

@@ -12,3 +12,12 @@ pub(super) const WORD: &str = r"^[!-~]+$";
 pub(super) const UID: &str = r"^[-0-9a-zA-Z]+$";
 /// One line of text as people write it: nothing that cannot be seen or typed, no space at its ends.
 pub(super) const SENTENCE: &str = r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$";
+/// Name of a host in DNS, or an IPv4 address.
+pub(super) const HOST: &str = r"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$";
+/// Address of a service over HTTP: no user, no password, no query.
+pub(super) const ADDRESS: &str =
+    r"^https?://([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[-._~a-zA-Z0-9/]*)?$";
+/// Name of a header.
+pub(super) const HEADER: &str = r"^[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?$";
+/// One line of printable ASCII.
+pub(super) const LINE: &str = r"^[!-~]([ -~]*[!-~])?$";

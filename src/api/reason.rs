@@ -73,6 +73,8 @@ pub enum Reason {
     GreenNotReady,
     /// A check said no, or did not say yes.
     ChecksFailed,
+    /// A check of the spec cannot be made: its regular expression is none.
+    CheckInvalid,
     /// Readiness fell below what `watch` allows.
     ReadinessLost,
     /// Neither revision is well; no traffic moves by itself.

@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckKind, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, MigrationSource, PodTemplate,
-    ReleaseDatabase, RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names,
-    release_status::ReleaseStatus,
+    Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase,
+    RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names, release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -45,13 +44,17 @@ use super::{
     "two Services of this Release have the same name"
 ))]
 #[x_kube(validation = (
-    "!has(self.checks) || self.checks.all(c, !has(c.http) || self.workloads.exists(w, has(w.services) && w.services.exists(s, s.name == c.http.service)))",
+    "!has(self.checks) || self.checks.all(c, !has(c.http) || !has(c.http.service) || self.workloads.exists(w, has(w.services) && w.services.exists(s, s.name == c.http.service)))",
     "an http check names a Service that no workload of this Release has"
 ))]
 #[x_kube(validation = (
     "!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || !has(c.http) || !has(c.http.breachFor) || duration(c.http.breachFor) < duration(self.watch.__for__))",
     "breachFor of an http check is not shorter than watch.for: it could never fail"
 ))]
+#[x_kube(validation = ("!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || !has(c.http) || !has(c.http.rate) || duration(c.http.rate.over) <= duration(self.watch.__for__))", "the rate of an http check is over more than watch.for"))]
+#[x_kube(validation = ("!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || !has(c.prometheus) || !has(c.prometheus.breachFor) || duration(c.prometheus.breachFor) + duration(c.prometheus.breachFor) <= duration(self.watch.__for__))", "breachFor of a prometheus check is longer than half of watch.for: a breach that begins later would never be seen"))]
+#[x_kube(validation = ("!has(self.checks) || !has(self.watch) || self.checks.all(c, c.phase != 'Watch' || ((!has(c.tls) || !has(c.tls.breachFor) || duration(c.tls.breachFor) < duration(self.watch.__for__)) && (!has(c.dns) || !has(c.dns.breachFor) || duration(c.dns.breachFor) < duration(self.watch.__for__)) && (!has(c.sql) || !has(c.sql.breachFor) || duration(c.sql.breachFor) < duration(self.watch.__for__))))", "breachFor of a check is not shorter than watch.for: it could never fail"))]
+#[x_kube(validation = ("!has(self.checks) || has(self.database) || self.checks.all(c, !has(c.sql))", "a sql check asks the Release's database, and spec.database names none"))]
 #[x_kube(validation = (
     "!has(self.database) || !has(self.database.migration) || !has(self.database.migration.workload) || self.workloads.exists(w, w.name == self.database.migration.workload)",
     "the migration names a workload that this Release does not have"
@@ -273,10 +276,7 @@ impl ReleaseSpec {
     /// Returns every pod template of the user's.
     pub fn templates(&self) -> impl Iterator<Item = &PodTemplate> {
         let workloads = self.workloads.iter().map(|workload| &workload.template);
-        let checks = self.checks.iter().filter_map(|check| match &check.kind {
-            CheckKind::Job(job) => Some(&job.template),
-            CheckKind::Http(_) => None,
-        });
+        let checks = self.checks.iter().filter_map(Check::pod);
         let hooks = self.hooks.iter().map(|hook| &hook.job.template);
         workloads.chain(checks).chain(hooks).chain(self.migration_pod())
     }

@@ -7,8 +7,8 @@ use switchback::{
     agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, scratch},
     api::Duration,
     protocol::{
-        BackupParameters, CheckParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters,
-        RESULT_BYTES, paths,
+        BackupParameters, CheckParameters, EXIT_FAILED, Finding, InspectParameters, MarkParameters, MigrateParameters,
+        paths,
     },
 };
 
@@ -136,13 +136,18 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
 }
 
 async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
-    let parameters: CheckParameters = serde_json::from_str(&job.parameters)?;
-    let verdicts = checks::http::run(&parameters).await;
+    let Asked { parameters, redactor } = job::asked::<CheckParameters>(&job.parameters)?;
+    let verdicts = checks::run(&parameters).await;
     for check in &verdicts.checks {
-        let said = if check.passed { "passed" } else { "FAILED" };
-        println!("{said} {}: {} ({} requests, {} failures)", check.name, check.detail, check.requests, check.failures);
+        let said = match check.passed {
+            Finding::Yes => "passed",
+            Finding::No => "FAILED",
+            Finding::CannotTell => "CANNOT TELL",
+        };
+        let detail = redactor.text(&check.detail);
+        println!("{said} {}: {detail} ({} requests, {} failures)", check.name, check.requests, check.failures);
     }
-    std::fs::write(&job.result, verdicts.to_message(RESULT_BYTES))?;
+    job::leave(&verdicts, &job.result, &redactor)?;
     Ok(verdicts.all_passed(parameters.checks.len()))
 }
 

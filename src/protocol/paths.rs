@@ -20,3 +20,5 @@ pub const MEMORY: &str = "/run/switchback";
 pub const SCRATCH_SOCKETS: &str = "/run/scratch";
 /// Folder of the scratch server's data, in the scratch container only.
 pub const SCRATCH_DATA: &str = "/scratch";
+/// Folder with one folder per ConfigMap of certificate authorities that checks trust: the file `ca.crt`.
+pub const AUTHORITIES: &str = "/authorities";

@@ -19,7 +19,8 @@ pub use database::{
 };
 pub use hooks::{hook_job, hook_name};
 pub use jobs::{
-    AGENT_CONTAINER, agent_job, agent_job_name, check_job, http_checks, job_check_name, job_checks, job_pod,
+    AGENT_CONTAINER, PhaseChecks, agent_checks, agent_job, agent_job_name, check_job, job_check_name, job_checks,
+    job_pod, preflight_job_name,
 };
 pub use services::{Target, active_service, preview_name, preview_service, service_patch};
 

@@ -10,6 +10,7 @@ mod abort;
 mod approve;
 mod authors;
 mod backup;
+mod checks;
 mod clean_up;
 mod config;
 mod contested;

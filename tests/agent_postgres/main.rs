@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod checks;
 mod command;
 mod connect;
 mod identity;

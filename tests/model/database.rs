@@ -194,7 +194,8 @@ impl World {
         let names = ["-inspect-", "-preflight-", "-mark", "-migrate-"];
         let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
-        for job in jobs.into_iter().filter(|job| names.iter().any(|name| job.name.contains(name))) {
+        let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
+        for job in jobs.into_iter().filter(|job| looks(&job.name)) {
             let said = if job.name.contains("-migrate-") {
                 self.migrate(&job)
             } else if job.name.contains("-mark") {

@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod checks;
 mod config;
 mod database;
 mod database_rules;

@@ -15,7 +15,7 @@ use switchback::{
         ReleaseStatus, RevisionId, Rollback, Step,
         labels::{self, Role},
     },
-    protocol::{CheckResult, CheckVerdict},
+    protocol::{CheckParameters, CheckResult, CheckVerdict, Finding},
     release::{
         manifests::{self, Kind, Manifest},
         observed::{
@@ -43,6 +43,8 @@ pub enum JobEnd {
     LeavesNothing,
     /// Complete, with a result that does not answer for every check that was asked for.
     AnswersTooLittle,
+    /// Its check said neither yes nor no.
+    CannotTell,
     Hangs,
 }
 
@@ -796,13 +798,13 @@ impl World {
 
     pub fn end_jobs(&mut self) {
         for job in self.jobs.values_mut() {
-            let kinds = ["watch", "smoke", "hook", "verify"];
+            let kinds = ["watch", "smoke", "hook", "verify", "-checks"];
             let Some(kind) = kinds.into_iter().find(|kind| job.name.contains(kind)) else { continue };
-            let checks = match kind {
-                "watch" => vec!["alive"],
-                "verify" => vec!["home"],
-                _ => vec![],
-            };
+            // Every check that the Job was told of answers the same.
+            let told = self.templates.get(&job.name).and_then(|template| template.pointer("/spec/containers/0/args/2"));
+            let told: Option<CheckParameters> =
+                told.and_then(Value::as_str).and_then(|told| serde_json::from_str(told).ok());
+            let checks: Vec<String> = told.into_iter().flat_map(|told| told.checks).map(|probe| probe.name).collect();
             let until_the_end = kind == "watch" && self.status.record.deadline().is_some_and(|end| end > self.now);
             if job.suspended {
                 continue;
@@ -813,20 +815,21 @@ impl World {
             let (state, left) = match end {
                 JobEnd::Passes if until_the_end => continue,
                 JobEnd::Hangs => continue,
-                JobEnd::Passes => (JobState::Complete, Some(true)),
-                JobEnd::Fails => (failed(), Some(false)),
+                JobEnd::Passes => (JobState::Complete, Some(Finding::Yes)),
+                JobEnd::Fails => (failed(), Some(Finding::No)),
                 JobEnd::LeavesNothing => (JobState::Complete, None),
-                JobEnd::AnswersTooLittle => (JobState::Complete, Some(true)),
+                JobEnd::AnswersTooLittle => (JobState::Complete, Some(Finding::Yes)),
+                JobEnd::CannotTell => (failed(), Some(Finding::CannotTell)),
             };
             job.state = state;
             let answered = checks.iter().filter(|_| end != JobEnd::AnswersTooLittle);
             let result = left.map(|passed| {
-                let verdict = |name: &&str| CheckVerdict {
-                    name: (*name).to_owned(),
+                let verdict = |name: &String| CheckVerdict {
+                    name: name.clone(),
                     passed,
                     detail: "answered 500".into(),
                     requests: 1,
-                    failures: u64::from(!passed),
+                    failures: u64::from(passed != Finding::Yes),
                 };
                 serde_json::to_string(&CheckResult { checks: answered.map(verdict).collect() }).unwrap()
             });

@@ -41,7 +41,7 @@ pub struct PlannedStep {
     /// Which.
     pub step: Step,
     /// What it will do here.
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 4096))]
     pub does: String,
     /// How long it took in the last release that came through.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,13 +5,9 @@ use serde_json::json;
 use super::{
     super::observed::{AttemptSeen, ReleaseSeen},
     Manifest, Marks, child_name,
-    jobs::job,
-    set,
+    jobs::{job, own_pod},
 };
-use crate::{
-    agent_job,
-    api::{Hook, ReleaseSpec, labels::Role},
-};
+use crate::api::{Hook, ReleaseSpec, labels::Role};
 
 /// Returns the name of the Job of a hook.
 #[must_use]
@@ -30,11 +26,7 @@ pub fn hook_job(
 ) -> Manifest {
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: "", role: Role::Hook };
-    let mut template = hook.job.template.0.clone();
-    if let Some(pod) = template.get_mut("spec") {
-        set(pod, "restartPolicy", "Never".into());
-    }
-    agent_job::furnish(&mut template, &spec.jobs);
+    let template = own_pod(release, spec, &hook.job.template.0);
     let disrupted = json!({ "type": "DisruptionTarget", "status": "True" });
     job(
         &marks,

@@ -3,16 +3,18 @@
 
 use super::{
     super::{
-        manifests::{self, Kind, Manifest},
+        manifests::{self, Kind, Manifest, PhaseChecks},
         observed::{Answer, Ask, Observed},
     },
-    Move, Plan, Situation, config,
+    Move, Plan, Situation,
+    checks::{self, Preflight},
+    config,
     database::{self, Look},
     ending, enter, overdue,
     policies::Policies,
     proposal, rollback, still_wanted,
 };
-use crate::api::{CheckPhase, DatabaseRecord, Reason, Record, ReleaseSpec, Step};
+use crate::api::{CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
 
 /// What dry runs have said.
 pub(super) enum Inspection {
@@ -35,13 +37,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Ok(Some(back)) => return back,
         Err(ask) => return Plan { asks: vec![ask], ..Plan::stay(record, asking()) }.into(),
     }
+    if let Some(message) = checks::invalid(&seen.release.spec) {
+        return ending::failed(seen, record, (Reason::CheckInvalid, message));
+    }
     if overdue(seen, &record) {
-        let message = format!(
-            "It was not known within {} whether the database can be used: {}",
-            seen.release.spec.deadlines.inspect,
-            last_told(seen)
-        );
-        return ending::failed(seen, record, (Reason::DatabaseNotReady, message));
+        return too_late(seen, record);
     }
     match look(seen, &record) {
         None => record.database = None,
@@ -53,6 +53,14 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Some(Look::Refused(reason, message)) => {
             return ending::failed(seen, record, (reason, message));
         }
+    }
+    match checks::preflight(seen, &record, &seen.release.spec) {
+        Preflight::Passed => {}
+        Preflight::Working(actions, message) => {
+            let told = Situation::Working(Reason::Inspecting, message);
+            return Plan { actions, ..Plan::stay(record, told) }.into();
+        }
+        Preflight::Refused(message) => return ending::failed(seen, record, (Reason::ChecksFailed, message)),
     }
     match inspect(seen, &record) {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, asking()) }.into(),
@@ -68,10 +76,28 @@ fn asking() -> Situation {
     Situation::Working(Reason::Inspecting, "Asking the API server for each object.".to_owned())
 }
 
-/// Begins to inspect. Only looking at a database takes time that somebody else decides.
+/// Begins to inspect.
 pub(super) fn begin(seen: &Observed, record: Record) -> Move {
-    let limit = seen.release.spec.database.as_ref().map(|_| seen.release.spec.deadlines.inspect);
-    enter(record, Step::Inspect, seen.now, limit)
+    enter(record, Step::Inspect, seen.now, limit(&seen.release.spec))
+}
+
+/// Returns how long looking may take. Only databases and checks take time that somebody else decides.
+pub(super) fn limit(spec: &ReleaseSpec) -> Option<Duration> {
+    let asks = spec.database.is_some() || spec.checks_of(CheckPhase::Preflight).next().is_some();
+    asks.then_some(spec.deadlines.inspect)
+}
+
+/// Ends an attempt that has looked for too long.
+fn too_late(seen: &Observed, record: Record) -> Move {
+    let spec = &seen.release.spec;
+    let (limit, told) = (spec.deadlines.inspect, last_told(seen));
+    let looked = spec.database.is_none() || matches!(look(seen, &record), Some(Look::Seen(_)));
+    let (reason, what) = if looked {
+        (Reason::ChecksFailed, "whether the preflight checks pass")
+    } else {
+        (Reason::DatabaseNotReady, "whether the database can be used")
+    };
+    ending::failed(seen, record, (reason, format!("It was not known within {limit} {what}: {told}")))
 }
 
 /// Looks at the database that the spec names; `None` when it names none.
@@ -133,18 +159,27 @@ fn objects(seen: &Observed, record: &Record) -> Vec<Manifest> {
     objects
 }
 
-/// Returns the Jobs of this release. The agent's Jobs of both phases are alike, so one of them is enough.
+/// Returns the Jobs of this release. Of the agent's Jobs that mount the same one is enough.
 fn job_objects(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec<Manifest> {
     let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt);
-    let phase = [CheckPhase::Verify, CheckPhase::Watch]
-        .into_iter()
-        .find(|phase| manifests::http_checks(spec, *phase).next().is_some());
-    let agent =
-        phase.map(|phase| manifests::agent_job((&seen.release, &seen.settings), (spec, phase), (attempt, None), None));
+    let mut jobs: Vec<Manifest> = Vec::new();
+    for phase in [CheckPhase::Verify, CheckPhase::Watch] {
+        if manifests::agent_checks(spec, phase).next().is_none() {
+            continue;
+        }
+        let name = manifests::agent_job_name(&seen.release, attempt, phase);
+        let checks = PhaseChecks { name, spec, phase, until: None, instance: checks::instance(seen, spec) };
+        let job = manifests::agent_job((&seen.release, &seen.settings), &checks, None);
+        let mounted = |job: &Manifest| job.body.pointer("/spec/template/spec/volumes").cloned();
+        if !jobs.iter().any(|known| mounted(known) == mounted(&job)) {
+            jobs.push(job);
+        }
+    }
     let own = manifests::job_checks(spec)
         .map(|(check, job)| manifests::check_job(&seen.release, spec, (attempt, check, job), None));
     let hooks = spec.hooks.iter().map(|hook| manifests::hook_job(&seen.release, spec, (attempt, hook), None));
-    agent.into_iter().chain(own).chain(hooks).chain(migration_job(seen, record, spec)).collect()
+    jobs.extend(own.chain(hooks).chain(migration_job(seen, record, spec)));
+    jobs
 }
 
 /// Returns the Job of the migration, when one is due. Those that look and mark have the agent's pod, which runs while

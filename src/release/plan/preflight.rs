@@ -4,6 +4,7 @@
 use super::{
     super::{manifests, observed::Observed},
     Action, Move, Plan, Situation, abort, authors, candidate_content,
+    checks::{self, Preflight},
     database::{self, Look},
     ending::{self, Why},
     enter,
@@ -80,8 +81,7 @@ fn not_approved(seen: &Observed, record: Record) -> Move {
 
 /// Begins the step.
 pub(super) fn begin(seen: &Observed, record: Record) -> Move {
-    let limit = seen.release.spec.database.as_ref().map(|_| seen.release.spec.deadlines.inspect);
-    enter(record, Step::Preflight, seen.now, limit)
+    enter(record, Step::Preflight, seen.now, inspect::limit(&seen.release.spec))
 }
 
 /// Freezes what was approved; from here on the spec is not read again for this attempt.
@@ -117,6 +117,17 @@ fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
             return Plan { actions, asks, ..Plan::stay(record, told) }.into();
         }
         Some(Look::Refused(reason, message)) => return rest(seen, record, (reason, message)),
+    }
+    match checks::preflight(seen, &record, &seen.release.spec) {
+        Preflight::Passed => {}
+        Preflight::Working(_, message) if overdue(seen, &record) => {
+            return rest(seen, record, (Reason::ChecksFailed, message));
+        }
+        Preflight::Working(actions, message) => {
+            let told = Situation::Working(Reason::Preflight, message);
+            return Plan { actions, ..Plan::stay(record, told) }.into();
+        }
+        Preflight::Refused(message) => return rest(seen, record, (Reason::ChecksFailed, message)),
     }
     match inspect::inspect(seen, &record) {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, working()) }.into(),

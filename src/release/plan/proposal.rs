@@ -1,5 +1,6 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
+mod checks;
 mod config;
 mod database;
 mod risks;
@@ -158,8 +159,10 @@ fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<
 
 fn preflight((spec, looked): Content<'_>) -> String {
     let names: Vec<&str> = spec.services().map(|(_, service)| service.name.as_str()).collect();
+    let checks = checks::of_phase(spec, CheckPhase::Preflight);
+    let checks = checks.map(|all| format!(", passes once more {all},")).unwrap_or_default();
     format!(
-        "Inspects again and makes missing Services ({}), which select nothing yet. {}",
+        "Inspects again{checks} and makes missing Services ({}), which select nothing yet. {}",
         names.join(", "),
         database::preflight(spec, looked)
     )
@@ -188,8 +191,8 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
 }
 
 fn verify(spec: &ReleaseSpec) -> Option<String> {
-    let names: Vec<&str> = spec.checks_of(CheckPhase::Verify).map(|check| check.name.as_str()).collect();
-    (!names.is_empty()).then(|| format!("Runs {} against the preview Services; each must pass.", names.join(", ")))
+    let checks = checks::of_phase(spec, CheckPhase::Verify)?;
+    Some(format!("Checks the new version behind the preview Services; each must pass: {checks}."))
 }
 
 fn switch(spec: &ReleaseSpec, record: &Record) -> String {
@@ -229,8 +232,8 @@ fn hooks(spec: &ReleaseSpec, moment: HookMoment) -> Option<String> {
 
 fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
     let watch = &spec.watch;
-    let names: Vec<&str> = spec.checks_of(CheckPhase::Watch).map(|check| check.name.as_str()).collect();
-    let checks = if names.is_empty() { String::new() } else { format!(", and when {} fails", names.join(" or ")) };
+    let checks = checks::of_phase(spec, CheckPhase::Watch);
+    let checks = checks.map(|all| format!(", and when a check fails: {all}")).unwrap_or_default();
     match active {
         Some(active) => format!(
             "Watches for {}: traffic goes back to {} at once below {} % ready pods, below {} % after {}{checks}.",

@@ -2,17 +2,15 @@
 
 use super::{
     super::{
-        manifests,
-        observed::{JobSeen, JobState, Observed},
+        manifests::{self, PhaseChecks},
+        observed::Observed,
     },
     Action, Move, Plan, Situation, abort, candidate_content,
+    checks::{self, Verdict},
     ending::{self, Why},
     enter, images, later, overdue, still_wanted, switch,
 };
-use crate::{
-    api::{CheckPhase, Duration, Outcome, Reason, Record, ReleaseSpec, Step},
-    protocol::CheckResult,
-};
+use crate::api::{CheckPhase, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
 
 /// How long nodes and DNS may need to learn of the preview Services once their endpoints are ready: kube-proxy applies
 /// changes once a second, and the first may come right after one.
@@ -42,15 +40,21 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
             // The agent asks again; people's own checks may ask once.
             None if asked.is_none() && seen.now < reachable => {}
             None => actions.push(Action::Create(Box::new(manifest))),
-            Some(job) => match verdict(seen, job, asked) {
-                Verdict::Passed => continue,
-                Verdict::Failed(message) => return ending::turn_back(record, seen.now, failed(message)),
-                // Jobs and pods come by different watches: the result may be on its way until the deadline.
-                Verdict::CannotTell(message) if overdue(seen, &record) => {
-                    return ending::turn_back(record, seen.now, failed(message));
+            Some(job) => {
+                let verdict =
+                    asked.map_or_else(|| checks::of_user(seen, job), |asked| checks::of_agent(seen, job, asked));
+                match verdict {
+                    Verdict::Passed => continue,
+                    Verdict::Failed(message) | Verdict::CannotTell(message, _) => {
+                        return ending::turn_back(record, seen.now, failed(message));
+                    }
+                    // Jobs and pods come by different watches: the result may be on its way until the deadline.
+                    Verdict::Lost(message) if overdue(seen, &record) => {
+                        return ending::turn_back(record, seen.now, failed(message));
+                    }
+                    Verdict::Lost(_) | Verdict::Running => {}
                 }
-                Verdict::CannotTell(_) | Verdict::Running => {}
-            },
+            }
         }
         waiting.push(name);
     }
@@ -74,9 +78,12 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
 fn jobs(seen: &Observed, content: &ReleaseSpec, attempt: i64) -> Vec<(String, Option<usize>, manifests::Manifest)> {
     let owner = seen.attempt(attempt);
     let phase = CheckPhase::Verify;
-    let asked = manifests::http_checks(content, phase).count();
+    let asked = manifests::agent_checks(content, phase).count();
     let agent = (asked > 0).then(|| {
-        let job = manifests::agent_job((&seen.release, &seen.settings), (content, phase), (attempt, None), owner);
+        let name = manifests::agent_job_name(&seen.release, attempt, phase);
+        let instance = checks::instance(seen, content);
+        let checks = PhaseChecks { name, spec: content, phase, until: None, instance };
+        let job = manifests::agent_job((&seen.release, &seen.settings), &checks, owner);
         (job.name.clone(), Some(asked), job)
     });
     let own = manifests::job_checks(content).map(|(check, job_check)| {
@@ -84,51 +91,4 @@ fn jobs(seen: &Observed, content: &ReleaseSpec, attempt: i64) -> Vec<(String, Op
         (job.name.clone(), None, job)
     });
     agent.into_iter().chain(own).collect()
-}
-
-/// What a check Job says.
-pub(super) enum Verdict {
-    Running,
-    Passed,
-    /// A check said no.
-    Failed(String),
-    /// No check said anything.
-    CannotTell(String),
-}
-
-/// Reads a Job's conditions and, where the agent ran, its result; a missing result is not a success.
-pub(super) fn verdict(seen: &Observed, job: &JobSeen, asked: Option<usize>) -> Verdict {
-    let result = || {
-        let mut pods: Vec<_> = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name)).collect();
-        pods.sort_by_key(|pod| pod.created);
-        let message = pods.iter().rev().find_map(|pod| pod.message.as_ref())?;
-        serde_json::from_str::<CheckResult>(message).ok()
-    };
-    match (&job.state, asked) {
-        (JobState::Running, _) => Verdict::Running,
-        (JobState::Complete, None) => Verdict::Passed,
-        (JobState::Complete, Some(asked)) => match result() {
-            Some(result) if result.all_passed(asked) => Verdict::Passed,
-            Some(result) => Verdict::Failed(format!("Checks failed: {}", result.failures())),
-            None => Verdict::CannotTell(format!("Job {} is complete and left no result that can be read.", job.name)),
-        },
-        (JobState::Failed { reason, message }, _) => {
-            let problem = seen
-                .pods
-                .iter()
-                .filter(|pod| pod.job.as_deref() == Some(&job.name))
-                .find_map(|pod| pod.problem.clone());
-            match result() {
-                Some(result) if asked.is_some() => Verdict::Failed(format!("Checks failed: {}", result.failures())),
-                _ => {
-                    let text = format!(
-                        "Job {} failed: {}",
-                        job.name,
-                        problem.unwrap_or_else(|| format!("{reason}: {message}"))
-                    );
-                    if asked.is_some() { Verdict::CannotTell(text) } else { Verdict::Failed(text) }
-                }
-            }
-        }
-    }
 }

@@ -5,14 +5,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{
-        manifests,
+        manifests::{self, PhaseChecks},
         observed::{Ask, DecisionSeen, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content, decisions,
+    Action, Move, Plan, Situation, abort, candidate_content,
+    checks::{self, Verdict},
+    decisions,
     ending::{self, Why},
     health::{self, Readiness},
     images, later, overdue, recorded, rollback, suspend,
-    verify::{Verdict, verdict},
 };
 use crate::api::{CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec, Step};
 
@@ -38,7 +39,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Finding::Back(reason, message) = readiness {
         return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack });
     }
-    let checks = checks(seen, &record, &content);
+    let checks = watch_checks(seen, &record, &content);
     if let Finding::Back(reason, message) = checks {
         return ending::turn_back(record, seen.now, Why { reason, message, outcome: Outcome::RolledBack });
     }
@@ -130,35 +131,43 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
 }
 
 /// Reads the watch checks' Job; until it has ended nothing is wrong.
-fn checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
-    let asked = manifests::http_checks(content, CheckPhase::Watch).count();
+fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Finding {
+    let asked = manifests::agent_checks(content, CheckPhase::Watch).count();
     let Some(candidate) = record.candidate.as_ref().filter(|_| asked > 0) else { return Finding::Well };
     let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
     let Some(job) = seen.job(&name) else { return Finding::Tolerated(format!("Job {name} is being started.")) };
-    match verdict(seen, job, Some(asked)) {
-        Verdict::Passed => Finding::Well,
+    let (message, unsure) = match checks::of_agent(seen, job, asked) {
+        Verdict::Passed => return Finding::Well,
         // The window ends when its checks have ended, not before.
         Verdict::Running if overdue(seen, record) => {
-            Finding::Tolerated(format!("Waiting for the last word of Job {name}."))
+            return Finding::Tolerated(format!("Waiting for the last word of Job {name}."));
         }
-        Verdict::Running => Finding::Well,
-        Verdict::CannotTell(message) => Finding::Hold(
-            Reason::WatchOnHold,
-            format!(
-                "{message} The window does not end. Next: kubectl delete job {name} -n {} to run it anew.",
-                seen.release.namespace
-            ),
+        Verdict::Running => return Finding::Well,
+        Verdict::Failed(message) => return back_if_possible(seen, record, message),
+        Verdict::CannotTell(message, unsure) => (message, unsure),
+        Verdict::Lost(message) => (message, vec![]),
+    };
+    let message = ending::sentence(&message);
+    if checks::goes_back_unsure(content, &unsure) {
+        return back_if_possible(seen, record, format!("{message} The spec says to go back then."));
+    }
+    Finding::Hold(
+        Reason::WatchOnHold,
+        format!(
+            "{message} The window does not end. Next: kubectl delete job {name} -n {} to run it anew.",
+            seen.release.namespace
         ),
-        Verdict::Failed(message) => match &record.active {
-            Some(blue) if health::back_is_possible(seen, record, &blue.revision) => {
-                Finding::Back(Reason::ChecksFailed, message)
-            }
-            Some(blue) => Finding::Hold(
-                Reason::BothUnhealthy,
-                format!("{message}, and {} has no ready pods: traffic stays.", blue.version),
-            ),
-            None => Finding::Back(Reason::ChecksFailed, message),
-        },
+    )
+}
+
+/// Takes traffic back because of checks, unless nobody is there who could take it.
+fn back_if_possible(seen: &Observed, record: &Record, message: String) -> Finding {
+    match &record.active {
+        Some(blue) if !health::back_is_possible(seen, record, &blue.revision) => Finding::Hold(
+            Reason::BothUnhealthy,
+            format!("{message}, and {} has no ready pods: traffic stays.", blue.version),
+        ),
+        Some(_) | None => Finding::Back(Reason::ChecksFailed, message),
     }
 }
 
@@ -178,18 +187,15 @@ fn reverted(seen: &Observed, record: &Record) -> Option<Move> {
 /// Starts the watch checks' Job.
 fn check_job(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Action> {
     let candidate = record.candidate.as_ref().filter(|_| recorded(seen, record))?;
-    manifests::http_checks(content, CheckPhase::Watch).next()?;
+    manifests::agent_checks(content, CheckPhase::Watch).next()?;
     let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
     if seen.job(&name).is_some() {
         return None;
     }
     let owner = seen.attempt(candidate.attempt);
-    let job = manifests::agent_job(
-        (&seen.release, &seen.settings),
-        (content, CheckPhase::Watch),
-        (candidate.attempt, record.deadline()),
-        owner,
-    );
+    let (phase, until, instance) = (CheckPhase::Watch, record.deadline(), checks::instance(seen, content));
+    let checks = PhaseChecks { name, spec: content, phase, until, instance };
+    let job = manifests::agent_job((&seen.release, &seen.settings), &checks, owner);
     Some(Action::Create(Box::new(job)))
 }
 
