@@ -11,6 +11,7 @@ mod bench;
 mod checks;
 mod command;
 mod connect;
+mod fingerprint;
 mod identity;
 mod killed;
 mod lock;

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod backends;
 pub mod failure;
+pub mod fingerprint;
 pub mod identity;
 pub mod ledger;
 pub mod lock;
