@@ -729,7 +729,7 @@ fn errors_say_what_on_which_object_why_and_the_next_command() {
         Error::Api { doing, object: object.to_owned(), source: Box::new(kube::Error::Api(Box::new(status))) }
     };
     let shop = "Release prod/shop";
-    let json = serde_json::from_str::<ReleaseStatus>(r#"{"step":"Rehearse"}"#).unwrap_err();
+    let json = serde_json::from_str::<ReleaseStatus>(r#"{"step":"Ponder"}"#).unwrap_err();
     let errors = [
         api("read", shop, 404, "releases.switchback.dev \"shop\" not found"),
         api("read", shop, 404, "404 page not found"),

@@ -65,6 +65,9 @@ pub struct Tools {
 pub struct Content {
     /// Ordinary tables, without those of extensions and of the schema `switchback`.
     pub tables: Vec<Table>,
+    /// Fingerprint of the schema, hex; empty in manifests of earlier versions.
+    #[serde(default)]
+    pub schema: String,
     /// Sequences. They are outside of snapshots.
     pub sequences: Vec<Sequence>,
     /// Large objects.

@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod programs;
 pub mod proof;
 pub mod redact;
+pub mod rehearse;
 pub mod scratch;
 pub mod secret;
 pub mod store;

@@ -52,7 +52,9 @@ pub async fn prove(level: ProofLevel, stores: &[Store], proven: &Proven<'_>) -> 
     for store in stores {
         let took = match level {
             ProofLevel::Stored => None,
-            ProofLevel::Restored if seconds.is_none() => Some(restored(store, proven).await?),
+            ProofLevel::Restored if seconds.is_none() => {
+                Some(restored(store, proven, &scratch::Request::of(proven.content)).await?)
+            }
             ProofLevel::Readable | ProofLevel::Restored => Some(readable(store, proven).await?),
         };
         seconds = seconds.or(took);
@@ -95,11 +97,13 @@ async fn readable(store: &Store, proven: &Proven<'_>) -> Result<ProofSeconds, Re
 }
 
 /// Restores it in the scratch container and compares what came out.
-async fn restored(store: &Store, proven: &Proven<'_>) -> Result<ProofSeconds, Refusal> {
+///
+/// # Errors
+/// As [`prove`].
+pub async fn restored(store: &Store, proven: &Proven<'_>, request: &scratch::Request) -> Result<ProofSeconds, Refusal> {
     let watch = Stopwatch::start();
     let (mut reader, mut writer) = scratch::client::connect(&proven.places.scratch).await?.into_split();
-    let request = scratch::Request::of(proven.content);
-    scratch::client::ask(&mut writer, &request).await?;
+    scratch::client::ask(&mut writer, request).await?;
     let sending = async {
         let fetched = fetch(store, proven, &mut writer).await;
         // The end of what is written is the end of the archive.

@@ -9,12 +9,14 @@
 //! | `mark` | the agent's | never | never: it ends itself |
 //! | `backup` | PostgreSQL's programs | never | some time after it should have ended itself |
 //! | `migrate` | the agent's, or the user's | never | never: it ends itself |
+//! | `rehearse` | both, and the old version's | up to three times, also after a disruption | after its deadline |
 //!
-//! Those that write (all but `inspect`) are made suspended: whoever makes them writes down their UID and resumes them
+//! Those that write (all but `inspect` and `rehearse`, which writes to nothing that outlives it) are made suspended: whoever makes them writes down their UID and resumes them
 //! then ([`resume_patch`]), so that no attempt is forgotten. No Job goes by itself.
 
 mod pod;
 pub mod probe;
+mod rehearsal;
 pub mod seen;
 pub mod targets;
 mod volumes;
@@ -25,11 +27,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use pod::{AGENT_CONTAINER, furnish, resources};
+pub use rehearsal::{CONTRACT_PREFIX, REHEARSE_CONTAINER, RESTORE_CONTAINER};
 pub use volumes::{database_mount, database_volume};
 
 use crate::{
-    api::{BackupStorageSpec, GROUP, JobSettings, PodTemplate, PostgresSettings, ScratchSettings, VERSION, labels},
-    protocol::{BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters},
+    api::{
+        BackupStorageSpec, Duration, GROUP, JobSettings, PodTemplate, PostgresSettings, RehearsalVariable,
+        ScratchSettings, VERSION, labels,
+    },
+    protocol::{
+        BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, RehearseParameters,
+    },
 };
 
 /// How often the Job controller starts another pod of a Job that only looks.
@@ -50,6 +58,8 @@ pub enum Work {
     Backup(BackupParameters),
     /// Migrate.
     Migrate(MigrateParameters),
+    /// Try a migration on a restored copy; no longer than this.
+    Rehearse(Box<RehearseParameters>, Duration),
 }
 
 impl Work {
@@ -61,6 +71,7 @@ impl Work {
             Self::Mark(_) => "mark",
             Self::Backup(_) => "backup",
             Self::Migrate(_) => "migrate",
+            Self::Rehearse(..) => "rehearse",
         }
     }
 
@@ -68,7 +79,7 @@ impl Work {
     #[must_use]
     pub const fn writes(&self) -> bool {
         match self {
-            Self::Inspect(_) => false,
+            Self::Inspect(_) | Self::Rehearse(..) => false,
             Self::Mark(_) | Self::Backup(_) | Self::Migrate(_) => true,
         }
     }
@@ -82,6 +93,7 @@ impl Work {
             Self::Mark(parameters) => text(parameters),
             Self::Backup(parameters) => text(parameters),
             Self::Migrate(parameters) => text(parameters),
+            Self::Rehearse(parameters, _) => text(parameters),
         }
     }
 }
@@ -122,6 +134,17 @@ pub struct Scratch<'a> {
     pub settings: &'a ScratchSettings,
     /// Size of the database that is restored there, in bytes.
     pub database_bytes: i64,
+}
+
+/// What a rehearsal has beside the migration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rehearsal<'a> {
+    /// Environment in place of what comes from Secrets.
+    pub env: &'a [RehearsalVariable],
+    /// A pod of the old version.
+    pub contract: Option<&'a PodTemplate>,
+    /// Whether a command takes the migration back.
+    pub down: bool,
 }
 
 /// An object that owns a Job.
@@ -174,6 +197,8 @@ pub struct AgentJob<'a> {
     pub migrations: Option<&'a str>,
     /// A scratch server.
     pub scratch: Option<Scratch<'a>>,
+    /// What makes it a rehearsal, whose pod has several containers one after the other.
+    pub rehearsal: Option<Rehearsal<'a>>,
     /// What the namespace's people want for its pods.
     pub settings: &'a JobSettings,
 }
@@ -224,14 +249,18 @@ impl AgentJob<'_> {
         let fail = json!({ "rules": [{ "action": "FailJob", "onPodConditions": disrupted }] });
         match self.work {
             Work::Inspect(_) => {
-                let refused = json!({ "containerName": AGENT_CONTAINER, "operator": "In", "values": [EXIT_FAILED] });
                 json!({
                     "backoffLimit": RETRIES,
                     "activeDeadlineSeconds": LOOK_SECONDS,
-                    "podFailurePolicy": { "rules": [
-                        { "action": "Ignore", "onPodConditions": disrupted },
-                        { "action": "FailJob", "onExitCodes": refused },
-                    ] },
+                    "podFailurePolicy": { "rules": unless_refused(&[AGENT_CONTAINER], disrupted) },
+                })
+            }
+            Work::Rehearse(_, limit) => {
+                let containers = [RESTORE_CONTAINER, REHEARSE_CONTAINER, AGENT_CONTAINER];
+                json!({
+                    "backoffLimit": RETRIES,
+                    "activeDeadlineSeconds": limit.as_std().as_secs() + START_SECONDS,
+                    "podFailurePolicy": { "rules": unless_refused(&containers, disrupted) },
                 })
             }
             Work::Backup(parameters) => json!({
@@ -242,6 +271,16 @@ impl AgentJob<'_> {
             Work::Mark(_) | Work::Migrate(_) => json!({ "backoffLimit": 0, "podFailurePolicy": fail }),
         }
     }
+}
+
+/// Returns the rules for a Job that may run again: not when one of these containers has said no.
+fn unless_refused(containers: &[&str], disrupted: Value) -> Vec<Value> {
+    let refused = |name: &&str| {
+        let codes = json!({ "containerName": name, "operator": "In", "values": [EXIT_FAILED] });
+        json!({ "action": "FailJob", "onExitCodes": codes })
+    };
+    let ignored = json!({ "action": "Ignore", "onPodConditions": disrupted });
+    [ignored].into_iter().chain(containers.iter().map(refused)).collect()
 }
 
 /// Returns the merge patch that lets a suspended Job with this UID begin.

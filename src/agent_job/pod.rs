@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{AgentJob, Image, Scratch, volumes};
+use super::{AgentJob, Image, Scratch, rehearsal, volumes};
 use crate::{
     api::{JobSettings, PodTemplate},
     protocol::paths,
@@ -13,17 +13,20 @@ use crate::{
 /// Name of the agent's container in our Jobs: its termination message is the result.
 pub const AGENT_CONTAINER: &str = "agent";
 /// User and group of the agent, in its own image and in those with PostgreSQL's programs.
-const AGENT_ID: u32 = 65532;
+pub(super) const AGENT_ID: u32 = 65532;
 /// User of a scratch server: another one than the agent's, which can read secrets. The images with PostgreSQL's
 /// programs have it in their passwd, which initdb asks for.
 const SCRATCH_ID: u32 = 100;
 /// Its group.
 const SCRATCH_GROUP: u32 = 102;
 /// How long the agent may take to cancel its statements and to report, in seconds.
-const GRACE_SECONDS: u32 = 60;
+pub(super) const GRACE_SECONDS: u32 = 60;
 
 /// Returns the pod.
 pub(super) fn spec(job: &AgentJob<'_>) -> Value {
+    if let Some(rehearsal) = &job.rehearsal {
+        return rehearsal::spec(job, rehearsal);
+    }
     let mut main = main_container(job);
     put(&mut main, "name", AGENT_CONTAINER.into());
     extend(&mut main, "volumeMounts", volumes::mounts(job));
@@ -87,7 +90,7 @@ fn main_container(job: &AgentJob<'_>) -> Value {
     }
 }
 
-fn confined() -> Value {
+pub(super) fn confined() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "readOnlyRootFilesystem": true,
@@ -96,7 +99,7 @@ fn confined() -> Value {
 }
 
 /// Copies the agent's program to where the main container finds it.
-fn inject(image: &str) -> Value {
+pub(super) fn inject(image: &str) -> Value {
     json!({
         "name": "inject",
         "image": image,
@@ -113,7 +116,7 @@ fn inject(image: &str) -> Value {
 
 /// A container that starts before the main one and ends after it. What is restored there may hold code, so it has no
 /// secret and another user.
-fn scratch_container(scratch: &Scratch<'_>) -> Value {
+pub(super) fn scratch_container(scratch: &Scratch<'_>) -> Value {
     let mut limits = json!({ "memory": "1Gi" });
     if let volumes::Room::Node(size) = volumes::room(scratch) {
         // Without it, a full disk would make the node send other pods away.
@@ -126,7 +129,10 @@ fn scratch_container(scratch: &Scratch<'_>) -> Value {
         "command": [paths::PROGRAM],
         "args": ["scratch"],
         "resources": { "requests": { "cpu": "100m", "memory": "256Mi" }, "limits": limits },
-        "securityContext": merged(confined(), json!({ "runAsUser": SCRATCH_ID, "runAsGroup": SCRATCH_GROUP })),
+        "securityContext": merged(confined(), json!({
+            "runAsNonRoot": true, "runAsUser": SCRATCH_ID, "runAsGroup": SCRATCH_GROUP,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        })),
         "volumeMounts": [
             { "name": volumes::PROGRAM, "mountPath": paths::PROGRAM_DIR, "readOnly": true },
             { "name": volumes::SCRATCH_DATA, "mountPath": paths::SCRATCH_DATA },
@@ -159,7 +165,7 @@ const USERS_ALONE: [&str; 8] = [
 ];
 
 /// Returns the user's container without what belongs to serving.
-fn users_container(pod: &PodTemplate, name: &str) -> Value {
+pub(super) fn users_container(pod: &PodTemplate, name: &str) -> Value {
     let found = pod.containers().find(|container| container.get("name").and_then(Value::as_str) == Some(name));
     let mut container = found.cloned().unwrap_or_else(|| json!({}));
     if let Some(map) = container.as_object_mut() {
@@ -230,21 +236,21 @@ fn part<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     Some(part)
 }
 
-fn merged(mut first: Value, second: Value) -> Value {
+pub(super) fn merged(mut first: Value, second: Value) -> Value {
     if let (Some(first), Value::Object(second)) = (first.as_object_mut(), second) {
         first.extend(second);
     }
     first
 }
 
-fn put(object: &mut Value, key: &str, value: Value) {
+pub(super) fn put(object: &mut Value, key: &str, value: Value) {
     if let Some(map) = object.as_object_mut() {
         map.insert(key.to_owned(), value);
     }
 }
 
 /// Adds to a list, which need not be there.
-fn extend(object: &mut Value, key: &str, more: Vec<Value>) {
+pub(super) fn extend(object: &mut Value, key: &str, more: Vec<Value>) {
     if more.is_empty() {
         return;
     }

@@ -26,6 +26,8 @@ pub(super) const SCRATCH_SOCKETS: &str = "switchback-scratch-sockets";
 
 /// Readable by the pod's group.
 const SECRET_MODE: u32 = 0o440;
+/// What may lie beside the socket: what a rehearsal has seen, with the schema of the largest databases.
+const SHARED_SIZE: &str = "64Mi";
 /// What a scratch server needs beside the data: write-ahead log, sorting.
 const SCRATCH_MORE_BYTES: i64 = 1 << 30;
 /// From here on scratch data does not belong on the node's own disk.
@@ -65,7 +67,7 @@ fn bytes(size: &str) -> Option<i64> {
 /// Returns the volumes of a pod.
 pub(super) fn volumes(job: &AgentJob<'_>) -> Vec<Value> {
     let mut list = vec![json!({ "name": MEMORY, "emptyDir": { "medium": "Memory", "sizeLimit": "16Mi" } })];
-    if job.image != Image::Agent {
+    if job.image != Image::Agent || job.rehearsal.is_some() {
         list.push(json!({ "name": PROGRAM, "emptyDir": { "sizeLimit": "512Mi" } }));
     }
     list.extend(job.database.map(|(settings, role)| database_volume(settings, role)));
@@ -88,7 +90,7 @@ pub(super) fn volumes(job: &AgentJob<'_>) -> Vec<Value> {
     }
     list.extend(job.migrations.map(|name| json!({ "name": MIGRATIONS, "configMap": { "name": name } })));
     if let Some(scratch) = &job.scratch {
-        list.push(json!({ "name": SCRATCH_SOCKETS, "emptyDir": { "sizeLimit": "1Mi" } }));
+        list.push(json!({ "name": SCRATCH_SOCKETS, "emptyDir": { "sizeLimit": SHARED_SIZE } }));
         list.push(scratch_data(&room(scratch)));
     }
     list
@@ -96,23 +98,55 @@ pub(super) fn volumes(job: &AgentJob<'_>) -> Vec<Value> {
 
 /// Returns the mounts of the agent's container.
 pub(super) fn mounts(job: &AgentJob<'_>) -> Vec<Value> {
-    let read_only = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
-    let writable = |name: &str, path: &str| json!({ "name": name, "mountPath": path });
-    let mut list = vec![writable(MEMORY, paths::MEMORY)];
+    let mut list = vec![memory_mount()];
     if job.image != Image::Agent {
-        list.push(read_only(PROGRAM, paths::PROGRAM_DIR));
+        list.push(program_mount());
     }
     list.extend(job.database.map(|_| database_mount()));
-    for (number, (name, storage)) in job.storages.iter().enumerate() {
+    list.extend(storage_mounts(job));
+    list.extend(migrations_mount(job));
+    list.extend(job.scratch.as_ref().map(|_| shared_mount()));
+    list
+}
+
+fn read_only(name: &str, path: &str) -> Value {
+    json!({ "name": name, "mountPath": path, "readOnly": true })
+}
+
+fn writable(name: &str, path: &str) -> Value {
+    json!({ "name": name, "mountPath": path })
+}
+
+/// Returns the mount of the folder in memory.
+pub(super) fn memory_mount() -> Value {
+    writable(MEMORY, paths::MEMORY)
+}
+
+/// Returns the mount of the agent's program.
+pub(super) fn program_mount() -> Value {
+    read_only(PROGRAM, paths::PROGRAM_DIR)
+}
+
+/// Returns the mount of the folder that is shared with the scratch container.
+pub(super) fn shared_mount() -> Value {
+    writable(SCRATCH_SOCKETS, paths::SCRATCH_SOCKETS)
+}
+
+/// Returns the mount of the files of SQL.
+pub(super) fn migrations_mount(job: &AgentJob<'_>) -> Option<Value> {
+    job.migrations.map(|_| read_only(MIGRATIONS, paths::MIGRATIONS))
+}
+
+/// Returns the mounts of the storages.
+pub(super) fn storage_mounts(job: &AgentJob<'_>) -> Vec<Value> {
+    let mount = |(number, (name, storage)): (usize, &(&str, &crate::api::BackupStorageSpec))| {
         let volume = storage_volume(number);
-        list.push(match &storage.place {
+        match &storage.place {
             Place::S3(_) => read_only(&volume, &format!("{}/{name}", paths::STORAGE_SECRETS)),
             Place::Volume(_) => writable(&volume, &format!("{}/{name}", paths::STORAGE_VOLUMES)),
-        });
-    }
-    list.extend(job.migrations.map(|_| read_only(MIGRATIONS, paths::MIGRATIONS)));
-    list.extend(job.scratch.as_ref().map(|_| writable(SCRATCH_SOCKETS, paths::SCRATCH_SOCKETS)));
-    list
+        }
+    };
+    job.storages.iter().enumerate().map(mount).collect()
 }
 
 /// Returns the mount of [`database_volume`].

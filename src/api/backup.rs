@@ -100,6 +100,10 @@ pub struct DatabaseBackupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub position: Option<String>,
+    /// Fingerprint of the schema at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub schema: Option<String>,
     /// UUID of the database's marker, under which the storages keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 36))]
@@ -142,6 +146,7 @@ impl Default for DatabaseBackupStatus {
             completed_at: None,
             taken_at: None,
             position: None,
+            schema: None,
             marker: None,
             copies: Vec::new(),
             size_bytes: None,

@@ -28,6 +28,8 @@ pub enum ConditionType {
     Approved,
     /// The backup that the attempt asked for is stored and proven.
     BackedUp,
+    /// The attempt's migration passed on a restored copy of the data.
+    Rehearsed,
     /// The ledger says that the attempt's migration was applied.
     Migrated,
     /// The candidate is up, at full size and proven in the preview endpoints.

@@ -62,14 +62,16 @@ pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
 pub use release::{DeletionPolicy, Handover, Mode, Release, ReleaseSpec, Source, Workload, is_semantic};
 pub use release_config::ConfigFiles;
-pub use release_database::{Change, Migration, MigrationSource, ReleaseBackup, ReleaseDatabase, SqlFiles};
+pub use release_database::{
+    Change, Migration, MigrationSource, Rehearsal, RehearsalVariable, ReleaseBackup, ReleaseDatabase, SqlFiles,
+};
 pub use release_service::{ServiceMetadata, WorkloadService};
 pub use release_settings::{Deadlines, RollbackSettings, SwitchSettings, WatchSettings};
 pub use release_status::{
-    ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
+    ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord, HeldLock,
     HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
-    PreviousRevision, Record, ReleaseStatus, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime,
-    Suspension, TrafficRecord, WayBackPoint, WorkerPods, WorkerRecord,
+    PreviousRevision, Record, RehearsalFindings, RehearsalRecord, ReleaseStatus, RollbackOrder, RunningImage, Scope,
+    StampRecord, Step, StepTime, Suspension, TimedFile, TrafficRecord, WayBackPoint, WorkerPods, WorkerRecord,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

@@ -19,6 +19,8 @@ pub enum Reason {
     Preflight,
     /// A backup is taken and proven; nothing is migrated before.
     BackingUp,
+    /// The backup is restored into a scratch server and the migration runs there; production is not touched.
+    Rehearsing,
     /// The migration runs under the database's lock; the old version serves.
     Migrating,
     /// The candidate's Deployments come up beside the active ones.
@@ -165,6 +167,14 @@ pub enum Reason {
     LockTimeout,
     /// The migration ended without success; the message names the statement.
     MigrationFailed,
+    /// The migration did not pass on a restored copy of the data; production was not touched.
+    RehearsalFailed,
+    /// A pod of the old version did not get ready on the migrated copy, though the migration says that it would.
+    ContractTestFailed,
+    /// Production's address answers from where the migration is rehearsed.
+    RehearsalReachesProduction,
+    /// The schema is not the one that was backed up and rehearsed: something else changed it meanwhile.
+    SchemaChanged,
     /// The migration began and its end is not known.
     MigrationUncertain,
     /// The command ended with success, but never came to the database or left sessions at work there.

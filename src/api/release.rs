@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, MigrationSource, PodTemplate, ReleaseDatabase,
-    RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names, release_status::ReleaseStatus,
+    Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, Migration, MigrationSource, PodTemplate,
+    ReleaseDatabase, RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names,
+    release_status::ReleaseStatus,
 };
 
 /// What should serve, and how it gets there.
@@ -249,7 +250,10 @@ impl ReleaseSpec {
         }
         let migration = self.database.as_ref().filter(|database| database.migration.is_some());
         if let (Some(database), Some(content)) = (migration, content.as_object_mut()) {
-            content.insert("migration".to_owned(), json!({ "database": database.name, "does": database.migration }));
+            content.insert(
+                "migration".to_owned(),
+                json!({ "database": database.name, "does": database.migration.as_ref().map(Migration::what_runs) }),
+            );
         }
         RevisionId::of(&content)
     }
@@ -278,7 +282,9 @@ impl ReleaseSpec {
         let workloads = self.workloads.iter().map(|workload| &workload.template);
         let checks = self.checks.iter().filter_map(Check::pod);
         let hooks = self.hooks.iter().map(|hook| &hook.job.template);
-        workloads.chain(checks).chain(hooks).chain(self.migration_pod())
+        let migration = self.database.as_ref().and_then(|database| database.migration.as_ref());
+        let contract = migration.and_then(|migration| migration.rehearse.contract.as_ref());
+        workloads.chain(checks).chain(hooks).chain(self.migration_pod()).chain(contract)
     }
 
     /// Returns the checks of one phase.

@@ -52,6 +52,7 @@ impl ReleaseBackup {
     "command is required with workload and pod, and means nothing with sql: an image's own entry point is never run"
 ))]
 #[x_kube(validation = ("!has(self.sql) || !has(self.direct) || !self.direct", "direct means nothing with sql"))]
+#[x_kube(validation = ("!has(self.sql) || !has(self.down)", "down means nothing with sql: it is a command of an image"))]
 pub struct Migration {
     /// Where it comes from.
     #[serde(flatten)]
@@ -78,6 +79,57 @@ pub struct Migration {
     /// gives is lost then: the verified server, the lock time-out, the certain end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct: bool,
+    /// How it is tried on a restored copy of the data first.
+    #[serde(default, skip_serializing_if = "Rehearsal::is_default")]
+    pub rehearse: Rehearsal,
+    /// The command that takes the migration back: program and arguments, run by the same image. The rehearsal runs it
+    /// after the migration and fails when the schema is not as it was before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    pub down: Vec<String>,
+}
+
+/// How a migration is tried on a restored copy of the data, in a pod that holds no credential of the database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rehearsal {
+    /// Whether it is rehearsed (default: true).
+    #[serde(default = "default_enabled", skip_serializing_if = "Clone::clone")]
+    #[schemars(default = "default_enabled")]
+    pub enabled: bool,
+    /// Environment for the rehearsal only, in place of what the template takes from Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub env: Vec<RehearsalVariable>,
+    /// A pod of the old version. Each of its containers with a readiness probe must get ready on the migrated copy,
+    /// which it reaches through DATABASE_URL and the PG* variables, at 127.0.0.1:5432: as soon as its startup probe asks
+    /// for, or within five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<PodTemplate>,
+}
+
+/// One variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearsalVariable {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub name: String,
+    /// Its value; `$(NAME)` stands for a variable that is set before.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+impl Default for Rehearsal {
+    fn default() -> Self {
+        Self { enabled: default_enabled(), env: Vec::new(), contract: None }
+    }
+}
+
+impl Rehearsal {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a migration comes from; exactly one.
@@ -112,6 +164,9 @@ pub enum Change {
 const fn default_timeout() -> Duration {
     Duration::from_secs(15 * 60)
 }
+const fn default_enabled() -> bool {
+    true
+}
 const fn default_lock_timeout() -> Duration {
     Duration::from_secs(2)
 }
@@ -134,6 +189,12 @@ impl ReleaseDatabase {
 }
 
 impl Migration {
+    /// Returns it without what decides only how it is tried and taken back: that makes no other revision.
+    #[must_use]
+    pub fn what_runs(&self) -> Self {
+        Self { rehearse: Rehearsal::default(), down: Vec::new(), ..self.clone() }
+    }
+
     /// Returns whether it may run again after an end that is not known.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {

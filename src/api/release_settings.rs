@@ -61,6 +61,10 @@ pub struct Deadlines {
     #[serde(default = "default_backup_deadline")]
     #[schemars(default = "default_backup_deadline")]
     pub backup: Duration,
+    /// For restoring the backup and rehearsing the migration (default: 6h).
+    #[serde(default = "default_backup_deadline")]
+    #[schemars(default = "default_backup_deadline")]
+    pub rehearse: Duration,
     /// From the creation of the candidate's Deployments to its full readiness (default: 10m).
     #[serde(default = "default_deadline")]
     #[schemars(default = "default_deadline")]
@@ -143,6 +147,7 @@ impl Default for Deadlines {
         Self {
             inspect: default_inspect_deadline(),
             backup: default_backup_deadline(),
+            rehearse: default_backup_deadline(),
             deploy: default_deadline(),
             verify: default_deadline(),
             switch: default_switch_deadline(),

@@ -9,7 +9,10 @@ pub use attempt::{
     ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
     RunningImage, Step, StepTime, Suspension,
 };
-pub use database::{BackupRecord, DatabaseRecord, LintFinding, MigrationProgress, MigrationRecord, PendingMigration};
+pub use database::{
+    BackupRecord, DatabaseRecord, HeldLock, LintFinding, MigrationProgress, MigrationRecord, PendingMigration,
+    RehearsalFindings, RehearsalRecord, TimedFile,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::KubeSchema;
@@ -79,6 +82,9 @@ pub struct Record {
     pub database: Option<DatabaseRecord>,
     /// The last backup that a release took.
     pub backup: Option<BackupRecord>,
+    /// The last rehearsal of a migration that passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<RehearsalRecord>,
     /// The last migration.
     pub migration: Option<MigrationRecord>,
     /// Where each Service was pointed by the last switch.

@@ -51,6 +51,7 @@ pub(super) fn make(seen: &Observed, inputs: &Inputs<'_>, name: String) -> Action
         storages: named.iter().map(|(name, spec)| (name.as_str(), *spec)).collect(),
         migrations: None,
         scratch: (proof == ProofLevel::Restored).then_some(scratch),
+        rehearsal: None,
         settings: &database.spec.jobs,
     };
     let body = job.manifest();

@@ -23,13 +23,15 @@ pub(super) fn complete(seen: &Observed, result: &BackupResult) -> Result<Databas
         let (asked, level): (&str, &str) = (asked.into(), result.proof.level.into());
         return Err(refuse(format!("It is proven as {level}, not as {asked}")));
     }
-    let BackupResult { database, copies, size_bytes, tables, rows, position, taken_at, completed_at, proof } = result;
+    let BackupResult { database, copies, size_bytes, tables, rows, position, schema, taken_at, completed_at, proof } =
+        result;
     let ProofResult { level, at, seconds } = proof;
     let number = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
     Ok(DatabaseBackupStatus {
         completed_at: Some(MicroTime((*completed_at).max(*at))),
         taken_at: Some(MicroTime(*taken_at)),
         position: Some(position.clone()),
+        schema: Some(schema.clone()).filter(|schema| !schema.is_empty()),
         marker: database.identity.marker.as_ref().map(|marker| marker.uuid.to_string()),
         copies: copies
             .iter()

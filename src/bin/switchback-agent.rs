@@ -4,11 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use switchback::{
-    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, scratch},
+    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, rehearse, scratch},
     api::Duration,
     protocol::{
         BackupParameters, CheckParameters, EXIT_FAILED, Finding, InspectParameters, MarkParameters, MigrateParameters,
-        paths,
+        RehearseParameters, paths,
     },
 };
 
@@ -40,6 +40,21 @@ enum Command {
     Scratch(Scratch),
     /// Runs one migration under the database's lock
     Migrate(Job),
+    /// Restores a backup into the scratch container, where it stays
+    RehearseRestore(Rehearsal),
+    /// Runs one migration on the restored copy
+    RehearseMigrate(Rehearsal),
+    /// Takes it back where a command says how, and says what all have seen
+    Rehearse(Rehearsal),
+}
+
+#[derive(Args)]
+struct Rehearsal {
+    #[command(flatten)]
+    job: Job,
+    /// Folder that the pod's containers share
+    #[arg(long, default_value = paths::SCRATCH_SOCKETS)]
+    shared: PathBuf,
 }
 
 #[derive(Args)]
@@ -78,6 +93,9 @@ struct Scratch {
     /// Folder for the server's data
     #[arg(long, default_value = paths::SCRATCH_DATA)]
     data: PathBuf,
+    /// Port on loopback at which containers of users find a copy that is worked on
+    #[arg(long, default_value_t = paths::SCRATCH_PORT)]
+    port: u16,
     /// When it gives up by itself
     #[arg(long, default_value = "24h")]
     timeout: Duration,
@@ -101,10 +119,16 @@ fn main() -> ExitCode {
 /// One thread is enough but where data passes through: there one compresses while the other sends.
 fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::error::Error>> {
     let mut builder = match command {
-        Command::Backup(_) | Command::Scratch(_) => tokio::runtime::Builder::new_multi_thread(),
-        Command::Check(_) | Command::Inject { .. } | Command::Inspect(_) | Command::Mark(_) | Command::Migrate(_) => {
-            tokio::runtime::Builder::new_current_thread()
+        Command::Backup(_) | Command::Scratch(_) | Command::RehearseRestore(_) => {
+            tokio::runtime::Builder::new_multi_thread()
         }
+        Command::Check(_)
+        | Command::Inject { .. }
+        | Command::Inspect(_)
+        | Command::Mark(_)
+        | Command::Migrate(_)
+        | Command::RehearseMigrate(_)
+        | Command::Rehearse(_) => tokio::runtime::Builder::new_current_thread(),
     };
     Ok(builder.worker_threads(2).enable_all().build()?)
 }
@@ -132,7 +156,29 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             job::answer(came, &job.result, &redactor)?;
             Ok(applied)
         }
+        Command::RehearseRestore(arguments) => {
+            let (asked, job, folders) = rehearsal(arguments)?;
+            let came = rehearse::restore(&asked.parameters, &folders).await;
+            Ok(job::answer(came, &job.result, &asked.redactor)?)
+        }
+        Command::RehearseMigrate(arguments) => {
+            let (asked, job, folders) = rehearsal(arguments)?;
+            let came = rehearse::migrate(&asked.parameters, &asked.redactor, &folders).await;
+            Ok(job::answer(came, &job.result, &asked.redactor)?)
+        }
+        Command::Rehearse(arguments) => {
+            let (asked, job, folders) = rehearsal(arguments)?;
+            let came = rehearse::conclude(&asked.parameters, &asked.redactor, &folders).await;
+            Ok(job::answer(came, &job.result, &asked.redactor)?)
+        }
     }
+}
+
+fn rehearsal(arguments: Rehearsal) -> Result<(Asked<RehearseParameters>, Job, rehearse::Folders), serde_json::Error> {
+    let Rehearsal { job, shared } = arguments;
+    let asked = job::asked(&job.parameters)?;
+    let folders = rehearse::Folders { memory: job.memory.clone(), shared };
+    Ok((asked, job, folders))
 }
 
 async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
@@ -160,8 +206,8 @@ async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Erro
 }
 
 async fn serve_scratch(arguments: Scratch) -> Result<bool, Box<dyn std::error::Error>> {
-    let Scratch { programs, sockets, data, timeout } = arguments;
+    let Scratch { programs, sockets, data, port, timeout } = arguments;
     let programs = programs.unwrap_or_default();
-    let scratch = scratch::Scratch { programs, sockets, data, timeout: timeout.as_std() };
+    let scratch = scratch::Scratch { programs, sockets, data, port, timeout: timeout.as_std() };
     scratch::serve(&scratch).await.map_err(|refusal| refusal.message.into())
 }

@@ -31,10 +31,10 @@ fn effect(record: &Record) -> Result<String, String> {
     let active = record.active.as_ref().map(|active| active.version.as_str());
     match (record.step, active) {
         (Step::Inspect | Step::Approve, _) => Ok("Nothing has happened yet.".to_owned()),
-        (Step::Preflight | Step::Backup | Step::Deploy | Step::Verify, Some(active)) => {
+        (Step::Preflight | Step::Backup | Step::Rehearse | Step::Deploy | Step::Verify, Some(active)) => {
             Ok(format!("What was made for it is removed; {active} serves on, untouched."))
         }
-        (Step::Preflight | Step::Backup | Step::Deploy | Step::Verify, None) => {
+        (Step::Preflight | Step::Backup | Step::Rehearse | Step::Deploy | Step::Verify, None) => {
             Ok("What was made for it is removed; nothing serves yet.".to_owned())
         }
         (Step::Migrate, _) => {

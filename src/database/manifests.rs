@@ -43,6 +43,7 @@ pub(super) fn make(seen: &Observed, look: &Probing) -> Action {
         storages: vec![],
         migrations: None,
         scratch: None,
+        rehearsal: None,
         settings: &seen.spec.jobs,
     };
     Action::Create { body: job.manifest(), name }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason};
+use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason, RehearsalFindings};
 
 /// What came of a Job: what it was asked for, or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -220,6 +220,8 @@ pub enum MigrationState {
     Applied,
     /// It ended without success.
     Failed,
+    /// It was applied and taken back: it is due again.
+    Undone,
 }
 
 /// `mark`: writes the marker of a database that has none; one that is there already is reported, not replaced.
@@ -266,6 +268,9 @@ pub struct BackupResult {
     pub rows: u64,
     /// Position of the snapshot in the write-ahead log (`pg_lsn`).
     pub position: String,
+    /// Fingerprint of the schema in it, hex.
+    #[serde(default)]
+    pub schema: String,
     /// When the snapshot was taken.
     pub taken_at: Timestamp,
     /// When the last manifest was written.
@@ -327,6 +332,9 @@ pub struct MigrateParameters {
     pub work: MigrationWork,
     /// Whether it may run again after an uncertain end.
     pub idempotent: bool,
+    /// Fingerprint of the schema that was backed up and rehearsed, hex: another one is refused. Empty: none is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub schema: String,
     /// Whether this Job follows one of the same attempt whose word was lost: it asks what came of that one, and does
     /// not try again what has failed.
     #[serde(default)]
@@ -335,6 +343,34 @@ pub struct MigrateParameters {
     pub timeout: Duration,
     /// How long one statement may wait for a lock.
     pub lock_timeout: Duration,
+}
+
+/// `rehearse`: tries one migration on a restored copy of the data, where nothing of production can be reached by it. The
+/// three containers of its pod that do so have the same parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearseParameters {
+    /// Where the backup is.
+    pub storage: StorageTarget,
+    /// The backup's copy there.
+    pub copy: CopyResult,
+    /// The migration as it will run; its database is the copy.
+    pub migration: MigrateParameters,
+    /// The command that takes it back; empty: nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub down: Vec<String>,
+    /// `host:port` of production, which should not answer.
+    pub production: String,
+}
+
+/// What came of `rehearse`. Result: `Answer<RehearseResult>`; refused: the migration must not run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearseResult {
+    /// What restoring the backup took: it is proven as `Restored` by that.
+    pub restored: ProofSeconds,
+    /// What was seen of the migration.
+    pub findings: RehearsalFindings,
 }
 
 /// What a migration runs.
@@ -356,6 +392,25 @@ pub enum MigrationWork {
         #[serde(default)]
         direct: bool,
     },
+    /// A command that takes back what another one of the same image has applied; in all else like that.
+    Down {
+        /// Program and arguments; no shell.
+        argv: Vec<String>,
+        /// The child connects by itself, not through the agent's port.
+        #[serde(default)]
+        direct: bool,
+    },
+}
+
+impl MigrationWork {
+    /// Returns what the ledger says when it went well.
+    #[must_use]
+    pub const fn success(&self) -> MigrationState {
+        match self {
+            Self::Sql { .. } | Self::Command { .. } => MigrationState::Applied,
+            Self::Down { .. } => MigrationState::Undone,
+        }
+    }
 }
 
 /// What came of `migrate`. Result: `Answer<MigrateResult>`; refused: nothing has begun in this run.

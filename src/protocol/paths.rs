@@ -18,6 +18,10 @@ pub const MIGRATIONS: &str = "/migrations";
 pub const MEMORY: &str = "/run/switchback";
 /// Folder that the pod's main container and its scratch container share: their socket.
 pub const SCRATCH_SOCKETS: &str = "/run/scratch";
+/// Folder with the files by which the restored copy is reached, like those of a database's Secret.
+pub const SCRATCH_DATABASE: &str = "/run/scratch/database";
+/// Port on loopback at which the old version's pod finds the restored copy.
+pub const SCRATCH_PORT: u16 = 5432;
 /// Folder of the scratch server's data, in the scratch container only.
 pub const SCRATCH_DATA: &str = "/scratch";
 /// Folder with one folder per ConfigMap of certificate authorities that checks trust: the file `ca.crt`.

@@ -9,6 +9,7 @@ mod config;
 mod database;
 mod hooks;
 mod jobs;
+mod rehearsal;
 mod services;
 
 use serde_json::{Map, Value, json};
@@ -22,6 +23,7 @@ pub use jobs::{
     AGENT_CONTAINER, PhaseChecks, agent_checks, agent_job, agent_job_name, check_job, job_check_name, job_checks,
     job_pod, preflight_job_name,
 };
+pub use rehearsal::{Rehearse, rehearse_job, rehearse_name};
 pub use services::{Target, active_service, preview_name, preview_service, service_patch};
 
 use super::observed::{AttemptSeen, ReleaseSeen};

@@ -33,6 +33,7 @@ mod policies;
 mod preflight;
 mod promotion;
 mod proposal;
+mod rehearse;
 mod retire;
 mod rollback;
 mod slots;
@@ -340,6 +341,7 @@ pub fn plan(seen: &Observed) -> Plan {
             Step::Approve => approve::plan(seen, record),
             Step::Preflight => preflight::plan(seen, record),
             Step::Backup => backup::plan(seen, record),
+            Step::Rehearse => rehearse::plan(seen, record),
             Step::Migrate => migrate::plan(seen, record),
             Step::Deploy => deploy::plan(seen, record),
             Step::Verify => verify::plan(seen, record),

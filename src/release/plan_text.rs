@@ -3,7 +3,7 @@
 //! In: the plan as status holds it. Out: headed lines without any layout, so that a terminal, a page and a
 //! message can each lay them out their own way.
 
-use crate::api::{Duration, PlanRecord, Scope, Step, WayBackPoint};
+use crate::api::{Duration, PlanRecord, RehearsalFindings, Scope, Step, WayBackPoint};
 
 /// Heading of what is still missing.
 pub const UNMET: &str = "Unmet";
@@ -68,7 +68,7 @@ pub fn short(plan: &PlanRecord) -> Vec<Line> {
     let mut lines = vec![headed("Steps", format!("{}.{took}", steps.join(", ")))];
     // What is done to the database, what runs and what decides about its fate: in these a plan differs from the last one.
     let of = |step| plan.steps.iter().find(move |planned| planned.step == step);
-    let shown = [Step::Backup, Step::Migrate, Step::Deploy, Step::Watch];
+    let shown = [Step::Backup, Step::Rehearse, Step::Migrate, Step::Deploy, Step::Watch];
     lines.extend(shown.into_iter().filter_map(of).map(|planned| headed(planned.step.as_str(), planned.does.clone())));
     lines.push(headed("No return", no_return(plan)));
     lines.extend(plan.risks.iter().map(|risk| headed("Risk", risk.clone())));
@@ -79,6 +79,28 @@ pub fn short(plan: &PlanRecord) -> Vec<Line> {
 #[must_use]
 pub fn point_of_no_return(plan: &PlanRecord) -> Option<&WayBackPoint> {
     plan.way_back.iter().find(|point| point.scope == Scope::ForwardOnly)
+}
+
+/// Says what a rehearsal has shown.
+#[must_use]
+pub fn rehearsed(findings: &RehearsalFindings) -> String {
+    let RehearsalFindings { took, files, locks, rewritten, rows, changes, down, reaches_production: _ } = findings;
+    let mut said = vec![format!("the migration took {took}, changed {changes} objects of the schema and {rows} rows")];
+    if let (Some(slowest), true) = (files.first(), files.len() > 1) {
+        said.push(format!("{} took longest, {}", slowest.name, slowest.took));
+    }
+    let held: Vec<String> =
+        locks.iter().map(|lock| format!("{} on {} for {}", lock.mode, lock.table, lock.held)).collect();
+    said.push(if held.is_empty() {
+        "no lock was seen to be held for long".to_owned()
+    } else {
+        format!("held {}", held.join(", "))
+    });
+    if !rewritten.is_empty() {
+        said.push(format!("rewrote {}", rewritten.join(", ")));
+    }
+    said.extend(down.map(|took| format!("taking it back took {took}")));
+    said.join("; ")
 }
 
 /// Returns a size in the unit that people read.

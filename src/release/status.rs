@@ -7,6 +7,7 @@
 use super::{
     observed::Observed,
     plan::{Plan, Situation},
+    plan_text::rehearsed,
 };
 use crate::api::{
     Condition, ConditionType, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp, set_condition,
@@ -209,8 +210,28 @@ impl Said<'_> {
     fn backed_up(&self) -> String {
         self.plan.record.backup.as_ref().map_or_else(String::new, |backup| {
             let proof: &str = backup.proof.into();
-            format!("DatabaseBackup {} is complete, proven: {proof}.", backup.name)
+            let rehearsal = self.plan.record.rehearsal.as_ref().filter(|rehearsal| rehearsal.backup == backup.uid);
+            let restored = rehearsal.map(|rehearsal| format!(" The rehearsal restored it in {}.", rehearsal.recovery));
+            format!("DatabaseBackup {} is complete, proven: {proof}.{}", backup.name, restored.unwrap_or_default())
         })
+    }
+
+    /// What the attempt's rehearsal has shown. Until its own backup is there, the last one of both is of an earlier attempt.
+    fn rehearsed(&self) -> Row {
+        let record = &self.plan.record;
+        let said = |holds, reason, message: String| (ConditionType::Rehearsed, Some(holds), reason, message);
+        if record.step <= Step::Rehearse {
+            return said(false, reason_of(record.step), "Not yet.".to_owned());
+        }
+        let restored = record.rehearsal.as_ref().zip(record.backup.as_ref());
+        match restored.filter(|(rehearsal, backup)| rehearsal.backup == backup.uid) {
+            None => said(false, reason_of(record.step), "The migration was not rehearsed.".to_owned()),
+            Some((rehearsal, _)) => {
+                let reaches = rehearsal.findings.reaches_production;
+                let reason = if reaches { Reason::RehearsalReachesProduction } else { reason_of(record.step) };
+                said(true, reason, format!("On a restored copy of the data: {}.", rehearsed(&rehearsal.findings)))
+            }
+        }
     }
 
     /// How far the attempt is: each of these is true from the step on that follows what it speaks of.
@@ -224,9 +245,10 @@ impl Said<'_> {
             None => format!("Approved by {}.", people.join(", ")),
         };
         let looked = record.database.as_ref();
-        let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Migrate, self.backed_up()));
+        let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Rehearse, self.backed_up()));
         let due = looked.filter(|looked| looked.pending.is_some());
         let migrated = due.map(|_| (ConditionType::Migrated, Step::Deploy, "The ledger says: applied.".to_owned()));
+        let rehearsed = due.map(|_| self.rehearsed());
         let rows = [
             (ConditionType::Approved, Step::Preflight, by),
             (ConditionType::CandidateReady, Step::Verify, "All pods of the candidate are ready.".to_owned()),
@@ -240,6 +262,7 @@ impl Said<'_> {
                 let holds = record.step >= from;
                 (type_, Some(holds), reason_of(record.step), if holds { message } else { "Not yet.".to_owned() })
             })
+            .chain(rehearsed)
             .collect()
     }
 }
@@ -252,6 +275,7 @@ const fn reason_of(step: Step) -> Reason {
         Step::Approve => Reason::WaitingForApproval,
         Step::Preflight => Reason::Preflight,
         Step::Backup => Reason::BackingUp,
+        Step::Rehearse => Reason::Rehearsing,
         Step::Migrate => Reason::Migrating,
         Step::Deploy => Reason::Deploying,
         Step::Verify => Reason::Verifying,

@@ -163,6 +163,7 @@ fn job(seen: &Observed, name: &str) -> Value {
         storages: vec![(&seen.name, &seen.spec)],
         migrations: None,
         scratch: None,
+        rehearsal: None,
         settings: &seen.spec.jobs,
     }
     .manifest()

@@ -107,7 +107,13 @@ async fn an_extension_or_locale_that_the_tools_lack_is_said() {
     let world = World::start("SELECT 1").await;
     let extension = Extension { name: "absent".into(), version: "1".into(), schema: "public".into() };
     let settings = serde_json::json!({ "datcollate": "C", "datctype": "C", "datlocprovider": "c" });
-    let good = Request { extensions: vec![extension], roles: vec!["a\"b".into()], encoding: "UTF8".into(), settings };
+    let good = Request {
+        extensions: vec![extension],
+        roles: vec!["a\"b".into()],
+        encoding: "UTF8".into(),
+        settings,
+        keep: None,
+    };
     let other = serde_json::json!({ "datcollate": "xx_XX", "datctype": "xx_XX" });
     let locale = Request { extensions: Vec::new(), settings: other, ..good.clone() };
     for request in [good, locale] {

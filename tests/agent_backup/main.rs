@@ -10,6 +10,7 @@
 mod cut;
 mod good;
 mod hostile;
+mod rehearse;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -127,8 +127,15 @@ impl World {
 
     /// Starts the scratch container's agent, as another user where that is possible.
     pub fn scratch(&self) -> Running {
+        self.scratch_at(0)
+    }
+
+    /// Starts it so that a copy which is kept is found on this port.
+    pub fn scratch_at(&self, port: u16) -> Running {
         let arguments = [
             "scratch",
+            "--port",
+            &port.to_string(),
             "--programs",
             &bin().display().to_string(),
             "--sockets",

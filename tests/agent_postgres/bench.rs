@@ -182,6 +182,7 @@ impl Bench {
             revision: REVISION.into(),
             backup_uid: "backup".into(),
             again: false,
+            schema: String::new(),
             idempotent: matches!(work, MigrationWork::Sql { .. }),
             work,
             timeout: Duration::from_secs(60),

@@ -226,6 +226,15 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/config/0/name", "shop-1".into())],
         ),
         (
+            "down means nothing with sql: it is a command of an image",
+            vec![
+                ("/spec/database/migration", by_workload("web")),
+                ("/spec/database/migration/command", json!(["migrate"])),
+                ("/spec/database/migration/down", json!(["migrate", "down"])),
+            ],
+            vec![("/spec/database/migration/down", json!(["migrate", "down"]))],
+        ),
+        (
             "a headless Service cannot be switched: its clients keep the addresses they looked up",
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "10.96.0.77".into())],
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use switchback::{
-    agent_job::{AgentJob, Image, Owner, Role, Work},
-    api::{Environment, JobSettings, PodTemplate, PostgresSettings},
+    agent_job::{AgentJob, Image, Owner, Rehearsal, Role, Scratch, Work},
+    api::{Environment, JobSettings, PodTemplate, PostgresSettings, RehearsalVariable, ScratchSettings},
     backup,
     databases::Action,
     protocol::{DatabaseTarget, MigrateParameters, MigrationWork},
@@ -56,6 +56,7 @@ fn job_of_a_migration_in_the_users_image() {
         work: MigrationWork::Command { argv: vec!["migrate".into(), "up".into()], direct: false },
         idempotent: true,
         again: false,
+        schema: String::new(),
         timeout: "15m".parse().unwrap(),
         lock_timeout: "2s".parse().unwrap(),
     });
@@ -76,6 +77,7 @@ fn job_of_a_migration_in_the_users_image() {
         storages: vec![],
         migrations: Some("shop-migrations"),
         scratch: None,
+        rehearsal: None,
         settings: &settings,
     };
     insta::assert_snapshot!(yaml(&job.manifest()));
@@ -108,4 +110,114 @@ fn a_volume_is_mounted_where_the_agent_is_told_and_the_tools_are_those_of_the_se
     assert_eq!(parameters["storages"][0]["place"], json!({ "volume": { "path": "/storage/offsite/shop/daily" } }));
     // No scratch server where nothing is restored.
     assert_eq!(pod["initContainers"].as_array().unwrap().len(), 1);
+}
+
+/// A pod of users with everything that could lead somewhere: none of it may be in a rehearsal.
+fn with_secrets(image: &str) -> PodTemplate {
+    PodTemplate(json!({ "spec": {
+        "serviceAccountName": "shop", "hostNetwork": true, "shareProcessNamespace": true,
+        "securityContext": { "runAsUser": 1000, "fsGroup": 1000 },
+        "imagePullSecrets": [{ "name": "pull" }],
+        "volumes": [
+            { "name": "password", "secret": { "secretName": "canary" } },
+            { "name": "mixed", "projected": { "sources": [{ "configMap": { "name": "web" } }, { "secret": { "name": "canary" } }] } },
+            { "name": "token", "projected": { "sources": [{ "serviceAccountToken": { "path": "token" } }] } },
+            { "name": "uploads", "persistentVolumeClaim": { "claimName": "uploads" } },
+            { "name": "node", "hostPath": { "path": "/run" } },
+            { "name": "vault", "csi": { "driver": "secrets-store.csi.k8s.io" } },
+            { "name": "settings", "configMap": { "name": "web" } },
+            { "name": "tmp", "emptyDir": {} },
+        ],
+        "containers": [{
+            "name": "web", "image": image,
+            "env": [
+                { "name": "MODE", "value": "production" },
+                { "name": "DATABASE_URL", "valueFrom": { "secretKeyRef": { "name": "canary", "key": "url" } } },
+                { "name": "PGHOST", "value": "db.prod" },
+                { "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "canary", "key": "token" } } },
+                { "name": "REGION", "valueFrom": { "configMapKeyRef": { "name": "web", "key": "region" } } },
+            ],
+            "envFrom": [{ "secretRef": { "name": "canary" } }, { "configMapRef": { "name": "web" } }],
+            "volumeMounts": [
+                { "name": "password", "mountPath": "/secret" }, { "name": "mixed", "mountPath": "/mixed" },
+                { "name": "token", "mountPath": "/token" }, { "name": "uploads", "mountPath": "/uploads" },
+                { "name": "node", "mountPath": "/node" }, { "name": "vault", "mountPath": "/vault" },
+                { "name": "settings", "mountPath": "/settings" }, { "name": "tmp", "mountPath": "/tmp" },
+            ],
+            "ports": [{ "name": "http", "containerPort": 8080, "hostPort": 8080 }],
+            "readinessProbe": { "httpGet": { "path": "/ready", "port": "http" }, "periodSeconds": 2, "successThreshold": 3 },
+            "livenessProbe": { "httpGet": { "path": "/live", "port": "http" } },
+            "lifecycle": { "preStop": { "sleep": { "seconds": 10 } } },
+        }],
+    } }))
+}
+
+fn rehearsal(image: Image<'_>, rehearsal: Rehearsal<'_>, migrations: Option<&str>) -> Value {
+    let parameters = json!({
+        "storage": { "name": "offsite", "place": { "s3": { "bucket": "backups", "secret": "/secrets/storage/offsite" } } },
+        "copy": { "storage": "offsite", "manifest": "marker/time-backup/1/manifest.json", "sha256": "bb" },
+        "migration": {
+            "database": { "name": "the copy of shop", "secret": "/run/scratch/database", "environment": "Production" },
+            "releaseUid": "release", "revision": "v1-0123456789", "backupUid": "backup",
+            "work": { "command": { "argv": ["migrate", "up"] } }, "idempotent": true, "timeout": "15m", "lockTimeout": "2s",
+        },
+        "production": "db.prod:5432",
+    });
+    let work = Work::Rehearse(Box::new(serde_json::from_value(parameters).unwrap()), "6h".parse().unwrap());
+    let storage = serde_json::from_value(json!({ "s3": { "bucket": "backups", "secret": "backup-store" } })).unwrap();
+    let job = AgentJob {
+        name: "shop-3-rehearse",
+        namespace: "shop",
+        labels: [("switchback.dev/release-uid", "release".to_owned())].into(),
+        owners: vec![Owner { kind: "Release", name: "shop", uid: "release" }.reference()],
+        work: &work,
+        agent_image: "agent:1",
+        image,
+        database: None,
+        storages: vec![("offsite", &storage)],
+        migrations,
+        scratch: Some(Scratch { image: "tools-15:1", settings: &ScratchSettings::default(), database_bytes: 1 << 30 }),
+        rehearsal: Some(rehearsal),
+        settings: &JobSettings::default(),
+    };
+    job.manifest()
+}
+
+#[test]
+fn a_rehearsal_has_no_secret_but_the_storages_where_no_code_of_users_runs() {
+    let (pod, old) = (with_secrets("shop:2"), with_secrets("shop:1"));
+    let env: Vec<RehearsalVariable> = serde_json::from_value(
+        json!([{ "name": "TOKEN", "value": "of nothing" }, { "name": "MODE", "value": "test" }]),
+    )
+    .unwrap();
+    let all = Rehearsal { env: &env, contract: Some(&old), down: true };
+    let job = rehearsal(Image::User { pod: &pod, container: "web" }, all, None);
+    let text = job.to_string();
+    for secret in
+        ["canary", "uploads", "hostPath", "csi", "serviceAccountToken", "hostNetwork", "db.prod\"", "hostPort"]
+    {
+        assert!(!text.contains(secret), "{secret}");
+    }
+    assert!(job.pointer("/spec/template/spec/serviceAccountName").is_none());
+    let containers = |part: &str| job["spec"]["template"]["spec"][part].as_array().unwrap().clone();
+    for container in containers("initContainers").into_iter().chain(containers("containers")) {
+        let mounts = container["volumeMounts"].to_string();
+        assert_eq!(mounts.contains("/secrets/"), container["name"] == "restore", "{container}");
+    }
+    insta::assert_snapshot!(yaml(&job));
+}
+
+#[test]
+fn files_of_sql_are_rehearsed_in_the_agents_own_image() {
+    let none = Rehearsal { env: &[], contract: None, down: false };
+    let job = rehearsal(Image::Agent, none, Some("shop-migrations"));
+    let pod = &job["spec"]["template"]["spec"];
+    let names: Vec<&str> =
+        pod["initContainers"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["inject", "scratch", "restore", "rehearse"]);
+    let mounts = pod["initContainers"][3]["volumeMounts"].to_string();
+    assert!(mounts.contains("/migrations") && mounts.contains("/run/scratch"), "{mounts}");
+    assert_eq!(pod["initContainers"][3]["image"], "agent:1");
+    assert_eq!(job["spec"]["suspend"], false);
+    assert_eq!(job["spec"]["activeDeadlineSeconds"], 6 * 3600 + 900);
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use switchback::{
     api::{BackupRecord, DatabaseClaim, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
     protocol::{
-        Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState, Refusal,
-        StorageFacts,
+        Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState,
+        ProofSeconds, Refusal, RehearseResult, StorageFacts,
     },
     release::{
         manifests::Manifest,
@@ -31,6 +31,19 @@ pub enum MigrationEnd {
     NeverStarts,
 }
 
+/// How a rehearsal ends in this world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RehearsalEnd {
+    #[default]
+    Passes,
+    Fails,
+    /// The pod is lost more often than the Job controller makes another.
+    PodLost,
+    Hangs,
+    /// A container of the old version ends by itself.
+    ContractEnds,
+}
+
 /// The database of the Release, and what it has been through.
 #[derive(Clone, Debug, Default)]
 pub struct Database {
@@ -46,6 +59,11 @@ pub struct Database {
     pub checksum: String,
     pub backup_fails: bool,
     pub backup_hangs: bool,
+    pub rehearsal: RehearsalEnd,
+    /// How far each backup was asked to be proven.
+    pub asked: BTreeMap<String, ProofLevel>,
+    /// UIDs of backups that a rehearsal has restored.
+    pub restored: Vec<String>,
     pub migration: MigrationEnd,
     /// The ledger: state by revision.
     pub ledger: BTreeMap<String, MigrationState>,
@@ -145,6 +163,8 @@ impl World {
 
     pub fn create_backup(&mut self, manifest: &Manifest, uid: String) {
         let name = manifest.name.clone();
+        let asked = serde_json::from_value(manifest.body["spec"]["proof"].clone()).unwrap();
+        self.database.asked.insert(name.clone(), asked);
         self.database.backups.entry(name.clone()).or_insert(BackupSeen {
             name,
             uid,
@@ -171,6 +191,7 @@ impl World {
     /// The controller of backups does its work.
     pub fn end_backups(&mut self) {
         let (fails, hangs, now) = (self.database.backup_fails, self.database.backup_hangs, self.now);
+        let asked = self.database.asked.clone();
         for backup in self.database.backups.values_mut() {
             if hangs || !matches!(backup.state, BackupState::Working(_)) {
                 continue;
@@ -182,7 +203,10 @@ impl World {
                     name: backup.name.clone(),
                     uid: backup.uid.clone(),
                     manifest: format!("7d0c1d2a/{}/manifest.json", backup.name),
-                    proof: ProofLevel::Restored,
+                    storage: "offsite".into(),
+                    sha256: "bb".into(),
+                    schema: "cc".into(),
+                    proof: asked[&backup.name],
                     taken_at: MicroTime(now),
                 }))
             };
@@ -191,13 +215,15 @@ impl World {
 
     /// The agent does its work in Jobs that are not suspended.
     pub fn end_database_jobs(&mut self) {
-        let names = ["-inspect-", "-preflight-", "-mark", "-migrate-"];
+        let names = ["-inspect-", "-preflight-", "-mark", "-rehearse", "-migrate-"];
         let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
         let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
         for job in jobs.into_iter().filter(|job| looks(&job.name)) {
             let said = if job.name.contains("-migrate-") {
                 self.migrate(&job)
+            } else if job.name.contains("-rehearse") {
+                self.rehearse(&job)
             } else if job.name.contains("-mark") {
                 self.mark()
             } else {
@@ -274,6 +300,41 @@ impl World {
         Some(Said { well: true, message: Some(json!(Answer::Done(self.facts()))) })
     }
 
+    /// The agent restores the backup and migrates the copy; the ledger is not touched.
+    fn rehearse(&mut self, job: &JobSeen) -> Option<Said> {
+        let backup = self.record().backup.clone().expect("I2: a backup is named");
+        let live = self.database.backups.get(&backup.name).expect("I2: the backup is there");
+        assert!(matches!(live.state, BackupState::Complete(_)) && live.uid == backup.uid, "I2: {live:?}");
+        let said = |well, answer: Option<Answer<RehearseResult>>| {
+            Some(Said { well, message: answer.map(|answer| json!(answer)) })
+        };
+        match self.database.rehearsal {
+            RehearsalEnd::Passes => {
+                self.database.restored.push(backup.uid);
+                let findings = json!({ "took": "3s", "rows": 12, "changes": 2,
+                    "locks": [{ "table": "public.cart", "mode": "AccessExclusiveLock", "held": "2s" }] });
+                let restored = ProofSeconds { fetch: 2.0, restore: 40.0, check: 5.0 };
+                let findings = serde_json::from_value(findings).unwrap();
+                said(true, Some(Answer::Done(RehearseResult { restored, findings })))
+            }
+            RehearsalEnd::Fails => {
+                let message =
+                    "On a restored copy of the data: MigrationFailed: 2.sql line 3: ALTER TABLE cart".to_owned();
+                said(false, Some(Answer::Refused(Refusal { reason: Reason::RehearsalFailed, message })))
+            }
+            RehearsalEnd::PodLost => said(false, None),
+            RehearsalEnd::Hangs => None,
+            RehearsalEnd::ContractEnds => {
+                let name = format!("{}-pod", job.name);
+                let mut running = pod(name.clone(), &job.revision, "", false);
+                running.job = Some(job.name.clone());
+                running.contract = Some("container contract-0 ended with exit code 1 (Error)".into());
+                self.pods.insert(name, running);
+                None
+            }
+        }
+    }
+
     /// The agent migrates, with its ledger. I1 and I2 are checked here, where the first statement would run.
     fn migrate(&mut self, job: &JobSeen) -> Option<Said> {
         let revision = job.revision.clone();
@@ -318,7 +379,8 @@ impl World {
         let live = self.database.backups.get(&backup.name).expect("I2: the backup is there");
         assert!(live.uid == backup.uid && live.is_held(), "I2: {live:?}");
         let BackupState::Complete(done) = &live.state else { panic!("I2: {live:?}") };
-        assert_eq!(done.proof, ProofLevel::Restored, "I2");
+        let restored = self.database.restored.contains(&backup.uid);
+        assert!(done.proof == ProofLevel::Restored || (done.proof == ProofLevel::Readable && restored), "I2: {done:?}");
         let claim = self.database.instances[0].status.claim.as_ref().expect("rule 10: the database is claimed");
         assert_eq!(claim.release_uid, UID);
         assert!(!record.decisions.is_empty(), "I6: somebody approved");
@@ -333,6 +395,7 @@ impl Database {
     /// Nothing goes wrong any more.
     pub fn be_well(&mut self) {
         self.backup_fails = false;
+        self.rehearsal = RehearsalEnd::Passes;
         self.migration = MigrationEnd::Applied;
     }
 }

@@ -19,6 +19,7 @@ mod leaders;
 mod orphan;
 mod policies;
 mod random;
+mod rehearsal;
 mod rules;
 mod slots;
 mod table;

@@ -8,7 +8,7 @@ use switchback::api::{DecisionKind, Empty, ReleaseSpec, Rollback, Step};
 
 use crate::{
     config::with_config,
-    database::MigrationEnd,
+    database::{MigrationEnd, RehearsalEnd},
     policies::policy,
     world::{Frozen, JobEnd, World},
 };
@@ -129,6 +129,8 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
             database.backup_fails = *end == 1;
             let ends = [MigrationEnd::Applied, MigrationEnd::Applied, MigrationEnd::Fails, MigrationEnd::PodLost];
             database.migration = *ends.get(usize::from(*end)).unwrap_or(&MigrationEnd::Hangs);
+            let ends = [RehearsalEnd::Passes, RehearsalEnd::PodLost, RehearsalEnd::Passes, RehearsalEnd::Fails];
+            database.rehearsal = *ends.get(usize::from(*end)).unwrap_or(&RehearsalEnd::Hangs);
         }
         Happening::Policies(which) => {
             world.policies = match which {

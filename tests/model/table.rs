@@ -8,7 +8,7 @@ use switchback::{
     release::{observed::Guard, plan::Plan, plan::Situation},
 };
 
-use crate::database::MigrationEnd;
+use crate::database::{MigrationEnd, RehearsalEnd};
 use crate::world::{JobEnd, World, spec, versions, words};
 
 /// One observation: its name, and what it does to the world.
@@ -76,6 +76,30 @@ fn rows(step: Step) -> Vec<Seen> {
                 world.end_backups();
             }),
             ("the backup is not complete in time", |world| world.wait(6 * 3600 + 1)),
+        ],
+        Step::Rehearse => vec![
+            ("the Job runs", |world| rehearse(world, RehearsalEnd::Hangs)),
+            ("the Job says passed", |world| rehearse(world, RehearsalEnd::Passes)),
+            ("the Job says failed", |world| rehearse(world, RehearsalEnd::Fails)),
+            ("the Job failed and its word was not seen yet", |world| rehearse(world, RehearsalEnd::PodLost)),
+            ("the Job's pods are lost", |world| {
+                rehearse(world, RehearsalEnd::PodLost);
+                world.wait(11);
+            }),
+            ("the old version ends on the migrated copy", |world| rehearse(world, RehearsalEnd::ContractEnds)),
+            ("it does not end in time", |world| {
+                rehearse(world, RehearsalEnd::Hangs);
+                world.wait(6 * 3600 + 1);
+            }),
+            ("the Job runs and the spec says 3.0.0", |world| {
+                rehearse(world, RehearsalEnd::Hangs);
+                world.ask_for("3.0.0");
+            }),
+            ("somebody deleted the running Job", |world| {
+                rehearse(world, RehearsalEnd::Hangs);
+                world.jobs.clear();
+            }),
+            ("the storage with the backup is gone", |world| world.database.storages.clear()),
         ],
         Step::Migrate => vec![
             ("the Job stands there, suspended", |world| {
@@ -205,6 +229,13 @@ fn run_migration(world: &mut World, end: MigrationEnd) {
         world.look(usize::MAX);
     }
     world.database.migration = end;
+    world.end_database_jobs();
+}
+
+/// Lets the Job of the rehearsal be made, and end.
+fn rehearse(world: &mut World, end: RehearsalEnd) {
+    world.look(usize::MAX);
+    world.database.rehearsal = end;
     world.end_database_jobs();
 }
 

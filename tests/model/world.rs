@@ -221,7 +221,7 @@ impl World {
     /// A world in which 1.0.0 serves and an attempt for 2.0.0 stands at a step; one with a database where the step
     /// needs one.
     pub fn at(step: Step) -> Self {
-        let database = matches!(step, Step::Backup | Step::Migrate);
+        let database = matches!(step, Step::Backup | Step::Rehearse | Step::Migrate);
         if database { Self::serving_with_database() } else { Self::serving() }.brought_to(step)
     }
 
@@ -970,6 +970,7 @@ pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen
         ended: false,
         problem: None,
         agent_ran: false,
+        contract: None,
         message: None,
         created: None,
     }

@@ -44,7 +44,7 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         assert!(counted.by_version.contains_key("1.0.0") && counted.by_version.contains_key("2.0.0"));
         // I1: one row of the ledger; I2: it began after the proof of the backup that it names.
         let record = record(&over);
-        assert_eq!(record.migration.unwrap().state, MigrationProgress::Applied);
+        assert_eq!(record.migration.as_ref().unwrap().state, MigrationProgress::Applied);
         let (backup, uid) = (record.backup.unwrap(), over.metadata.uid.clone().unwrap());
         let row = format!("release_uid = '{uid}' AND backup_uid = '{}'", backup.uid);
         assert_eq!(
@@ -57,8 +57,14 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         let proven_at = status.proof.as_ref().unwrap().at.0;
         let began = psql(&scene, &format!("SELECT extract(epoch FROM began) FROM switchback.ledger WHERE {row}")).await;
         assert!(began.parse::<f64>().unwrap() > proven_at.as_millisecond() as f64 / 1000.0, "I2: {began} {proven_at}");
-        assert_eq!(status.proof.as_ref().unwrap().level, ProofLevel::Restored);
+        // The rehearsal has restored it.
+        assert_eq!(status.proof.as_ref().unwrap().level, ProofLevel::Readable);
+        let rehearsal = record.rehearsal.unwrap();
+        assert_eq!(rehearsal.backup, backup.uid);
+        assert!(rehearsal.at.0 < record.migration.unwrap().ended_at.unwrap().0);
+        assert_eq!((rehearsal.findings.changes, rehearsal.findings.files.len()), (1, 1), "{rehearsal:?}");
         assert_eq!(status.rows, Some(500));
+        proof("rehearsal", &serde_json::to_string(&rehearsal).unwrap());
         proof("backup", &serde_json::to_string(&status).unwrap());
         assert_eq!(psql(&scene, "SELECT count(delivery_slot), count(*) FROM orders").await, "0|500");
         // Both backups stay, nobody holds them, and nothing else is left.
@@ -78,7 +84,8 @@ async fn input_32_a_failing_migration_never_touches_what_serves_and_its_statemen
         let wrong = "CREATE TABLE carts (id bigint);\nALTER TABLE cart ADD COLUMN x int;";
         make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT), ("003-wrong.sql", wrong)])
             .await;
-        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        let migration = json!({ "sql": { "configMap": "shop-2" }, "rehearse": { "enabled": false } });
+        scene.ask_for("2.0.0", &[], by(migration)).await;
         scene.approve().await;
         let over = scene.until_over().await;
         assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));
@@ -148,7 +155,8 @@ async fn a_command_of_the_workload_migrates_through_the_agents_port() {
             "name": "migrate", "image": "localhost/demo-app:dev",
             "env": [{ "name": "SCHEMA", "value": "2" }, { "name": "MIGRATE_FAIL_IN", "value": "2" }],
         }]}});
-        let migration = json!({ "pod": pod, "command": ["/demo-app", "migrate", "up"] });
+        let migration =
+            json!({ "pod": pod, "command": ["/demo-app", "migrate", "up"], "rehearse": { "enabled": false } });
         scene.ask_for("2.0.0", &[("SCHEMA", "1")], by(migration)).await;
         scene.approve().await;
         let over = scene.until_over().await;
@@ -216,7 +224,8 @@ async fn rule_06_and_11_a_migration_that_runs_is_let_end_and_then_the_release_go
         serving(&scene).await;
         let slow = "SELECT pg_sleep(6); ALTER TABLE orders ADD COLUMN delivery_slot text;";
         make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", slow)]).await;
-        scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
+        let migration = json!({ "sql": { "configMap": "shop-2" }, "rehearse": { "enabled": false } });
+        scene.ask_for("2.0.0", &[], by(migration)).await;
         scene.approve().await;
         within(SOON * 4, "the migration runs", async || {
             let began = psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Started'").await;

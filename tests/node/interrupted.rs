@@ -33,7 +33,7 @@ fn steps() -> impl Iterator<Item = Step> {
 /// database and last. `SwitchBack` is met after an abort.
 const WITHOUT_DATABASE: [Step; 7] =
     [Step::Approve, Step::Deploy, Step::Verify, Step::Switch, Step::Watch, Step::Retire, Step::SwitchBack];
-const WITH_DATABASE: [Step; 4] = [Step::Inspect, Step::Preflight, Step::Backup, Step::Migrate];
+const WITH_DATABASE: [Step; 5] = [Step::Inspect, Step::Preflight, Step::Backup, Step::Rehearse, Step::Migrate];
 /// How long any step may take to come.
 const STEP: Duration = Duration::from_secs(60);
 /// How long a deletion may take: the garbage collector of a new cluster needs 40 s to learn of our kinds.
@@ -74,7 +74,7 @@ impl Change {
             Step::Inspect | Step::Approve => &[None],
             // Its content may have been frozen or not.
             Step::Preflight => &[None, Some(Outcome::Superseded)],
-            Step::Backup | Step::Migrate | Step::Deploy | Step::Verify => &[Some(Outcome::Superseded)],
+            Step::Backup | Step::Rehearse | Step::Migrate | Step::Deploy | Step::Verify => &[Some(Outcome::Superseded)],
             // Traffic may have moved or not.
             Step::Switch => &[Some(Outcome::Superseded), Some(Outcome::Succeeded)],
             Step::Watch | Step::Retire | Step::Idle => &[Some(Outcome::Succeeded)],
@@ -307,7 +307,7 @@ async fn deleted_with_a_database(scene: &Scene<'_>) -> Vec<(Step, Duration)> {
         let all = backups(scene).await;
         let whole = |phase: Option<&str>| phase == Some("Completed");
         let done = all.iter().all(|backup| whole(backup.status.as_ref().map(|told| told.phase.as_str())));
-        (all.len() == 2 && done).then_some(())
+        (all.len() == 3 && done).then_some(())
     })
     .await;
     assert_eq!(held(scene).await, Vec::<String>::new());

@@ -22,6 +22,7 @@ mod interrupted;
 mod leaders;
 mod proxy;
 mod quiet;
+mod rehearsals;
 mod releases;
 mod stopped;
 #[path = "../support/mod.rs"]

@@ -5,7 +5,10 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::failed;
 use crate::{
-    agent::manifest::{Content, Extension, Sequence, Table},
+    agent::{
+        manifest::{Content, Extension, Sequence, Table},
+        postgres::fingerprint::Catalogue,
+    },
     protocol::Refusal,
 };
 
@@ -124,6 +127,7 @@ pub async fn content(client: &Client) -> Result<Content, Refusal> {
     let read = "reading the database's settings";
     Ok(Content {
         tables: Vec::new(),
+        schema: Catalogue::read(client).await?.fingerprint(),
         sequences: Vec::new(),
         large_objects: large_objects(client).await?,
         not_valid: not_valid(client).await?,

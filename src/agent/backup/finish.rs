@@ -61,6 +61,7 @@ impl Work<'_> {
             rows: manifest.content.rows(),
             database: manifest.database,
             position: manifest.position,
+            schema: manifest.content.schema,
             taken_at: manifest.taken_at,
             completed_at: clock::now(),
             proof: manifest.proof,

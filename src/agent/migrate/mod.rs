@@ -23,7 +23,7 @@ use self::{
     work::{Attempt, End, Prepared},
 };
 use super::{
-    postgres::{Connected, backends, connect, identity, ledger, ledger::Key, lock, lock::Lock},
+    postgres::{Connected, backends, connect, fingerprint::Catalogue, identity, ledger, ledger::Key, lock, lock::Lock},
     redact::Redactor,
     refuse, say,
 };
@@ -99,23 +99,48 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
     let is_of_this_attempt = entry.as_ref().is_some_and(|entry| entry.backup_uid == parameters.backup_uid);
     let failed = entry.as_ref().map(|entry| entry.error.clone()).unwrap_or_default();
     let state = entry.map(|entry| entry.state);
+    let takes_back = parameters.work.success() == MigrationState::Undone;
     match state {
         Some(MigrationState::Failed) if parameters.again && is_of_this_attempt => {
             return answer(MigrationState::Failed, Some(remembered(&failed)));
         }
-        Some(MigrationState::Applied) if is_of_this_attempt => return answer(MigrationState::Applied, None),
+        Some(MigrationState::Applied) if is_of_this_attempt && !takes_back => {
+            return answer(MigrationState::Applied, None);
+        }
+        None | Some(MigrationState::Undone) if takes_back => return answer(MigrationState::Undone, None),
         Some(MigrationState::Started) if !parameters.idempotent => {
             let text = "an earlier attempt began and its end is not known; it is not declared idempotent";
             return answer(MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)));
         }
         Some(_) | None => {}
     }
+    unchanged(parameters, &control.client).await?;
     let prepared = work::prepare(parameters, &control.client).await?;
     // Files that were added since an earlier attempt applied this revision are due; a command never is again.
-    if state == Some(MigrationState::Applied) && prepared.names().is_empty() {
+    if state == Some(MigrationState::Applied) && prepared.names().is_empty() && !takes_back {
         return answer(MigrationState::Applied, None);
     }
     Ok(Begun::Ready(Box::new(Ready { control, lock, key, prepared })))
+}
+
+/// Refuses a schema that is not the one that was backed up and rehearsed. What a lost Job of the same attempt has changed
+/// is no reason.
+async fn unchanged(parameters: &MigrateParameters, client: &Client) -> Result<(), Refusal> {
+    if parameters.schema.is_empty() || parameters.again {
+        return Ok(());
+    }
+    let schema = Catalogue::read(client).await?.fingerprint();
+    if schema == parameters.schema {
+        return Ok(());
+    }
+    let text = format!(
+        "nothing ran: the schema of {} is not the one that was backed up and rehearsed ({} is there, {} was): something \
+         else changed it meanwhile",
+        parameters.database.name,
+        schema.get(..12).unwrap_or(&schema),
+        parameters.schema.get(..12).unwrap_or(&parameters.schema)
+    );
+    Err(refuse(Reason::SchemaChanged, text))
 }
 
 /// Reads what the ledger keeps of a failure: its reason, a colon, its message.
@@ -145,6 +170,9 @@ async fn migrate(
 ) -> Result<MigrateResult, Refusal> {
     let Ready { control, lock, key, prepared } = ready;
     let Connected { mut client, mut facts, address, .. } = control;
+    if parameters.work.success() == MigrationState::Undone {
+        ledger::widen(&client).await?;
+    }
     let (attempt, marker) = ledger::start(&mut client, &key, &parameters.backup_uid).await?;
     facts.identity.marker = Some(marker);
     let (began_at, watch) = (clock::now(), clock::Stopwatch::start());
@@ -199,22 +227,22 @@ async fn conclude(at: &Attempt<'_>, lock: &Lock, end: End) -> (MigrationState, O
         (MigrationState::Started, Some(refuse(Reason::MigrationUncertain, text)))
     };
     match finish(at, at.client, lock, problem.as_ref()).await {
-        Ok(()) => return ended(problem),
+        Ok(()) => return ended(at, problem),
         Err(why) if !at.client.is_closed() => return uncertain(why),
         Err(_) => {}
     }
     // The session was lost, not the database.
     match connect(&at.parameters.database, &format!("control {}", at.key.release_uid)).await {
         Ok(again) => match finish(at, &again.client, lock, problem.as_ref()).await {
-            Ok(()) => ended(problem),
+            Ok(()) => ended(at, problem),
             Err(why) => uncertain(why),
         },
         Err(why) => uncertain(why),
     }
 }
 
-fn ended(problem: Option<Refusal>) -> (MigrationState, Option<Refusal>) {
-    (if problem.is_some() { MigrationState::Failed } else { MigrationState::Applied }, problem)
+fn ended(at: &Attempt<'_>, problem: Option<Refusal>) -> (MigrationState, Option<Refusal>) {
+    (if problem.is_some() { MigrationState::Failed } else { at.parameters.work.success() }, problem)
 }
 
 async fn finish(at: &Attempt<'_>, client: &Client, lock: &Lock, problem: Option<&Refusal>) -> Result<(), Refusal> {
@@ -223,7 +251,8 @@ async fn finish(at: &Attempt<'_>, client: &Client, lock: &Lock, problem: Option<
         return Err(refuse(Reason::MigrationUncertain, "the database's lock was lost"));
     }
     let problem = problem.map(|problem| format!("{}: {}", problem.reason.as_str(), problem.message));
-    ledger::end(client, at.key, at.number, problem.as_deref()).await
+    let end = problem.as_deref().map_or_else(|| Ok(at.parameters.work.success()), Err);
+    ledger::end(client, at.key, at.number, end).await
 }
 
 /// The lock is lost: nothing is written down any more, but what still works is ended.

@@ -37,7 +37,12 @@ pub struct Port {
 impl Port {
     /// Listens on loopback, on whatever port is free.
     pub async fn open(upstream: Upstream) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::open_at(upstream, 0).await
+    }
+
+    /// Listens on loopback, on this port; 0: on whatever is free.
+    pub async fn open_at(upstream: Upstream, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let opened = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(accept(listener, Arc::new(upstream), Arc::clone(&opened)));

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS switchback.identity (
 CREATE TABLE IF NOT EXISTS switchback.ledger (
     release_uid text NOT NULL,
     revision text NOT NULL,
-    state text NOT NULL CHECK (state IN ('Started', 'Applied', 'Failed')),
+    state text NOT NULL CONSTRAINT ledger_state_check
+        CHECK (state IN ('Started', 'Applied', 'Failed', 'Undone')),
     backup_uid text NOT NULL,
     attempt integer NOT NULL,
     began timestamptz NOT NULL,
@@ -54,6 +55,9 @@ CREATE TABLE IF NOT EXISTS switchback.ledger_sessions (
 GRANT USAGE ON SCHEMA switchback TO PUBLIC;
 GRANT SELECT ON switchback.identity TO PUBLIC;
 ";
+/// Lets a ledger that an earlier version made say `Undone`.
+const WIDEN: &str = "ALTER TABLE switchback.ledger DROP CONSTRAINT IF EXISTS ledger_state_check, \
+    ADD CONSTRAINT ledger_state_check CHECK (state IN ('Started', 'Applied', 'Failed', 'Undone'))";
 /// Keeps two who make the schema at once apart, for a moment: `SWBK` and the number of this lock.
 const ALONE: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1398227531, 2)";
 const FIRST: &str = "INSERT INTO switchback.identity (uuid, environment, epoch) VALUES ($1::text::uuid, $2, 0) \
@@ -158,10 +162,19 @@ pub async fn start(client: &mut Client, key: &Key, backup_uid: &str) -> Result<(
     Ok((attempt, marker))
 }
 
+/// Makes sure that the ledger can say that a migration was taken back.
+pub async fn widen(client: &Client) -> Result<(), Refusal> {
+    client.batch_execute(WIDEN).await.map_err(|error| failed("preparing the ledger", &error))
+}
+
 /// Commits the end of an attempt, unless a later one has begun.
-pub async fn end(client: &Client, key: &Key, attempt: i32, problem: Option<&str>) -> Result<(), Refusal> {
-    let state = if problem.is_some() { "Failed" } else { "Applied" };
-    let problem = problem.map(|problem| problem.chars().take(LONGEST_ERROR).collect::<String>());
+pub async fn end(client: &Client, key: &Key, attempt: i32, end: Result<MigrationState, &str>) -> Result<(), Refusal> {
+    let state = match end {
+        Ok(MigrationState::Undone) => "Undone",
+        Ok(_) => "Applied",
+        Err(_) => "Failed",
+    };
+    let problem = end.err().map(|problem| problem.chars().take(LONGEST_ERROR).collect::<String>());
     let written = client.execute(END, &[&key.release_uid, &key.revision, &attempt, &state, &problem]).await;
     match written.map_err(|error| failed("writing to the ledger", &error))? {
         1 => Ok(()),

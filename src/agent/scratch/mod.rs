@@ -5,9 +5,10 @@
 //! is restored by a plain role; the superuser only makes what the manifest names before, and checks the files after.
 //!
 //! On the socket that the two containers share: one line of JSON ([`Request`]), the archive until the writer shuts down,
-//! then one line of JSON in answer.
+//! then one line of JSON in answer. A copy that is kept is reached on loopback afterwards; see [`keep`].
 
 pub mod client;
+pub mod keep;
 mod restore;
 mod serve;
 mod server;
@@ -39,6 +40,20 @@ pub struct Request {
     pub encoding: String,
     /// The database's row of `pg_database`: locale and provider.
     pub settings: Value,
+    /// What makes it last: it is not only restored, but worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
+}
+
+/// What a restored copy has beyond its data when it is worked on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Keep {
+    /// Settings of the database, as `name=value`.
+    pub settings: Vec<String>,
+    /// The role that owns the database, so that what is done in its name can be done here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// What came out.
@@ -69,7 +84,23 @@ impl Request {
             roles: content.roles.iter().filter_map(name).collect(),
             encoding: content.encoding.clone(),
             settings: content.settings.clone(),
+            keep: None,
         }
+    }
+
+    /// Returns what must be made for the content of a manifest, which is then worked on.
+    #[must_use]
+    pub fn kept(content: &Content) -> Self {
+        // Those of single roles stay out: who works on it is another role.
+        let of_all = content.role_settings.iter().filter(|row| row.get("role").is_none_or(Value::is_null));
+        let settings = of_all.filter_map(|row| row.get("settings")?.as_array()).flatten();
+        let settings = settings.filter_map(Value::as_str).map(str::to_owned).collect();
+        let text =
+            |value: Option<&Value>| value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let of = text(content.settings.get("datdba"));
+        let owner = content.roles.iter().find(|role| of.is_some() && text(role.get("oid")) == of);
+        let owner = owner.and_then(|role| role.get("rolname")?.as_str()).map(str::to_owned);
+        Self { keep: Some(Keep { settings, owner }), ..Self::of(content) }
     }
 }
 
@@ -144,6 +175,7 @@ mod tests {
         let sequence = Sequence { schema: "public".into(), name: "s".into(), first: 5, last: 7, cycles: false };
         Content {
             tables: vec![table("a", 3), table("b", 0)],
+            schema: String::new(),
             sequences: vec![sequence],
             large_objects: 1,
             not_valid: vec!["x".into()],

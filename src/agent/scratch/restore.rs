@@ -189,11 +189,13 @@ fn is_expected(failure: &str, schemas: &[String]) -> bool {
         || schemas.iter().any(|schema| server == format!("schema \"{schema}\" already exists"))
 }
 
-fn quoted(name: &str) -> String {
+/// Returns a name that cannot break out.
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
 }
 
-fn literal(text: &str) -> String {
+/// Returns a text that cannot break out.
+pub fn literal(text: &str) -> String {
     let plain = text.replace('\'', "''").replace('\0', "");
     if plain.contains('\\') { format!("E'{}'", plain.replace('\\', "\\\\")) } else { format!("'{plain}'") }
 }

@@ -7,7 +7,12 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use super::{Request, Restored, SOCKET, restore, server::Server};
+use super::{
+    Request, Restored, SOCKET,
+    keep::{self, Kept},
+    restore,
+    server::Server,
+};
 use crate::{
     agent::{backup, backup::catalog, refuse},
     api::Reason,
@@ -27,11 +32,14 @@ pub struct Scratch {
     pub sockets: PathBuf,
     /// Folder of the server's data; must be this user's own.
     pub data: PathBuf,
+    /// Port on loopback at which containers of users find a copy that is worked on.
+    pub port: u16,
     /// When it gives up by itself: nobody may ask at all.
     pub timeout: Duration,
 }
 
-/// Waits for one request, answers it, ends. Returns whether the archive was restored; nobody asking is no failure.
+/// Waits for one request, answers it, ends; a copy that is kept stays until the process is asked to end. Returns whether
+/// the archive was restored; nobody asking is no failure.
 ///
 /// # Errors
 /// The socket cannot be made.
@@ -60,9 +68,9 @@ async fn answer_one(scratch: &Scratch, listener: &UnixListener) -> std::io::Resu
     let mut line = String::new();
     (&mut stream).take(REQUEST_BYTES).read_line(&mut line).await?;
     let Ok(request) = serde_json::from_str::<Request>(&line) else { return Ok(false) };
-    let answer = match work(scratch, &request, &mut stream).await {
-        Ok(restored) => Answer::Done(restored),
-        Err(refusal) => Answer::Refused(refusal),
+    let (answer, kept) = match work(scratch, &request, &mut stream).await {
+        Ok((restored, kept)) => (Answer::Done(restored), kept),
+        Err(refusal) => (Answer::Refused(refusal), None),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
@@ -70,14 +78,33 @@ async fn answer_one(scratch: &Scratch, listener: &UnixListener) -> std::io::Resu
     stream.get_mut().shutdown().await?;
     // Bytes that nobody reads would turn the end of the answer into a broken connection.
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    if let Some((_server, kept)) = &kept {
+        kept.serve(listener).await?;
+    }
     Ok(matches!(answer, Answer::Done(_)))
 }
 
-async fn work(scratch: &Scratch, request: &Request, archive: &mut BufReader<UnixStream>) -> Result<Restored, Refusal> {
-    let server = Server::start(scratch).await?;
+/// Restores and checks; returns the server as well when the copy is kept.
+async fn work(
+    scratch: &Scratch,
+    request: &Request,
+    archive: &mut BufReader<UnixStream>,
+) -> Result<(Restored, Option<(Server, Kept)>), Refusal> {
+    let server = Server::start(scratch, request.keep.is_some()).await?;
     let done = restore_and_check(&server, request, archive).await;
-    server.stop().await;
-    done
+    let opened = match (done, &request.keep) {
+        (Ok(restored), Some(keep)) => {
+            keep::open(scratch, &server, (request, keep)).await.map(|kept| (restored, Some(kept)))
+        }
+        (done, _) => done.map(|restored| (restored, None)),
+    };
+    match opened {
+        Ok((restored, Some(kept))) => Ok((restored, Some((server, kept)))),
+        other => {
+            server.stop().await;
+            other.map(|(restored, _)| (restored, None))
+        }
+    }
 }
 
 async fn restore_and_check(

@@ -14,7 +14,11 @@ use uuid::Uuid;
 
 use super::Scratch;
 use crate::{
-    agent::{backup::dump::one_line, postgres::failure::words, programs, refuse},
+    agent::{
+        backup::dump::one_line,
+        postgres::{address::Address, failure::words, tls::SslMode},
+        programs, refuse,
+    },
     api::Reason,
     clock::Stopwatch,
     protocol::Refusal,
@@ -26,13 +30,14 @@ pub const SUPERUSER: &str = "switchback_scratch";
 pub const PLAIN: &str = "switchback_restore";
 /// The database.
 pub const DATABASE: &str = "switchback_scratch";
+/// PostgreSQL's own: the socket's file has it in its name.
+const DEFAULT_PORT: u16 = 5432;
 /// How long the server may take to start.
 const START: Duration = Duration::from_secs(60);
 /// Pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Settings: nothing is kept when the container dies, so nothing waits for disks.
-const SETTINGS: [&str; 19] = [
-    "listen_addresses=",
+const SETTINGS: [&str; 18] = [
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
@@ -44,7 +49,7 @@ const SETTINGS: [&str; 19] = [
     "max_wal_size=2GB",
     "shared_buffers=64MB",
     "maintenance_work_mem=64MB",
-    "max_connections=20",
+    "max_connections=100",
     "max_locks_per_transaction=1024",
     // The container's /dev/shm is small.
     "dynamic_shared_memory_type=mmap",
@@ -62,16 +67,19 @@ pub struct Server {
     /// Passwords of both roles: code in a dump may try the socket as well.
     superuser: String,
     plain: String,
+    /// Where it listens on loopback, when it does.
+    port: Option<u16>,
     process: Child,
 }
 
 impl Server {
-    /// Makes and starts a server.
+    /// Makes and starts a server; one that is worked on listens on loopback, on whatever port is free.
     ///
     /// # Errors
     /// It cannot be made or does not start.
-    pub async fn start(scratch: &Scratch) -> Result<Self, Refusal> {
+    pub async fn start(scratch: &Scratch, on_loopback: bool) -> Result<Self, Refusal> {
         let (data, sockets) = (scratch.data.join("data"), scratch.data.join("socket"));
+        let port = on_loopback.then(free_port).transpose().map_err(|error| of_io("a port on loopback", &error))?;
         let passwords = [Uuid::new_v4().to_string(), Uuid::new_v4().to_string()];
         let [superuser, plain] = passwords;
         let file = scratch.data.join("password");
@@ -102,6 +110,9 @@ impl Server {
             .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
             .arg("-c")
             .arg(format!("unix_socket_directories={}", sockets.display()))
+            .arg("-c")
+            .arg(port.map_or_else(|| "listen_addresses=".to_owned(), |_| "listen_addresses=127.0.0.1".to_owned()))
+            .args(port.into_iter().flat_map(|port| ["-c".to_owned(), format!("port={port}")]))
             .env_clear()
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -110,7 +121,7 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| of_io("postgres", &error))?;
-        let mut server = Self { programs: scratch.programs.clone(), data, sockets, superuser, plain, process };
+        let mut server = Self { programs: scratch.programs.clone(), data, sockets, superuser, plain, port, process };
         server.wait().await?;
         Ok(server)
     }
@@ -152,11 +163,26 @@ impl Server {
     async fn connect(&self, user: &str, password: &str, database: &str) -> Result<Client, Refusal> {
         let mut config = Config::new();
         config.host_path(&self.sockets).user(user).password(password).dbname(database);
+        config.port(self.port.unwrap_or(DEFAULT_PORT));
         let (client, connection) = config.connect(NoTls).await.map_err(|error| {
             refuse(Reason::BackupVerificationFailed, format!("the scratch server: {}", words(&error)))
         })?;
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// Returns where the plain role finds the copy on loopback; `None` when the server listens on its socket only.
+    #[must_use]
+    pub fn address(&self) -> Option<Address> {
+        Some(Address {
+            host: "127.0.0.1".to_owned(),
+            port: self.port?,
+            dbname: DATABASE.to_owned(),
+            username: PLAIN.to_owned(),
+            password: Some(self.plain.clone()),
+            mode: SslMode::Disable,
+            authorities: None,
+        })
     }
 
     /// Returns the statement that makes the plain role. It sees every row: policies would hide some of them from who
@@ -177,6 +203,7 @@ impl Server {
             .map_err(|error| of_io("the passfile of the scratch server", &error))?;
         let mut command = Command::new(programs::find(&self.programs, name));
         command.env_clear().env("LC_ALL", "C").env("PGHOST", &self.sockets).env("PGUSER", user);
+        command.env("PGPORT", self.port.unwrap_or(DEFAULT_PORT).to_string());
         command.env("PGPASSFILE", passfile).env("PGCLIENTENCODING", "UTF8").kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok(command)
@@ -228,6 +255,11 @@ pub fn of_io(what: &str, error: &std::io::Error) -> Refusal {
     let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
     let reason = if full { Reason::NoSpace } else { Reason::BackupVerificationFailed };
     refuse(reason, format!("scratch: {what}: {error}"))
+}
+
+/// Returns a port on loopback that nobody uses. Nobody else in the pod takes one meanwhile.
+fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Makes the folders anew: a container that was started again finds what the first one left.

@@ -52,6 +52,8 @@ pub enum Step {
     Preflight,
     /// A backup is taken and proven.
     Backup,
+    /// The migration is tried on a restored copy of the data.
+    Rehearse,
     /// The schema is changed.
     Migrate,
     /// The candidate comes up.

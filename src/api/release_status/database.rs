@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::api::{Environment, ProofLevel, RevisionId};
+use crate::api::{Duration, Environment, ProofLevel, RevisionId};
 
 /// What was seen of the database when the plan was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,10 +94,98 @@ pub struct BackupRecord {
     /// Key of the manifest in the first storage.
     #[schemars(length(max = 1024))]
     pub manifest: String,
+    /// Name of that storage.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub storage: String,
+    /// SHA-256 of the manifest, hex.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub sha256: String,
+    /// Fingerprint of the schema in it; empty where the agent that took it knew none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub schema: String,
     /// How far it is proven.
     pub proof: ProofLevel,
     /// When its snapshot was taken.
     pub taken_at: MicroTime,
+}
+
+/// The last rehearsal of a migration that passed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearsalRecord {
+    /// The revision whose migration it was.
+    pub revision: RevisionId,
+    /// UID of the DatabaseBackup that was restored for it, and so proven.
+    #[schemars(length(max = 64))]
+    pub backup: String,
+    /// When it was seen to have passed.
+    pub at: MicroTime,
+    /// How long fetching, restoring and comparing that backup took: the time a recovery would take.
+    pub recovery: Duration,
+    /// What was seen.
+    #[serde(flatten)]
+    pub findings: RehearsalFindings,
+}
+
+/// What a rehearsal has shown, on a scratch server that waits for no disk and serves nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearsalFindings {
+    /// How long the migration took.
+    pub took: Duration,
+    /// The files of SQL that took longest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub files: Vec<TimedFile>,
+    /// Locks that keep others from writing or reading, those held longest. One held for less than some hundredths of a
+    /// second may not be seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub locks: Vec<HeldLock>,
+    /// Tables that were written anew as a whole, the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 128)))]
+    pub rewritten: Vec<String>,
+    /// Rows inserted, updated and deleted.
+    #[serde(default)]
+    pub rows: i64,
+    /// Objects of the schema that became others.
+    #[serde(default)]
+    pub changes: u32,
+    /// How long taking it back took; absent when nothing says how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<Duration>,
+    /// Whether production's address answered from there.
+    #[serde(default)]
+    pub reaches_production: bool,
+}
+
+/// A file of SQL and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimedFile {
+    /// Its name.
+    #[schemars(length(max = 128))]
+    pub name: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A lock on a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldLock {
+    /// The table, with its schema.
+    #[schemars(length(max = 128))]
+    pub table: String,
+    /// Its mode, as PostgreSQL names it.
+    #[schemars(length(max = 32))]
+    pub mode: String,
+    /// How long it was held at a stretch.
+    pub held: Duration,
 }
 
 /// The last migration.

@@ -178,7 +178,13 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
         Step::Approve => ["plan", "approve", "reject"].map(|verb| summary.command(verb)).to_vec(),
         Step::Switch | Step::Watch if record.active.is_none() => vec![watch],
         Step::Watch => vec![watch, summary.command("rollback"), summary.command("promote")],
-        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch => {
+        Step::Preflight
+        | Step::Backup
+        | Step::Rehearse
+        | Step::Migrate
+        | Step::Deploy
+        | Step::Verify
+        | Step::Switch => {
             vec![watch, summary.command("abort")]
         }
         Step::Inspect | Step::Retire | Step::SwitchBack | Step::CleanUp => vec![watch],

@@ -9,7 +9,7 @@ use super::{
     Kind, Manifest, Marks, child_name, manifest, owners, with_own_config,
 };
 use crate::{
-    agent_job::{self, AgentJob, Image, Work, targets},
+    agent_job::{self, AgentJob, Image, Rehearsal, Scratch, Work, targets},
     api::{
         DatabaseRecord, Migration, MigrationSource, PodTemplate, ProofLevel, Record, ReleaseDatabase, ReleaseSpec,
         labels::{self, Role},
@@ -46,6 +46,8 @@ pub struct Migrate<'a> {
     pub looked: &'a DatabaseRecord,
     /// UID of the backup that was proven before.
     pub backup_uid: &'a str,
+    /// Fingerprint of the schema in it; empty: not known.
+    pub schema: &'a str,
 }
 
 /// Returns the name of the Job that looks at the database in this step. A step that is entered again looks again, so
@@ -79,7 +81,7 @@ pub fn backup_name(release: &ReleaseSeen, record: &Record) -> String {
     child_name(&[&release.name, &uid, &attempt(record)])
 }
 
-fn attempt(record: &Record) -> String {
+pub(super) fn attempt(record: &Record) -> String {
     record.candidate.as_ref().map_or(0, |candidate| candidate.attempt).to_string()
 }
 
@@ -98,7 +100,7 @@ pub fn look_job((release, settings): (&ReleaseSeen, &Settings), spec: &ReleaseSp
         }),
     });
     let storages = storages.iter().map(|storage| (storage.name.as_str(), storage.spec.as_ref())).collect();
-    let job = DatabaseJob { name: &name, instance, work: &work, image: Image::Agent, storages, sql };
+    let job = DatabaseJob { storages, sql, ..DatabaseJob::new(&name, instance, &work) };
     job.manifest((release, settings), spec, None)
 }
 
@@ -112,7 +114,7 @@ pub fn mark_job(
 ) -> Manifest {
     let database = targets::database(&instance.name, &instance.spec, instance.status.identity.as_ref());
     let work = Work::Mark(MarkParameters { database });
-    let job = DatabaseJob { name: &name, instance, work: &work, image: Image::Agent, storages: vec![], sql: None };
+    let job = DatabaseJob::new(&name, instance, &work);
     job.manifest((release, settings), spec, owner)
 }
 
@@ -124,13 +126,26 @@ pub fn migrate_job(
     what: Migrate<'_>,
     owner: Option<&AttemptSeen>,
 ) -> Option<Manifest> {
-    let Migrate { name, number, instance, database, looked, backup_uid } = what;
+    let migration = what.database.migration.as_ref()?;
+    let work = Work::Migrate(migrate(release, spec, &what)?);
+    let pod = migration_pod(release, spec, migration);
+    let job = DatabaseJob {
+        image: image(pod.as_ref())?,
+        sql: sql(migration),
+        ..DatabaseJob::new(what.name, what.instance, &work)
+    };
+    Some(job.manifest((release, settings), spec, owner))
+}
+
+/// Returns what the agent is told of a migration; `None` when the content has none.
+pub(super) fn migrate(release: &ReleaseSeen, spec: &ReleaseSpec, what: &Migrate<'_>) -> Option<MigrateParameters> {
+    let Migrate { name: _, number, instance, database, looked, backup_uid, schema } = what;
     let migration = database.migration.as_ref()?;
-    let work = Work::Migrate(MigrateParameters {
+    Some(MigrateParameters {
         database: targets::database(&instance.name, &instance.spec, instance.status.identity.as_ref()),
         release_uid: release.uid.clone(),
         revision: spec.revision().to_string(),
-        backup_uid: backup_uid.to_owned(),
+        backup_uid: (*backup_uid).to_owned(),
         work: match &migration.source {
             MigrationSource::Sql(_) => MigrationWork::Sql {
                 folder: PathBuf::from(paths::MIGRATIONS),
@@ -141,18 +156,24 @@ pub fn migrate_job(
             }
         },
         idempotent: migration.is_idempotent(),
-        again: number > 1,
+        schema: (*schema).to_owned(),
+        again: *number > 1,
         timeout: migration.timeout,
         lock_timeout: migration.lock_timeout,
-    });
-    let template = template(spec, migration).map(|pod| with_own_config(release, spec, &pod.0).into_owned());
-    let template = template.map(PodTemplate);
-    let image = match &template {
-        Some(pod) => Image::User { pod, container: pod.containers().next()?.get("name")?.as_str()? },
-        None => Image::Agent,
-    };
-    let job = DatabaseJob { name, instance, work: &work, image, storages: vec![], sql: sql(migration) };
-    Some(job.manifest((release, settings), spec, owner))
+    })
+}
+
+/// Returns the user's pod that a migration runs in, with the config of the revision; `None` where the agent's own is enough.
+pub(super) fn migration_pod(release: &ReleaseSeen, spec: &ReleaseSpec, migration: &Migration) -> Option<PodTemplate> {
+    template(spec, migration).map(|pod| PodTemplate(with_own_config(release, spec, &pod.0).into_owned()))
+}
+
+/// Returns the image that a migration runs in.
+pub(super) fn image(pod: Option<&PodTemplate>) -> Option<Image<'_>> {
+    match pod {
+        Some(pod) => Some(Image::User { pod, container: pod.containers().next()?.get("name")?.as_str()? }),
+        None => Some(Image::Agent),
+    }
 }
 
 /// Returns the user's pod that a migration runs in; `None` where the agent's own is enough.
@@ -166,7 +187,7 @@ fn template<'a>(spec: &'a ReleaseSpec, migration: &'a Migration) -> Option<&'a P
     }
 }
 
-fn sql(migration: &Migration) -> Option<&str> {
+pub(super) fn sql(migration: &Migration) -> Option<&str> {
     match &migration.source {
         MigrationSource::Sql(files) => Some(files.config_map.as_str()),
         MigrationSource::Workload(_) | MigrationSource::Pod(_) => None,
@@ -174,17 +195,28 @@ fn sql(migration: &Migration) -> Option<&str> {
 }
 
 /// A Job of the agent on a database, for a Release.
-struct DatabaseJob<'a> {
-    name: &'a str,
-    instance: &'a InstanceSeen,
-    work: &'a Work,
-    image: Image<'a>,
-    storages: Vec<(&'a str, &'a crate::api::BackupStorageSpec)>,
-    sql: Option<&'a str>,
+pub(super) struct DatabaseJob<'a> {
+    pub name: &'a str,
+    pub instance: &'a InstanceSeen,
+    pub work: &'a Work,
+    pub image: Image<'a>,
+    /// As whom it works on the database; `None`: it does not.
+    pub role: Option<agent_job::Role>,
+    pub storages: Vec<(&'a str, &'a crate::api::BackupStorageSpec)>,
+    pub sql: Option<&'a str>,
+    pub scratch: Option<Scratch<'a>>,
+    pub rehearsal: Option<Rehearsal<'a>>,
 }
 
-impl DatabaseJob<'_> {
-    fn manifest(
+impl<'a> DatabaseJob<'a> {
+    /// A Job in the agent's own image, which works on the database and on nothing else.
+    fn new(name: &'a str, instance: &'a InstanceSeen, work: &'a Work) -> Self {
+        let role = Some(agent_job::Role::Migrate);
+        let (storages, sql, scratch, rehearsal) = (vec![], None, None, None);
+        Self { name, instance, work, image: Image::Agent, role, storages, sql, scratch, rehearsal }
+    }
+
+    pub(super) fn manifest(
         &self,
         (release, settings): (&ReleaseSeen, &Settings),
         spec: &ReleaseSpec,
@@ -207,10 +239,11 @@ impl DatabaseJob<'_> {
             work: self.work,
             agent_image: &settings.agent_image,
             image: self.image,
-            database: Some((&self.instance.spec.postgres, agent_job::Role::Migrate)),
+            database: self.role.map(|role| (&self.instance.spec.postgres, role)),
             storages: self.storages.clone(),
             migrations: self.sql,
-            scratch: None,
+            scratch: self.scratch.clone(),
+            rehearsal: self.rehearsal,
             settings: &spec.jobs.or(&self.instance.spec.jobs),
         };
         Manifest { kind: Kind::Job, name: self.name.to_owned(), body: job.manifest() }

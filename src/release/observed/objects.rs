@@ -145,6 +145,8 @@ pub struct PodSeen {
     pub agent_ran: bool,
     /// What its agent container left as termination message.
     pub message: Option<String>,
+    /// Why a container of the old version, which should work on a migrated copy, has ended.
+    pub contract: Option<String>,
     /// When it was created.
     pub created: Option<Timestamp>,
 }

@@ -70,10 +70,8 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
     let (policies, authors) = (Policies(&seen.policies), authors::of(seen, &record));
     let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
     let (elsewhere, later) = not_yet(seen);
-    let hastened = match later.first() {
-        Some(_) => decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_))),
-        None => Ok(None),
-    };
+    // It hastens what comes after as well: a rehearsal is not waited for.
+    let hastened = decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_)));
     let waits = if matches!(hastened, Ok(Some(_))) { &[] } else { later.as_slice() };
     if let Some(plan) = &mut record.plan {
         let more: Vec<&str> =
@@ -99,6 +97,10 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
         let in_force = authors::in_force(seen).filter(|since| *since > seen.now);
         in_force.into_iter().for_each(|since| plan.look_again_at(since));
         return plan.into();
+    }
+    if let Err(ask) = hastened {
+        let told = Situation::WaitingForApproval(Reason::WaitingForApproval, "Asking for a Decision.".to_owned());
+        return Plan { asks: vec![ask], ..Plan::stay(record, told) }.into();
     }
     // What is suspended waits for that, and for no slot.
     if !suspend::holds(seen, &record)

@@ -5,10 +5,10 @@ use super::{
         manifests,
         observed::{BackupState, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content, database, ending, enter, migrate, overdue, still_wanted,
-    when_recorded,
+    Action, Move, Plan, Situation, abort, candidate_content, database, ending, enter, migrate, overdue, rehearse,
+    still_wanted, when_recorded,
 };
-use crate::api::{Reason, Record, Step};
+use crate::api::{ProofLevel, Reason, Record, Step};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !still_wanted(seen, &record) {
@@ -22,7 +22,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     };
     let name = manifests::backup_name(&seen.release, &record);
-    let proof = database.proof(looked.pending.is_some(), looked.policy_proof);
+    let asked = database.proof(looked.pending.is_some(), looked.policy_proof);
+    let is_rehearsed = rehearse::due(&record, (database, looked)).is_some();
+    // The rehearsal restores it.
+    let proof = if is_rehearsed { asked.min(ProofLevel::Readable) } else { asked };
     let told = |what: String| Situation::Working(Reason::BackingUp, what);
     let Some(backup) = seen.backups.iter().find(|backup| backup.name == name) else {
         let manifest = manifests::backup(&seen.release, (&name, database, looked), proof);
@@ -40,6 +43,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         BackupState::Complete(done) if done.proof >= proof => {
             let due = looked.pending.is_some();
             record.backup = Some((**done).clone());
+            if is_rehearsed {
+                return enter(record, Step::Rehearse, seen.now, Some(content.deadlines.rehearse));
+            }
             if due {
                 record.migration = None;
                 return enter(record, Step::Migrate, seen.now, Some(migrate::START));

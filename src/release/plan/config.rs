@@ -20,6 +20,16 @@ pub(super) fn make(seen: &Observed, content: &ReleaseSpec, owner: Option<&Attemp
     made.map(|manifest| Action::Create(Box::new(manifest))).collect()
 }
 
+/// Makes every ConfigMap of a content before the first of these, whose pod may read them.
+pub(super) fn before(
+    seen: &Observed,
+    (content, owner): (&ReleaseSpec, Option<&AttemptSeen>),
+    actions: Vec<Action>,
+) -> Vec<Action> {
+    let made = if actions.is_empty() { vec![] } else { make(seen, content, owner) };
+    made.into_iter().chain(actions).collect()
+}
+
 /// Returns what must be asked of the config that the spec brings: what has its names, and whether what is missing would
 /// be taken.
 pub(super) fn inspect(seen: &Observed, spec: &ReleaseSpec) -> Vec<Ask> {

@@ -215,7 +215,11 @@ fn pending(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Optio
                     .to_owned();
             return Err(Refusal { reason: Reason::MigrationUncertain, message });
         }
-        MigrationState::Started | MigrationState::NotStarted | MigrationState::Failed | MigrationState::Applied => {}
+        MigrationState::Started
+        | MigrationState::NotStarted
+        | MigrationState::Failed
+        | MigrationState::Undone
+        | MigrationState::Applied => {}
     }
     if files && facts.pending == 0 {
         return Ok(None);

@@ -232,7 +232,14 @@ fn back(seen: &Observed, record: &Record, (decision, asked): (&DecisionSeen, &Ro
             Ok(_) => Standing::Counts,
             Err(message) => refused(Reason::NoSuchRevision, message),
         },
-        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch | Step::Watch => {
+        Step::Preflight
+        | Step::Backup
+        | Step::Rehearse
+        | Step::Migrate
+        | Step::Deploy
+        | Step::Verify
+        | Step::Switch
+        | Step::Watch => {
             if is_earlier(decision, record) {
                 refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned())
             } else if !to_active {
@@ -311,6 +318,7 @@ const fn abortable(record: &Record) -> bool {
         | Step::Approve
         | Step::Preflight
         | Step::Backup
+        | Step::Rehearse
         | Step::Migrate
         | Step::Deploy
         | Step::Verify => true,

@@ -49,6 +49,7 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
         Step::Idle
         | Step::Preflight
         | Step::Backup
+        | Step::Rehearse
         | Step::Migrate
         | Step::Deploy
         | Step::Verify

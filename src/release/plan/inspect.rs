@@ -189,7 +189,7 @@ fn migration_job(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Option
     looked.pending.as_ref()?;
     let instance = seen.instance(&database.name)?;
     let name = manifests::migrate_name(&seen.release, record, 1);
-    let what = manifests::Migrate { name: &name, number: 1, instance, database, looked, backup_uid: "" };
+    let what = manifests::Migrate { name: &name, number: 1, instance, database, looked, backup_uid: "", schema: "" };
     manifests::migrate_job((&seen.release, &seen.settings), spec, what, None)
 }
 

@@ -12,7 +12,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content, config,
     database::{self, LOST_JOBS, Said},
-    ending, enter, later, overdue, recorded, still_wanted, when_recorded,
+    ending, enter, later, overdue, recorded, rehearse, still_wanted, when_recorded,
 };
 use crate::{
     agent_job::targets,
@@ -78,14 +78,17 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
         );
         return ending::failed(seen, record, (Reason::IdentityUncertain, message));
     }
-    let what = manifests::Migrate { name, number, instance, database, looked, backup_uid: &backup.uid };
+    if backup.proof < database.proof(true, looked.policy_proof) && !rehearse::restored(&record, backup) {
+        let message =
+            format!("DatabaseBackup {} is not proven as far as was asked. Nothing was migrated.", backup.name);
+        return ending::failed(seen, record, (Reason::BackupFailed, message));
+    }
+    let (backup_uid, schema) = (&backup.uid, &backup.schema);
+    let what = manifests::Migrate { name, number, instance, database, looked, backup_uid, schema };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
-    let mut actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
-    if !actions.is_empty() {
-        // Its pod may read them.
-        actions.splice(..0, config::make(seen, &content, attempt(seen, &record)));
-    }
+    let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
+    let actions = config::before(seen, (&content, attempt(seen, &record)), actions);
     let situation = told(&record, &format!("Making Job {name}, attempt {number}."));
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
@@ -206,7 +209,7 @@ const fn progress(state: MigrationState) -> MigrationProgress {
         MigrationState::Applied => MigrationProgress::Applied,
         MigrationState::Failed => MigrationProgress::Failed,
         MigrationState::Started => MigrationProgress::Uncertain,
-        MigrationState::NotStarted => MigrationProgress::NotStarted,
+        MigrationState::NotStarted | MigrationState::Undone => MigrationProgress::NotStarted,
     }
 }
 

@@ -3,6 +3,7 @@
 mod checks;
 mod config;
 mod database;
+mod rehearsal;
 mod risks;
 mod workers;
 
@@ -32,7 +33,9 @@ const FORM: u8 = 1;
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast((&seen.release, &seen.policies), record, seen.now);
-    expect(PlanRecord { digest: digest(seen, record), ..plan }, &record.history)
+    let mut plan = expect(PlanRecord { digest: digest(seen, record), ..plan }, &record.history);
+    rehearsal::remember(&mut plan, record.rehearsal.as_ref());
+    plan
 }
 
 /// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what

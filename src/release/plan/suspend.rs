@@ -64,6 +64,7 @@ fn limit(seen: &Observed, record: &Record) -> Option<Duration> {
     let deadlines = &candidate_content(seen, record)?.deadlines;
     match record.step {
         Step::Backup => Some(deadlines.backup),
+        Step::Rehearse => Some(deadlines.rehearse),
         Step::Deploy => Some(deadlines.deploy),
         Step::Verify => Some(deadlines.verify),
         Step::Idle
@@ -86,7 +87,13 @@ fn goes_forward(next: &Record) -> bool {
         return false;
     }
     match next.step {
-        Step::Preflight | Step::Backup | Step::Migrate | Step::Deploy | Step::Verify | Step::Switch => true,
+        Step::Preflight
+        | Step::Backup
+        | Step::Rehearse
+        | Step::Migrate
+        | Step::Deploy
+        | Step::Verify
+        | Step::Switch => true,
         Step::Idle | Step::Inspect | Step::Approve | Step::Watch | Step::Retire | Step::SwitchBack | Step::CleanUp => {
             false
         }

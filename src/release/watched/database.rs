@@ -65,10 +65,14 @@ fn state(object: &DatabaseBackup) -> BackupState {
         return BackupState::Failed { reason: stalled.reason.clone(), message: stalled.message.clone() };
     }
     let whole = condition(ConditionType::Complete).and_then(|_| {
+        let copy = status.copies.first()?;
         Some(BackupRecord {
             name: object.name_any(),
             uid: object.uid()?,
-            manifest: status.copies.first()?.manifest.key.clone(),
+            manifest: copy.manifest.key.clone(),
+            storage: copy.storage.clone(),
+            sha256: copy.manifest.sha256.clone(),
+            schema: status.schema.clone().unwrap_or_default(),
             proof: status.proof.as_ref().map_or(ProofLevel::Stored, |proof| proof.level),
             taken_at: status.taken_at.clone()?,
         })

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{Condition, Entry, entry, label};
 use crate::{
+    agent_job::{CONTRACT_PREFIX, REHEARSE_CONTAINER, RESTORE_CONTAINER},
     api::labels::{REVISION, WORKLOAD},
     release::{manifests::AGENT_CONTAINER, observed::PodSeen},
 };
@@ -78,13 +79,10 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
     let status = &object.status;
     let ready = status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
-    let message = status
-        .container_statuses
-        .iter()
-        .filter(|container| container.name == AGENT_CONTAINER)
-        .filter_map(|container| container.state.terminated.as_ref())
-        .map(|terminated| terminated.message.clone())
-        .find(|message| !message.is_empty());
+    let message = containers().filter_map(word).find(|message| !message.is_empty()).map(str::to_owned);
+    let contract = status.init_container_statuses.iter().filter(|one| one.name.starts_with(CONTRACT_PREFIX));
+    // Started again: it ended by itself, or because it did not get ready. With a pod that is lost it only ends.
+    let contract = contract.filter(|one| one.restart_count > 0).find_map(problem);
     let unschedulable = status
         .conditions
         .iter()
@@ -110,8 +108,21 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
             },
         ),
         message,
+        contract,
         created: object.creation_timestamp().map(|time| time.0),
     }
+}
+
+/// Returns what the agent left in a container of ours. One that comes before the agent's own speaks only when it failed:
+/// the agent's then never begins.
+fn word(container: &ContainerStatus) -> Option<&str> {
+    let terminated = container.state.terminated.as_ref()?;
+    let speaks = match container.name.as_str() {
+        AGENT_CONTAINER => true,
+        RESTORE_CONTAINER | REHEARSE_CONTAINER => terminated.exit_code != 0,
+        _ => false,
+    };
+    speaks.then_some(terminated.message.as_str())
 }
 
 /// Says why a container does not run; `None` while it starts or runs.

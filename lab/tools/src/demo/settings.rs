@@ -109,6 +109,8 @@ pub struct Work {
 pub enum Direction {
     /// Runs what is due, up to the schema that this version reads.
     Up(Mishaps),
+    /// Takes back what brought the schema that this version reads.
+    Down,
     /// Exits 0 when nothing is due, 1 when something is, 2 when that cannot be found out.
     Pending,
 }

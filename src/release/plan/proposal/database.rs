@@ -1,6 +1,6 @@
 //! What the plan says of the database, in words; pure.
 
-use super::{super::super::plan_text::size, line, planned};
+use super::{super::super::plan_text::size, line, planned, rehearsal};
 use crate::api::{
     DatabaseRecord, Environment, Migration, PendingMigration, PlannedStep, ProofLevel, ReleaseDatabase, ReleaseSpec,
     Scope, Step, WayBackPoint,
@@ -28,8 +28,14 @@ pub(super) fn steps(
     let Some(database) = &spec.database else { return vec![] };
     let asked = (database, looked);
     let mut steps = vec![planned(Step::Backup, backup(asked, policy))];
+    steps.extend(rehearsed(asked).map(|migration| planned(Step::Rehearse, rehearsal::rehearse(migration))));
     steps.extend(due(asked).map(|migration| planned(Step::Migrate, migrate(migration, looked))));
     steps
+}
+
+/// Returns the migration when something of it is due, or may be, and it is rehearsed first.
+fn rehearsed(asked: Asked<'_>) -> Option<&Migration> {
+    due(asked).filter(|migration| migration.rehearse.enabled)
 }
 
 /// Returns the migration when something of it is due, or may be.
@@ -55,7 +61,9 @@ fn backup((database, looked): Asked<'_>, policy: Option<ProofLevel>) -> String {
         }
         None => (database.name.clone(), database.backup.storage.join(" and ")),
     };
-    let proof = match database.proof(due((database, looked)).is_some(), policy) {
+    let asked = database.proof(due((database, looked)).is_some(), policy);
+    let asked = if rehearsed((database, looked)).is_some() { asked.min(ProofLevel::Readable) } else { asked };
+    let proof = match asked {
         ProofLevel::Stored => "reads sizes and checksums back",
         ProofLevel::Readable => "reads all of it back",
         ProofLevel::Restored => "restores it into a scratch server and compares every table",
@@ -71,19 +79,19 @@ fn migrate(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
         migration.in_words(),
         migration.timeout,
         migration.lock_timeout,
-        linted(looked)
+        linted(migration, looked)
     )
 }
 
 /// Says what is known of the migration before it runs.
-fn linted(looked: Option<&DatabaseRecord>) -> String {
+fn linted(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
+    let first = if migration.rehearse.enabled { "Rehearsed before" } else { "Not rehearsed" };
     match looked.and_then(|looked| looked.pending.as_ref()) {
-        Some(PendingMigration { files: Some(_), found: 0, .. }) => "Not rehearsed; lint found nothing.".to_owned(),
-        Some(PendingMigration { files: Some(_), found: 1, .. }) => {
-            "Not rehearsed; lint found one risk, below.".to_owned()
-        }
-        Some(PendingMigration { files: Some(_), found, .. }) => {
-            format!("Not rehearsed; lint found {found} risks, below.")
+        Some(PendingMigration { files: Some(_), found: 0, .. }) => format!("{first}; lint found nothing."),
+        Some(PendingMigration { files: Some(_), found: 1, .. }) => format!("{first}; lint found one risk, below."),
+        Some(PendingMigration { files: Some(_), found, .. }) => format!("{first}; lint found {found} risks, below."),
+        Some(PendingMigration { files: None, .. }) | None if migration.rehearse.enabled => {
+            format!("{first}, not linted.")
         }
         Some(PendingMigration { files: None, .. }) | None => "Neither rehearsed nor linted.".to_owned(),
     }
@@ -139,7 +147,14 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy:
                 .to_owned(),
         );
     }
-    if database.proof(true, policy) < ProofLevel::Restored {
+    if !migration.rehearse.enabled {
+        risks.push(
+            "The migration is not rehearsed (rehearse.enabled is false): what it locks, how long it takes and whether it \
+             passes at all shows in production."
+                .to_owned(),
+        );
+    }
+    if !migration.rehearse.enabled && database.proof(true, policy) < ProofLevel::Restored {
         risks.push("The backup is not restored before the migration: whether it can be is not known.".to_owned());
     }
     risks

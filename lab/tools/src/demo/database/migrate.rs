@@ -16,6 +16,8 @@ struct Migration {
     version: i32,
     name: &'static str,
     statements: &'static str,
+    /// What takes it back.
+    back: &'static str,
 }
 
 /// The first makes what version 1 works on, the second adds what version 2 reads, the third takes away what versions 1
@@ -32,13 +34,20 @@ const MIGRATIONS: [Migration; 3] = [
                 placed timestamptz NOT NULL DEFAULT now()
             );
             INSERT INTO orders (item) SELECT 'item ' || number FROM generate_series(1, 1000) number;",
+        back: "DROP TABLE orders",
     },
     Migration {
         version: 2,
         name: "delivery slots",
         statements: "ALTER TABLE orders ADD COLUMN delivery_slot text NOT NULL DEFAULT 'any time';",
+        back: "ALTER TABLE orders DROP COLUMN delivery_slot",
     },
-    Migration { version: 3, name: "no addresses", statements: "ALTER TABLE orders DROP COLUMN address;" },
+    Migration {
+        version: 3,
+        name: "no addresses",
+        statements: "ALTER TABLE orders DROP COLUMN address;",
+        back: "ALTER TABLE orders ADD COLUMN address text NOT NULL DEFAULT 'at home'",
+    },
 ];
 
 const HISTORY: &str = "CREATE TABLE IF NOT EXISTS demo_migrations (
@@ -48,6 +57,7 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS demo_migrations (
 pub async fn run(settings: &Migrate) -> ExitCode {
     let answer = match settings.direction {
         Direction::Up(ref mishaps) => up(settings, mishaps).await.map_err(|error| (error, 1)),
+        Direction::Down => down(settings).await.map_err(|error| (error, 1)),
         Direction::Pending => pending(settings).await.map_err(|error| (error, UNKNOWN)),
     };
     match answer {
@@ -104,6 +114,27 @@ async fn up(settings: &Migrate, mishaps: &Mishaps) -> Result<u8, String> {
         lines::err("demo-app: MIGRATE_EXIT_AFTER_COMMIT is set");
     }
     Ok(mishaps.exit_after_commit)
+}
+
+/// Takes back what brought the schema that this version reads, when it was applied.
+async fn down(settings: &Migrate) -> Result<u8, String> {
+    let mut client = connect(settings).await?;
+    let Some(Migration { version, name, back, .. }) = wanted(settings).last() else { return Ok(0) };
+    let take_back = async {
+        let transaction = client.transaction().await?;
+        let forgotten = "DELETE FROM demo_migrations WHERE version = $1";
+        let known = transaction.execute(forgotten, &[version]).await? == 1;
+        if known {
+            transaction.batch_execute(back).await?;
+        }
+        transaction.commit().await.map(|()| known)
+    };
+    let taken: Result<bool, tokio_postgres::Error> = take_back.await;
+    match taken.map_err(|error| format!("taking back {version} ({name}) failed: {}", words(&error)))? {
+        true => lines::out(format_args!("took back {version} {name}")),
+        false => lines::out(format_args!("{version} {name} is not applied")),
+    }
+    Ok(0)
 }
 
 async fn apply(client: &mut Client, migration: &Migration, mishaps: &Mishaps) -> Result<bool, tokio_postgres::Error> {

@@ -1,0 +1,46 @@
+//! What the plan says of a rehearsal, before it and after the last one, in words; pure.
+
+use super::{super::super::plan_text::rehearsed, line};
+use crate::api::{Migration, PlanRecord, RehearsalRecord, Step, clamp_to};
+
+/// How long what a step does may be, in bytes: as the schema has it.
+const DOES_BYTES: usize = 1024;
+
+/// Says what the rehearsal does.
+pub(super) fn rehearse(migration: &Migration) -> String {
+    let contract = migration.rehearse.contract.as_ref().map(|template| {
+        let images: Vec<&str> = template.images().map(|(_, image)| image).collect();
+        format!(" Then the old version ({}) must get ready on the migrated copy.", images.join(", "))
+    });
+    let down = (!migration.down.is_empty()).then(|| {
+        let command = migration.down.join(" ");
+        format!(" Then `{command}` takes it back, and the schema must be as it was before.")
+    });
+    format!(
+        "Restores that backup into a scratch server, compares every table, and runs the migration there, in a pod without \
+         any credential of the database.{}{} What it locks, rewrites and takes is in status afterwards. Without that \
+         nothing is migrated.",
+        contract.unwrap_or_default(),
+        down.unwrap_or_default()
+    )
+}
+
+/// Adds to a plan what the last rehearsal has shown. It is no part of what is approved.
+pub(super) fn remember(plan: &mut PlanRecord, last: Option<&RehearsalRecord>) {
+    let Some(last) = last else { return };
+    let Some(step) = plan.steps.iter_mut().find(|planned| planned.step == Step::Rehearse) else { return };
+    let which = if last.revision == plan.revision { "this revision".to_owned() } else { last.revision.to_string() };
+    let text = format!(
+        "{} The last rehearsal, of {which}: {}. Restoring took {}.",
+        step.does,
+        rehearsed(&last.findings),
+        last.recovery
+    );
+    clamp_to(&text, DOES_BYTES).clone_into(&mut step.does);
+    if last.findings.reaches_production {
+        plan.risks.push(line(
+            "RehearsalReachesProduction: in the last rehearsal production's address answered. The pod holds no credential \
+             of it; a NetworkPolicy would keep it away.",
+        ));
+    }
+}

@@ -1,0 +1,109 @@
+//! Rehearsals on a real node: a pod whose containers run one after the other, with a real copy of the data.
+
+use serde_json::{Value, json};
+use switchback::api::{Outcome, Step};
+
+use crate::{
+    database_scene::{ORDERS, bring_up, by, make_sql, psql, report},
+    harness::{Scene, active, condition, merge, message, proof, record},
+    support::in_namespace,
+};
+
+/// The old version as it serves, and how long it may take to get ready.
+fn old_version(schema: &str) -> Value {
+    json!({ "spec": { "containers": [{
+        "name": "web",
+        "image": "localhost/demo-app:dev",
+        "env": [{ "name": "SCHEMA", "value": schema }, { "name": "DRAIN_SECONDS", "value": "0" }],
+        "readinessProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1 },
+        "startupProbe": { "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1, "failureThreshold": 20 },
+    }]}})
+}
+
+fn by_command(more: Value) -> Value {
+    let mut migration = json!({ "workload": "web", "command": ["/demo-app", "migrate", "up"], "idempotent": true });
+    merge(&mut migration, more);
+    by(migration)
+}
+
+async fn serving(scene: &Scene<'_>) {
+    bring_up(scene).await;
+    scene.ask_for("1.0.0", &[("SCHEMA", "1")], by_command(json!({}))).await;
+    scene.approve().await;
+    let over = scene.until_over().await;
+    assert_eq!(active(&over), Some("1.0.0"), "{}", report(scene).await);
+}
+
+const COLUMNS: &str = "SELECT string_agg(column_name, ',' ORDER BY column_name) FROM information_schema.columns \
+    WHERE table_name = 'orders'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_version_gets_ready_on_the_migrated_copy_and_down_takes_it_back() {
+    in_namespace("rehearse", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let rehearse =
+            json!({ "rehearse": { "contract": old_version("1") }, "down": ["/demo-app", "migrate", "down"] });
+        scene.ask_for("2.0.0", &[("SCHEMA", "2")], by_command(rehearse)).await;
+        let waiting = scene.until_step(Step::Approve).await;
+        let steps = record(&waiting).plan.unwrap().steps;
+        let does = &steps.iter().find(|planned| planned.step == Step::Rehearse).unwrap().does;
+        assert!(does.contains("must get ready") && does.contains("`/demo-app migrate down` takes it back"), "{does}");
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!(active(&over), Some("2.0.0"), "{}", report(&scene).await);
+        let rehearsal = record(&over).rehearsal.unwrap();
+        assert!(rehearsal.findings.down.is_some() && rehearsal.findings.changes == 1, "{rehearsal:?}");
+        // The lab enforces no NetworkPolicy.
+        assert!(rehearsal.findings.reaches_production);
+        proof("rehearsal-contract", &serde_json::to_string(&rehearsal).unwrap());
+        assert_eq!(psql(&scene, COLUMNS).await, "address,delivery_slot,id,item,placed");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn input_36_an_old_version_that_cannot_live_with_the_schema_stops_the_release() {
+    in_namespace("contract", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        let rehearse = json!({ "rehearse": { "contract": old_version("1") } });
+        scene.ask_for("3.0.0", &[("SCHEMA", "3")], by_command(rehearse)).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));
+        assert_eq!(
+            condition(&over, "Stalled"),
+            ("True".into(), "ContractTestFailed".into()),
+            "{}",
+            report(&scene).await
+        );
+        assert!(message(&over, "Stalled").contains("container contract-0 ended"), "{}", message(&over, "Stalled"));
+        assert_eq!(psql(&scene, COLUMNS).await, "address,id,item,placed");
+        let counted = load.end("contract").await;
+        assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_fails_on_the_copy_never_runs_on_the_database() {
+    in_namespace("rehearse-fails", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        bring_up(&scene).await;
+        make_sql(&scene, "shop-1", &[("001-orders.sql", ORDERS)]).await;
+        scene.serve_first(by(json!({ "sql": { "configMap": "shop-1" } }))).await;
+        let wrong = "CREATE TABLE carts (id bigint);\nALTER TABLE cart ADD COLUMN x int;";
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-wrong.sql", wrong)]).await;
+        scene.ask_for("2.0.0", &[], by(json!({ "sql": { "configMap": "shop-2" } }))).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), "RehearsalFailed".into()), "{}", report(&scene).await);
+        let told = message(&over, "Stalled");
+        assert!(told.contains("002-wrong.sql line 2: ALTER TABLE cart"), "{told}");
+        assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger").await, "1", "only that of 1.0.0");
+    })
+    .await;
+}
