@@ -63,7 +63,8 @@ pub use reason::Reason;
 pub use release::{DeletionPolicy, Handover, Mode, Release, ReleaseSpec, Source, Workload, is_semantic};
 pub use release_config::ConfigFiles;
 pub use release_database::{
-    Change, Migration, MigrationSource, Rehearsal, RehearsalVariable, ReleaseBackup, ReleaseDatabase, SqlFiles,
+    Change, DatabaseRollback, Migration, MigrationSource, Rehearsal, RehearsalVariable, ReleaseBackup, ReleaseDatabase,
+    SqlFiles,
 };
 pub use release_service::{ServiceMetadata, WorkloadService};
 pub use release_settings::{Deadlines, RollbackSettings, SwitchSettings, WatchSettings};
@@ -71,7 +72,8 @@ pub use release_status::{
     ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord, HeldLock,
     HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
     PreviousRevision, Record, RehearsalFindings, RehearsalRecord, ReleaseStatus, RollbackOrder, RunningImage, Scope,
-    StampRecord, Step, StepTime, Suspension, TimedFile, TrafficRecord, WayBackPoint, WorkerPods, WorkerRecord,
+    StampRecord, Step, StepTime, Suspension, Taken, TimedFile, TrafficRecord, UndoProgress, UndoRecord, WayBackPoint,
+    WorkerPods, WorkerRecord,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

@@ -37,6 +37,8 @@ pub enum Reason {
     Retiring,
     /// Services go back to the active revision.
     SwitchingBack,
+    /// `down` takes the migration back; traffic has gone back before.
+    RestoringData,
     /// What the candidate left is removed.
     CleaningUp,
     /// Nothing goes on: the spec or a Decision says so.
@@ -175,6 +177,8 @@ pub enum Reason {
     RehearsalReachesProduction,
     /// The schema is not the one that was backed up and rehearsed: something else changed it meanwhile.
     SchemaChanged,
+    /// Taking the migration back would lose rows: the schema stays as it was migrated.
+    WouldLoseData,
     /// The migration began and its end is not known.
     MigrationUncertain,
     /// The command ended with success, but never came to the database or left sessions at work there.

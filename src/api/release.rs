@@ -68,6 +68,10 @@ use super::{
     "!has(self.config) || !has(self.database) || !has(self.database.migration) || !has(self.database.migration.sql) || self.config.all(c, c.name != self.database.migration.sql.configMap)",
     "the SQL of a migration cannot come from config: it is looked at before any of the revision's own ConfigMaps is there"
 ))]
+#[x_kube(validation = (
+    "!has(self.rollback) || !has(self.rollback.database) || self.rollback.database != 'Down' || (has(self.database) && has(self.database.migration) && has(self.database.migration.down))",
+    "rollback.database is Down, and no migration has a down"
+))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.
     #[schemars(length(min = 1, max = 64), regex(pattern = names::WORD))]

@@ -161,6 +161,25 @@ pub enum Change {
     Expand,
 }
 
+/// What becomes of the schema on the way back. Traffic goes back first, and waits for none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DatabaseRollback {
+    /// It stays migrated: the earlier version is declared to work on it.
+    #[default]
+    Keep,
+    /// `down` takes the migration back, unless a row would be lost by that.
+    Down,
+}
+
+impl DatabaseRollback {
+    /// Returns whether the schema stays.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+    pub fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}
+
 const fn default_timeout() -> Duration {
     Duration::from_secs(15 * 60)
 }

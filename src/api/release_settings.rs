@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{DatabaseRollback, Duration};
 
 /// How traffic is moved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +47,9 @@ pub struct RollbackSettings {
     #[serde(default = "default_keep_previous")]
     #[schemars(default = "default_keep_previous")]
     pub keep_previous: Duration,
+    /// What becomes of the schema when an attempt goes back after its migration (default: Keep).
+    #[serde(default, skip_serializing_if = "DatabaseRollback::is_keep")]
+    pub database: DatabaseRollback,
 }
 
 /// How long a step may take before the attempt ends.
@@ -138,7 +141,7 @@ impl Default for WatchSettings {
 
 impl Default for RollbackSettings {
     fn default() -> Self {
-        Self { keep_previous: default_keep_previous() }
+        Self { keep_previous: default_keep_previous(), database: DatabaseRollback::default() }
     }
 }
 

@@ -11,7 +11,7 @@ pub use attempt::{
 };
 pub use database::{
     BackupRecord, DatabaseRecord, HeldLock, LintFinding, MigrationProgress, MigrationRecord, PendingMigration,
-    RehearsalFindings, RehearsalRecord, TimedFile,
+    RehearsalFindings, RehearsalRecord, Taken, TimedFile, UndoProgress, UndoRecord,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;

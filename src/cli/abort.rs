@@ -49,6 +49,6 @@ fn effect(record: &Record) -> Result<String, String> {
         }
         (Step::Idle, _) => Err("nothing is under way".to_owned()),
         (Step::Retire, _) => Err("the former version drains already: there is nothing to go back to".to_owned()),
-        (Step::SwitchBack | Step::CleanUp, _) => Err("it is on its way back already".to_owned()),
+        (Step::SwitchBack | Step::RestoreData | Step::CleanUp, _) => Err("it is on its way back already".to_owned()),
     }
 }

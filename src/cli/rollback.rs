@@ -79,7 +79,7 @@ fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), Str
     let Some(active) = &record.active else {
         return Err("there is no earlier version to go back to".to_owned());
     };
-    if matches!(record.step, Step::SwitchBack | Step::CleanUp) {
+    if matches!(record.step, Step::SwitchBack | Step::RestoreData | Step::CleanUp) {
         return Err("it is on its way back already".to_owned());
     }
     if begun(record) {

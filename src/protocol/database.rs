@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason, RehearsalFindings};
+use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason, RehearsalFindings, Taken};
 
 /// What came of a Job: what it was asked for, or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -396,6 +396,9 @@ pub enum MigrationWork {
     Down {
         /// Program and arguments; no shell.
         argv: Vec<String>,
+        /// What it removes: refused when rows would go with it. Absent: nothing is refused, as on a copy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        takes: Option<Vec<Taken>>,
         /// The child connects by itself, not through the agent's port.
         #[serde(default)]
         direct: bool,

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 pub use config::{config_map, config_maps_of, config_name, secrets_of, with_own_config};
 pub use database::{
     LookFor, Migrate, backup, backup_name, look_job, look_name, mark_job, mark_name, migrate_job, migrate_name,
+    undo_job, undo_name,
 };
 pub use hooks::{hook_job, hook_name};
 pub use jobs::{

@@ -34,6 +34,7 @@ mod preflight;
 mod promotion;
 mod proposal;
 mod rehearse;
+mod restore_data;
 mod retire;
 mod rollback;
 mod slots;
@@ -331,7 +332,7 @@ pub fn plan(seen: &Observed) -> Plan {
     suspend::go_on(seen, &mut record);
     for _ in 0..MOVES {
         // A migration that runs is let end before anything else.
-        if seen.release.deleting && !migrate::is_running(&record) {
+        if seen.release.deleting && !migrate::is_running(&record) && !restore_data::is_running(&record) {
             return delete::plan(seen, record);
         }
         let before = suspend::holds(seen, &record).then(|| record.clone());
@@ -349,6 +350,7 @@ pub fn plan(seen: &Observed) -> Plan {
             Step::Watch => watch::plan(seen, record),
             Step::Retire => retire::plan(seen, record),
             Step::SwitchBack => switch_back::plan(seen, record),
+            Step::RestoreData => restore_data::plan(seen, record),
             Step::CleanUp => clean_up::plan(seen, record),
         };
         let next = match before {

@@ -84,7 +84,7 @@ pub fn point_of_no_return(plan: &PlanRecord) -> Option<&WayBackPoint> {
 /// Says what a rehearsal has shown.
 #[must_use]
 pub fn rehearsed(findings: &RehearsalFindings) -> String {
-    let RehearsalFindings { took, files, locks, rewritten, rows, changes, down, reaches_production: _ } = findings;
+    let RehearsalFindings { took, files, locks, rewritten, rows, changes, down, .. } = findings;
     let mut said = vec![format!("the migration took {took}, changed {changes} objects of the schema and {rows} rows")];
     if let (Some(slowest), true) = (files.first(), files.len() > 1) {
         said.push(format!("{} took longest, {}", slowest.name, slowest.took));
@@ -99,7 +99,16 @@ pub fn rehearsed(findings: &RehearsalFindings) -> String {
     if !rewritten.is_empty() {
         said.push(format!("rewrote {}", rewritten.join(", ")));
     }
-    said.extend(down.map(|took| format!("taking it back took {took}")));
+    let taken: Vec<String> = findings
+        .takes
+        .iter()
+        .map(|taken| {
+            taken.column.as_ref().map_or_else(|| taken.table.clone(), |column| format!("{}.{column}", taken.table))
+        })
+        .collect();
+    let more = if findings.takes_more { " and more" } else { "" };
+    let with = if taken.is_empty() { String::new() } else { format!(" and takes {}{more} with it", taken.join(", ")) };
+    said.extend(down.map(|took| format!("taking it back took {took}{with}")));
     said.join("; ")
 }
 

@@ -124,7 +124,9 @@ impl Said<'_> {
             }
             _ => format!("{cause}."),
         };
-        let schema = record.migration.as_ref().filter(|migration| migration.revision == failure.revision);
+        // What became of taking it back is told by the cause.
+        let schema = record.migration.as_ref().filter(|migration| migration.undo.is_none());
+        let schema = schema.filter(|migration| migration.revision == failure.revision);
         let schema = match schema.map(|migration| migration.state) {
             Some(MigrationProgress::Applied) => {
                 " The schema stays migrated; its change is declared one that the version before works on."
@@ -283,6 +285,7 @@ const fn reason_of(step: Step) -> Reason {
         Step::Watch => Reason::Watching,
         Step::Retire => Reason::Retiring,
         Step::SwitchBack => Reason::SwitchingBack,
+        Step::RestoreData => Reason::RestoringData,
         Step::CleanUp => Reason::CleaningUp,
     }
 }

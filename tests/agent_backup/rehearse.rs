@@ -9,7 +9,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use switchback::{
     agent::postgres::{connect, fingerprint::Catalogue},
-    api::{Duration as Wait, Environment, ProofLevel, Reason},
+    api::{Duration as Wait, Environment, ProofLevel, Reason, Taken},
     protocol::{
         Answer, BackupParameters, BackupResult, DatabaseTarget, MigrateParameters, MigrateResult, MigrationState,
         MigrationWork, ProofSeconds, RESULT_BYTES, Refusal, RehearseParameters, RehearseResult, StorageTarget,
@@ -227,6 +227,8 @@ async fn down_is_tried_and_must_restore_the_schema() {
     assert_eq!(scene.ask("SELECT count(slot), count(*) FROM orders").unwrap(), "0|1000");
     let findings = scene.run::<RehearseResult>("rehearse", &parameters).unwrap().findings;
     assert!(findings.down.is_some() && findings.changes == 3, "{findings:?}");
+    let taken = |table: &str, column: Option<&str>| Taken { table: table.into(), column: column.map(str::to_owned) };
+    assert_eq!(findings.takes, [taken("public.orders", Some("slot")), taken("public.slots", None)]);
     assert!(scene.ask("SELECT 1").is_err());
 
     let scene = Scene::start(SHOP).await;
@@ -279,7 +281,13 @@ async fn a_schema_that_changed_since_the_backup_is_not_migrated_and_a_way_back_m
         serde_json::from_str::<Answer<MigrateResult>>(&fs::read_to_string(result).unwrap()).unwrap()
     };
     let up = || MigrationWork::Command { argv: shell("psql -c 'CREATE TABLE slots (id int)'"), direct: false };
-    let down = || MigrationWork::Down { argv: shell("psql -c 'DROP TABLE slots'"), direct: false };
+    let takes = || {
+        let (slots, note) = (("public.slots", None), ("public.orders", Some("gone")));
+        let taken =
+            |(table, column): (&str, Option<&str>)| Taken { table: table.into(), column: column.map(str::to_owned) };
+        Some(vec![taken(slots), taken(note)])
+    };
+    let down = || MigrationWork::Down { argv: shell("psql -c 'DROP TABLE slots'"), takes: takes(), direct: false };
     scene.world.login.sql("CREATE INDEX somebody ON orders (note)");
     match migrate(up(), &scene.backup.schema) {
         Answer::Refused(refusal) => assert_eq!(refusal.reason, Reason::SchemaChanged, "{refusal:?}"),
@@ -295,7 +303,25 @@ async fn a_schema_that_changed_since_the_backup_is_not_migrated_and_a_way_back_m
     // Nothing to take back yet.
     assert_eq!(state(migrate(down(), "")), MigrationState::Undone);
     assert_eq!(state(migrate(up(), &scene.backup.schema)), MigrationState::Applied);
+    // Not at the cost of a row, nor of what a column holds beyond its default.
+    let costs = |statement: &str, cost: &str| {
+        scene.world.login.sql(statement);
+        match migrate(down(), "") {
+            Answer::Refused(refusal) => {
+                assert_eq!(refusal.reason, Reason::WouldLoseData, "{refusal:?}");
+                assert!(refusal.message.contains(cost), "{refusal:?}");
+            }
+            Answer::Done(done) => panic!("{done:?}"),
+        }
+    };
+    costs("INSERT INTO slots VALUES (1), (2)", "2 rows of public.slots would be lost");
+    costs(
+        "TRUNCATE slots; ALTER TABLE orders ADD gone text DEFAULT 'none'; UPDATE orders SET gone = 'x' WHERE id < 4",
+        "what column gone of public.orders holds in 3 rows",
+    );
+    scene.world.login.sql("UPDATE orders SET gone = 'none'");
     assert_eq!(state(migrate(down(), "")), MigrationState::Undone);
+    scene.world.login.sql("ALTER TABLE orders DROP gone");
     assert_eq!(scene.world.login.sql("SELECT state FROM switchback.ledger"), "Undone");
     assert_eq!(scene.schema().await, scene.backup.schema);
     // Taken back once, and due again.

@@ -38,10 +38,13 @@ const FINGERPRINT: &str =
 
 const QUANTITY: &str = "^[0-9]+([.][0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$";
 
+const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 20] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 21] = [
+    (VARIABLE, &["A", "DB_HOST", "_x9"], &["", "9A", "a-b", "a b", "A\n", "A=B", "\u{410}"]),
     (QUANTITY, &["2", "0.5", "100m", "64Mi", "1.5Gi"], &["", "-1", "1 Gi", "64MiB", "1e3", "all", "1\n"]),
     (
         NAME,
@@ -226,6 +229,16 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/config/0/name", "shop-1".into())],
         ),
         (
+            "rollback.database is Down, and no migration has a down",
+            vec![
+                ("/spec/database/migration", by_workload("web")),
+                ("/spec/database/migration/command", json!(["migrate"])),
+                ("/spec/database/migration/down", json!(["migrate", "down"])),
+                ("/spec/rollback/database", "Down".into()),
+            ],
+            vec![("/spec/rollback/database", "Down".into())],
+        ),
+        (
             "down means nothing with sql: it is a command of an image",
             vec![
                 ("/spec/database/migration", by_workload("web")),
@@ -284,11 +297,14 @@ fn full() -> Value {
     body["spec"]["workloads"][0]["template"] = pod.clone();
     body["spec"]["checks"] = json!([
         { "name": "home", "phase": "Verify", "http": { "service": "shop" } },
-        { "name": "smoke", "phase": "Verify", "job": { "template": pod } },
+        { "name": "smoke", "phase": "Verify", "job": { "template": pod.clone() } },
     ]);
     body["spec"]["database"] = json!({
         "name": "shop", "backup": { "storage": ["offsite"] },
-        "migration": { "sql": { "configMap": "shop-1" }, "change": "Expand" },
+        "migration": {
+            "sql": { "configMap": "shop-1" }, "change": "Expand",
+            "rehearse": { "env": [{ "name": "A", "value": "b" }], "contract": pod },
+        },
     });
     body["spec"]["hooks"] = json!([{ "name": "flag", "when": "Switch", "job": { "template": pod } }]);
     for part in ["source", "switch", "watch", "rollback", "deadlines"] {

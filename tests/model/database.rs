@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 use switchback::{
-    api::{BackupRecord, DatabaseClaim, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
+    api::{BackupRecord, DatabaseClaim, DatabaseRollback, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
     protocol::{
         Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState,
         ProofSeconds, Refusal, RehearseResult, StorageFacts,
@@ -44,6 +44,18 @@ pub enum RehearsalEnd {
     ContractEnds,
 }
 
+/// What becomes of taking a migration back in this world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UndoEnd {
+    #[default]
+    Undone,
+    /// A row would be lost.
+    Loses,
+    Fails,
+    PodLost,
+    Hangs,
+}
+
 /// The database of the Release, and what it has been through.
 #[derive(Clone, Debug, Default)]
 pub struct Database {
@@ -65,6 +77,7 @@ pub struct Database {
     /// UIDs of backups that a rehearsal has restored.
     pub restored: Vec<String>,
     pub migration: MigrationEnd,
+    pub undo: UndoEnd,
     /// The ledger: state by revision.
     pub ledger: BTreeMap<String, MigrationState>,
     /// How often a migration's statements ran, by revision.
@@ -78,6 +91,17 @@ pub fn spec(version: &str) -> ReleaseSpec {
         "migration": { "sql": { "configMap": format!("shop-{version}") }, "change": "Expand" },
     });
     spec.database = serde_json::from_value(database).unwrap();
+    spec
+}
+
+/// A version whose migration is a command, which another one takes back when the release goes back.
+pub fn with_down(version: &str) -> ReleaseSpec {
+    let mut spec = crate::world::spec(version);
+    let database = json!({ "name": "shop", "migration": {
+        "workload": "web", "command": ["migrate", "up"], "change": "Expand", "down": ["migrate", "down"],
+    } });
+    spec.database = serde_json::from_value(database).unwrap();
+    spec.rollback.database = DatabaseRollback::Down;
     spec
 }
 
@@ -215,12 +239,14 @@ impl World {
 
     /// The agent does its work in Jobs that are not suspended.
     pub fn end_database_jobs(&mut self) {
-        let names = ["-inspect-", "-preflight-", "-mark", "-rehearse", "-migrate-"];
+        let names = ["-inspect-", "-preflight-", "-mark", "-rehearse", "-migrate-", "-undo-"];
         let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
         let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
         for job in jobs.into_iter().filter(|job| looks(&job.name)) {
-            let said = if job.name.contains("-migrate-") {
+            let said = if job.name.contains("-undo-") {
+                self.undo(&job)
+            } else if job.name.contains("-migrate-") {
                 self.migrate(&job)
             } else if job.name.contains("-rehearse") {
                 self.rehearse(&job)
@@ -312,7 +338,8 @@ impl World {
             RehearsalEnd::Passes => {
                 self.database.restored.push(backup.uid);
                 let findings = json!({ "took": "3s", "rows": 12, "changes": 2,
-                    "locks": [{ "table": "public.cart", "mode": "AccessExclusiveLock", "held": "2s" }] });
+                    "locks": [{ "table": "public.cart", "mode": "AccessExclusiveLock", "held": "2s" }],
+                    "down": self.takes_back().then_some("1s") });
                 let restored = ProofSeconds { fetch: 2.0, restore: 40.0, check: 5.0 };
                 let findings = serde_json::from_value(findings).unwrap();
                 said(true, Some(Answer::Done(RehearseResult { restored, findings })))
@@ -372,6 +399,40 @@ impl World {
         result(state, problem)
     }
 
+    fn takes_back(&self) -> bool {
+        let migration = self.spec.database.as_ref().and_then(|database| database.migration.as_ref());
+        migration.is_some_and(|migration| !migration.down.is_empty())
+    }
+
+    /// The agent takes a migration back, with its ledger; never while users are on what it was for.
+    fn undo(&mut self, job: &JobSeen) -> Option<Said> {
+        assert_ne!(self.selected(), Some(job.revision.as_str()), "traffic goes back first");
+        let name = format!("{}-pod", job.name);
+        let mut running = pod(name.clone(), &job.revision, "", false);
+        (running.job, running.agent_ran) = (Some(job.name.clone()), true);
+        self.pods.insert(name, running);
+        let said = |state, problem: Option<(Reason, &str)>| {
+            let problem = problem.map(|(reason, message)| Refusal { reason, message: message.to_owned() });
+            let result = MigrateResult { state, problem, database: None, began_at: None, files: 0, seconds: 0.1 };
+            Some(Said { well: state == MigrationState::Undone, message: Some(json!(Answer::Done(result))) })
+        };
+        match self.database.undo {
+            UndoEnd::Undone => {
+                self.database.ledger.insert(job.revision.clone(), MigrationState::Undone);
+                said(MigrationState::Undone, None)
+            }
+            UndoEnd::Loses => {
+                let message = "nothing ran: 3 rows of public.slots would be lost".to_owned();
+                let refused: Answer<MigrateResult> =
+                    Answer::Refused(Refusal { reason: Reason::WouldLoseData, message });
+                Some(Said { well: false, message: Some(json!(refused)) })
+            }
+            UndoEnd::Fails => said(MigrationState::Failed, Some((Reason::MigrationFailed, "exit code 3"))),
+            UndoEnd::PodLost => Some(Said { well: false, message: None }),
+            UndoEnd::Hangs => None,
+        }
+    }
+
     /// I2: a migration begins only when a backup is whole and proven, and is held for this Release; I6: and approved.
     fn may_migrate(&self) {
         let record = self.record();
@@ -397,6 +458,7 @@ impl Database {
         self.backup_fails = false;
         self.rehearsal = RehearsalEnd::Passes;
         self.migration = MigrationEnd::Applied;
+        self.undo = UndoEnd::Undone;
     }
 }
 

@@ -23,5 +23,6 @@ mod rehearsal;
 mod rules;
 mod slots;
 mod table;
+mod undone;
 mod workers;
 mod world;

@@ -8,7 +8,7 @@ use switchback::{
     release::{observed::Guard, plan::Plan, plan::Situation},
 };
 
-use crate::database::{MigrationEnd, RehearsalEnd};
+use crate::database::{MigrationEnd, RehearsalEnd, UndoEnd, with_down};
 use crate::world::{JobEnd, World, spec, versions, words};
 
 /// One observation: its name, and what it does to the world.
@@ -208,6 +208,27 @@ fn rows(step: Step) -> Vec<Seen> {
                 world.contents.retain(|_, (_, spec)| spec.version != "2.0.0");
             }),
         ],
+        Step::RestoreData => vec![
+            ("the Job stands there, suspended", |world| {
+                world.look(usize::MAX);
+            }),
+            ("the Job is recorded", |world| {
+                world.look(usize::MAX);
+                world.look(usize::MAX);
+            }),
+            ("the Job runs", |world| undo(world, UndoEnd::Hangs)),
+            ("the Job runs and the Release is deleted", |world| {
+                undo(world, UndoEnd::Hangs);
+                world.deleting = true;
+            }),
+            ("the Job says undone", |world| undo(world, UndoEnd::Undone)),
+            ("the Job refuses to lose rows", |world| undo(world, UndoEnd::Loses)),
+            ("the Job says failed", |world| undo(world, UndoEnd::Fails)),
+            ("the Job's pod is lost", |world| {
+                undo(world, UndoEnd::PodLost);
+                world.wait(11);
+            }),
+        ],
         Step::Retire | Step::SwitchBack | Step::CleanUp => vec![("everything has followed", |world| {
             world.settle();
             world.wait(10);
@@ -229,6 +250,15 @@ fn run_migration(world: &mut World, end: MigrationEnd) {
         world.look(usize::MAX);
     }
     world.database.migration = end;
+    world.end_database_jobs();
+}
+
+/// Lets the Job that takes the migration back be made, recorded and resumed, and end.
+fn undo(world: &mut World, end: UndoEnd) {
+    for _ in 0..4 {
+        world.look(usize::MAX);
+    }
+    world.database.undo = end;
     world.end_database_jobs();
 }
 
@@ -285,6 +315,17 @@ fn the_plan_of_every_step_by_what_is_observed() {
             Step::Retire => {
                 let mut world = World::at(Step::Watch);
                 world.run_to(Step::Retire);
+                world
+            }
+            Step::RestoreData => {
+                let mut world = World::serving_with_database();
+                world.change(with_down("2.0.0"));
+                world.run_to(Step::Approve);
+                world.approve("anna");
+                world.run_to(Step::Watch);
+                world.look(usize::MAX);
+                world.abort();
+                world.run_to(Step::RestoreData);
                 world
             }
             Step::Backup | Step::Deploy | Step::Watch => {

@@ -78,7 +78,9 @@ impl Change {
             // Traffic may have moved or not.
             Step::Switch => &[Some(Outcome::Superseded), Some(Outcome::Succeeded)],
             Step::Watch | Step::Retire | Step::Idle => &[Some(Outcome::Succeeded)],
-            Step::SwitchBack | Step::CleanUp => panic!("nothing went back: it stood at {:?}", self.met),
+            Step::SwitchBack | Step::RestoreData | Step::CleanUp => {
+                panic!("nothing went back: it stood at {:?}", self.met)
+            }
         }
     }
 }

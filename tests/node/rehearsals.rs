@@ -1,7 +1,7 @@
 //! Rehearsals on a real node: a pod whose containers run one after the other, with a real copy of the data.
 
 use serde_json::{Value, json};
-use switchback::api::{Outcome, Step};
+use switchback::api::{Outcome, Step, UndoProgress};
 
 use crate::{
     database_scene::{ORDERS, bring_up, by, make_sql, psql, report},
@@ -104,6 +104,28 @@ async fn a_migration_that_fails_on_the_copy_never_runs_on_the_database() {
         let told = message(&over, "Stalled");
         assert!(told.contains("002-wrong.sql line 2: ALTER TABLE cart"), "{told}");
         assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger").await, "1", "only that of 1.0.0");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_goes_back_takes_its_migration_back_after_traffic() {
+    in_namespace("undone", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        let mut more = by_command(json!({ "down": ["/demo-app", "migrate", "down"] }));
+        merge(&mut more, json!({ "rollback": { "database": "Down" } }));
+        scene.ask_for("2.0.0", &[("SCHEMA", "2"), ("UNREADY_WHEN_SERVING", "2")], more).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::RolledBack)));
+        let undo = record(&over).migration.unwrap().undo.unwrap();
+        assert_eq!(undo.state, UndoProgress::Undone, "{}", report(&scene).await);
+        assert_eq!(psql(&scene, COLUMNS).await, "address,id,item,placed");
+        let ledger = "SELECT string_agg(state, ',' ORDER BY began) FROM switchback.ledger";
+        assert_eq!(psql(&scene, ledger).await, "Applied,Undone");
+        load.end("undone").await;
     })
     .await;
 }

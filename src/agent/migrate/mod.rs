@@ -6,6 +6,7 @@
 
 mod command;
 pub mod files;
+mod loss;
 mod output;
 mod risks;
 pub mod split;
@@ -115,6 +116,7 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
         Some(_) | None => {}
     }
     unchanged(parameters, &control.client).await?;
+    loss::refuse_loss(&parameters.work, &control.client).await?;
     let prepared = work::prepare(parameters, &control.client).await?;
     // Files that were added since an earlier attempt applied this revision are due; a command never is again.
     if state == Some(MigrationState::Applied) && prepared.names().is_empty() && !takes_back {

@@ -66,7 +66,7 @@ pub enum End {
 /// Reads and checks what will run; refuses what would not run as approved.
 pub async fn prepare(parameters: &MigrateParameters, client: &Client) -> Result<Prepared, Refusal> {
     match &parameters.work {
-        MigrationWork::Command { argv, direct } | MigrationWork::Down { argv, direct } => {
+        MigrationWork::Command { argv, direct } | MigrationWork::Down { argv, direct, takes: _ } => {
             Ok(Prepared::Command { argv: argv.clone(), direct: *direct })
         }
         MigrationWork::Sql { folder, checksum } => {

@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use self::observe::Observer;
+use self::observe::{Observer, Tables};
 use super::{
     backup::Places,
     manifest::Manifest,
@@ -52,6 +52,8 @@ const MIGRATED: &str = "migrated.json";
 struct Migrated {
     findings: RehearsalFindings,
     before: Catalogue,
+    /// Tables and columns once it had run.
+    tables: Tables,
 }
 
 /// Where a rehearsal's folders are.
@@ -95,9 +97,9 @@ pub async fn migrate(
     let observer = Observer::begin(&copy).await?;
     let migration = MigrateParameters { database: copy, ..parameters.migration.clone() };
     let result = passed(migrate::run(&migration, redactor, &folders.memory).await)?;
-    let (before, seen) = observer.end(&migration).await?;
+    let (before, tables, seen) = observer.end(&migration).await?;
     let findings = RehearsalFindings { took: length(result.seconds), reaches_production, ..seen };
-    leave(&folders.shared, MIGRATED, &Migrated { findings: findings.clone(), before })?;
+    leave(&folders.shared, MIGRATED, &Migrated { findings: findings.clone(), before, tables })?;
     Ok(findings)
 }
 
@@ -111,7 +113,7 @@ pub async fn conclude(
     folders: &Folders,
 ) -> Result<RehearseResult, Refusal> {
     let restored: ProofSeconds = read(&folders.shared, RESTORED)?;
-    let Migrated { mut findings, before } = read(&folders.shared, MIGRATED)?;
+    let Migrated { mut findings, before, tables } = read(&folders.shared, MIGRATED)?;
     if parameters.down.is_empty() {
         return Ok(RehearseResult { restored, findings });
     }
@@ -120,11 +122,15 @@ pub async fn conclude(
     let copy = known(&parameters.migration.database).await?;
     let watch = Stopwatch::start();
     let direct = matches!(parameters.migration.work, MigrationWork::Command { direct: true, .. });
-    let work = MigrationWork::Down { argv: parameters.down.clone(), direct };
+    let work = MigrationWork::Down { argv: parameters.down.clone(), takes: None, direct };
     let down = MigrateParameters { database: copy.clone(), work, ..parameters.migration.clone() };
     passed(migrate::run(&down, redactor, &folders.memory).await)?;
     findings.down = Some(length(watch.elapsed().as_secs_f64()));
     let session = connect(&copy, "rehearsal").await?;
+    let mut takes = observe::taken(&tables, &observe::tables(&session.client).await?);
+    findings.takes_more = takes.len() > observe::TOLD;
+    takes.truncate(observe::TOLD);
+    findings.takes = takes;
     let left = before.changes_to(&Catalogue::read(&session.client).await?);
     if left.is_empty() {
         return Ok(RehearseResult { restored, findings });

@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Error};
 use super::length;
 use crate::{
     agent::postgres::{connect, failure::failed, fingerprint::Catalogue},
-    api::{HeldLock, RehearsalFindings, TimedFile},
+    api::{HeldLock, RehearsalFindings, Taken, TimedFile},
     clock::Stopwatch,
     protocol::{DatabaseTarget, MigrateParameters, Refusal},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Time between two looks at locks.
 const EVERY: Duration = Duration::from_millis(20);
 /// How many locks, files and tables are told: all of it has to fit a termination message.
-const TOLD: usize = 8;
+pub const TOLD: usize = 8;
 /// Longest name that is told, in characters.
 const LONGEST: usize = 100;
 /// Locks on users' tables that keep somebody from reading or writing, or from another change of the schema.
@@ -43,6 +43,12 @@ const FILES: &str = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), pg_rel
 /// Rows written so far. Sessions tell of theirs when they end.
 const ROWS: &str = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 FROM pg_stat_user_tables \
     WHERE schemaname <> 'switchback'";
+/// Columns of users' tables, with their types.
+const COLUMNS: &str = "SELECT format('%I.%I', n.nspname, c.relname), a.attname::text, \
+    format_type(a.atttypid, a.atttypmod) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' \
+    AND n.nspname NOT IN ('information_schema', 'switchback')";
 /// How long each file took: from the one before, or from the beginning.
 const TIMES: &str = "SELECT f.name, extract(epoch FROM f.applied - coalesce(lag(f.applied) OVER (ORDER BY f.applied), \
     l.began))::float8 AS seconds FROM switchback.ledger_files f JOIN switchback.ledger l USING (release_uid, revision) \
@@ -77,7 +83,7 @@ impl Observer {
     }
 
     /// Returns the schema as it was, and what the migration has shown.
-    pub async fn end(self, migration: &MigrateParameters) -> Result<(Catalogue, RehearsalFindings), Refusal> {
+    pub async fn end(self, migration: &MigrateParameters) -> Result<(Catalogue, Tables, RehearsalFindings), Refusal> {
         let Self { client, before, locks, over, looking } = self;
         over.store(true, Ordering::SeqCst);
         let _ = looking.await;
@@ -96,7 +102,7 @@ impl Observer {
             changes: u32::try_from(changes.len()).unwrap_or(u32::MAX),
             ..RehearsalFindings::default()
         };
-        Ok((before.catalogue, findings))
+        Ok((before.catalogue, tables(&client).await?, findings))
     }
 }
 
@@ -172,6 +178,37 @@ async fn times(client: &Client, migration: &MigrateParameters) -> Result<Vec<Tim
         Ok(TimedFile { name: short(row.try_get(0)?), took: length(row.try_get::<_, f64>(1)?.max(0.0)) })
     };
     rows.iter().take(TOLD).map(file).collect::<Result<_, _>>().map_err(error)
+}
+
+/// Every table with its columns and their types.
+pub type Tables = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Reads every table with its columns.
+pub async fn tables(client: &Client) -> Result<Tables, Refusal> {
+    let error = |error: Error| failed("looking at columns", &error);
+    let mut tables = Tables::new();
+    for row in client.query(COLUMNS, &[]).await.map_err(error)? {
+        let columns = tables.entry(row.try_get(0).map_err(error)?).or_default();
+        // A table may have no column at all.
+        if let Some(column) = row.try_get::<_, Option<String>>(1).map_err(error)? {
+            columns.insert(column, row.try_get(2).map_err(error)?);
+        }
+    }
+    Ok(tables)
+}
+
+/// Returns tables and columns that are no more, or hold another type: what was in them is gone, or may not fit.
+pub fn taken(before: &Tables, after: &Tables) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    for (table, columns) in before {
+        let Some(left) = after.get(table) else {
+            taken.push(Taken { table: table.clone(), column: None });
+            continue;
+        };
+        let gone = columns.iter().filter(|(column, type_)| left.get(*column) != Some(*type_));
+        taken.extend(gone.map(|(column, _)| Taken { table: table.clone(), column: Some(column.clone()) }));
+    }
+    taken
 }
 
 fn short(name: &str) -> String {

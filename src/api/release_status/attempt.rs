@@ -68,6 +68,8 @@ pub enum Step {
     Retire,
     /// Services go back.
     SwitchBack,
+    /// The migration is taken back.
+    RestoreData,
     /// What the candidate left is removed.
     CleanUp,
 }

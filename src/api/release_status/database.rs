@@ -152,6 +152,13 @@ pub struct RehearsalFindings {
     /// Rows inserted, updated and deleted.
     #[serde(default)]
     pub rows: i64,
+    /// Tables and columns that taking it back removes or makes others, the first of them; with them go their rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub takes: Vec<Taken>,
+    /// Whether there are more of these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_more: bool,
     /// Objects of the schema that became others.
     #[serde(default)]
     pub changes: u32,
@@ -161,6 +168,19 @@ pub struct RehearsalFindings {
     /// Whether production's address answered from there.
     #[serde(default)]
     pub reaches_production: bool,
+}
+
+/// What is lost with a table or a column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Taken {
+    /// The table, quoted as PostgreSQL quotes it.
+    #[schemars(length(max = 140))]
+    pub table: String,
+    /// The column; absent: the whole table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 140))]
+    pub column: Option<String>,
 }
 
 /// A file of SQL and its time.
@@ -204,8 +224,36 @@ pub struct MigrationRecord {
     /// When it was seen to have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<MicroTime>,
+    /// What became of taking it back, when its attempt went back and asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoRecord>,
 }
 
+/// How a migration is taken back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoRecord {
+    /// What is known of it.
+    pub state: UndoProgress,
+    /// How many Jobs were made for it.
+    pub attempt: u8,
+    /// UID of the last of these.
+    #[schemars(length(max = 64))]
+    pub job: String,
+}
+
+/// What is known of taking a migration back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+pub enum UndoProgress {
+    /// Its Job is about to start, or has.
+    Started,
+    /// The ledger says that it was taken back: it is due again.
+    Undone,
+    /// The schema stays as it was migrated.
+    Kept,
+    /// It began and its end is not known, or it failed.
+    Uncertain,
+}
 /// What is known of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 pub enum MigrationProgress {

@@ -117,7 +117,7 @@ const fn moving(reason: Reason, step: Step) -> State {
     match (reason, step) {
         (Reason::WaitingForApproval, _) => State::Waiting,
         (Reason::WatchOnHold | Reason::BothUnhealthy | Reason::ApprovalPolicyMissing | Reason::ApprovalStale, _)
-        | (_, Step::SwitchBack | Step::CleanUp) => State::Warning,
+        | (_, Step::SwitchBack | Step::RestoreData | Step::CleanUp) => State::Warning,
         _ => State::Moving,
     }
 }
@@ -187,7 +187,7 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
         | Step::Switch => {
             vec![watch, summary.command("abort")]
         }
-        Step::Inspect | Step::Retire | Step::SwitchBack | Step::CleanUp => vec![watch],
+        Step::Inspect | Step::Retire | Step::SwitchBack | Step::RestoreData | Step::CleanUp => vec![watch],
         Step::Idle if summary.state == State::Bad => {
             vec![format!("kubectl switchback plan -f FILE -n {}", summary.namespace), summary.command("retry")]
         }

@@ -12,6 +12,7 @@ use crate::{
     agent_job::{self, AgentJob, Image, Rehearsal, Scratch, Work, targets},
     api::{
         DatabaseRecord, Migration, MigrationSource, PodTemplate, ProofLevel, Record, ReleaseDatabase, ReleaseSpec,
+        Taken,
         labels::{self, Role},
     },
     protocol::{InspectParameters, MarkParameters, MigrateParameters, MigrationTarget, MigrationWork, paths},
@@ -134,6 +135,28 @@ pub fn migrate_job(
         sql: sql(migration),
         ..DatabaseJob::new(what.name, what.instance, &work)
     };
+    Some(job.manifest((release, settings), spec, owner))
+}
+
+/// Returns the name of a Job that takes a migration back.
+#[must_use]
+pub fn undo_name(release: &ReleaseSeen, record: &Record, number: u8) -> String {
+    child_name(&[&release.name, &attempt(record), "undo", &number.to_string()])
+}
+
+/// Returns the Job that takes a migration back, unless that loses a row of these; `None` when the content has none.
+#[must_use]
+pub fn undo_job(
+    (release, settings): (&ReleaseSeen, &Settings),
+    spec: &ReleaseSpec,
+    (what, takes): (Migrate<'_>, Vec<Taken>),
+    owner: Option<&AttemptSeen>,
+) -> Option<Manifest> {
+    let migration = what.database.migration.as_ref()?;
+    let down = MigrationWork::Down { argv: migration.down.clone(), takes: Some(takes), direct: migration.direct };
+    let work = Work::Migrate(MigrateParameters { work: down, ..migrate(release, spec, &what)? });
+    let pod = migration_pod(release, spec, migration);
+    let job = DatabaseJob { image: image(pod.as_ref())?, ..DatabaseJob::new(what.name, what.instance, &work) };
     Some(job.manifest((release, settings), spec, owner))
 }
 

@@ -9,11 +9,14 @@ use super::{
     },
     Action, Move, Plan, Situation, active_content, config,
     ending::{self, Why},
-    fence, recorded, upkeep,
+    enter, fence, recorded, restore_data, upkeep,
 };
-use crate::api::{Outcome, Reason, Record, labels::Role};
+use crate::api::{Outcome, Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    if restore_data::is_due(seen, &record) {
+        return enter(record, Step::RestoreData, seen.now, None);
+    }
     let message = ending::told(&record);
     let situation = Situation::Working(Reason::CleaningUp, message);
     if !recorded(seen, &record) {

@@ -250,11 +250,11 @@ fn back(seen: &Observed, record: &Record, (decision, asked): (&DecisionSeen, &Ro
                 refused(Reason::TooLate, too_late_to_abort(record))
             }
         }
-        Step::SwitchBack | Step::CleanUp if to_active => {
+        Step::SwitchBack | Step::RestoreData | Step::CleanUp if to_active => {
             refused(Reason::TooLate, "It is on its way back already.".to_owned())
         }
         // It comes to rest by itself, and then this can be judged.
-        Step::Retire | Step::SwitchBack | Step::CleanUp => Standing::Open,
+        Step::Retire | Step::SwitchBack | Step::RestoreData | Step::CleanUp => Standing::Open,
     }
 }
 
@@ -324,7 +324,7 @@ const fn abortable(record: &Record) -> bool {
         | Step::Verify => true,
         // Without an earlier version there is nothing to go back to, and traffic never points at nothing.
         Step::Switch | Step::Watch => record.active.is_some(),
-        Step::Idle | Step::Retire | Step::SwitchBack | Step::CleanUp => false,
+        Step::Idle | Step::Retire | Step::SwitchBack | Step::RestoreData | Step::CleanUp => false,
     }
 }
 

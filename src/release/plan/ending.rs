@@ -55,6 +55,7 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
         | Step::Verify
         | Step::Retire
         | Step::SwitchBack
+        | Step::RestoreData
         | Step::CleanUp => Step::CleanUp,
     };
     record.ending = Some(Ending {

@@ -128,6 +128,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
         attempt: number,
         job: job.uid.clone(),
         ended_at: None,
+        undo: None,
     };
     let read_back = recorded(seen, &record) && seen.record().migration.as_ref() == Some(&now);
     record.migration = Some(now);
@@ -192,7 +193,7 @@ fn applied(seen: &Observed, record: Record) -> Move {
 }
 
 /// Returns whether the database is still the one that was looked at; it may have been marked since.
-fn is_approved(instance: &InstanceSeen, looked: &DatabaseRecord) -> bool {
+pub(super) fn is_approved(instance: &InstanceSeen, looked: &DatabaseRecord) -> bool {
     let Some(identity) = &instance.status.identity else { return false };
     let now = targets::fingerprint(identity);
     let without_marker = |text: &str| text.rsplit_once('/').map(|(who, _)| who.to_owned());
@@ -214,7 +215,7 @@ const fn progress(state: MigrationState) -> MigrationProgress {
 }
 
 /// Returns whether the agent in a Job's pod was seen to run.
-fn has_started(seen: &Observed, job: &JobSeen) -> bool {
+pub(super) fn has_started(seen: &Observed, job: &JobSeen) -> bool {
     seen.pods.iter().any(|pod| pod.job.as_deref() == Some(&job.name) && pod.agent_ran)
 }
 

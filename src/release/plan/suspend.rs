@@ -76,6 +76,7 @@ fn limit(seen: &Observed, record: &Record) -> Option<Duration> {
         | Step::Watch
         | Step::Retire
         | Step::SwitchBack
+        | Step::RestoreData
         | Step::CleanUp => None,
     }
 }
@@ -94,9 +95,14 @@ fn goes_forward(next: &Record) -> bool {
         | Step::Deploy
         | Step::Verify
         | Step::Switch => true,
-        Step::Idle | Step::Inspect | Step::Approve | Step::Watch | Step::Retire | Step::SwitchBack | Step::CleanUp => {
-            false
-        }
+        Step::Idle
+        | Step::Inspect
+        | Step::Approve
+        | Step::Watch
+        | Step::Retire
+        | Step::SwitchBack
+        | Step::RestoreData
+        | Step::CleanUp => false,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{super::super::plan_text::size, line, planned, rehearsal};
 use crate::api::{
-    DatabaseRecord, Environment, Migration, PendingMigration, PlannedStep, ProofLevel, ReleaseDatabase, ReleaseSpec,
-    Scope, Step, WayBackPoint,
+    DatabaseRecord, DatabaseRollback, Environment, Migration, PendingMigration, PlannedStep, ProofLevel,
+    ReleaseDatabase, ReleaseSpec, Scope, Step, WayBackPoint,
 };
 
 /// What is asked for, and what was seen of it; a forecast has seen nothing.
@@ -119,12 +119,34 @@ fn files(pending: &PendingMigration) -> String {
 /// Says what going back after the migration restores.
 pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<WayBackPoint> {
     let database = spec.database.as_ref()?;
-    due((database, looked)).map(|_| WayBackPoint {
+    due((database, looked)).map(|migration| WayBackPoint {
         after: Step::Migrate,
         scope: Scope::Full,
-        loses:
-            "nothing: no traffic has moved; the schema stays migrated, which the earlier version is declared to work on"
+        loses: match spec.rollback.database {
+            DatabaseRollback::Down => format!(
+                "nothing: no traffic has moved; `{}` takes the migration back, unless a row would be lost: then the schema \
+                 stays migrated, which the earlier version is declared to work on",
+                migration.down.join(" ")
+            ),
+            DatabaseRollback::Keep => "nothing: no traffic has moved; the schema stays migrated, which the earlier \
+                                       version is declared to work on"
                 .to_owned(),
+        },
+    })
+}
+
+/// Says what taking the migration back may lose, or why it will not run.
+fn down_risk(spec: &ReleaseSpec, migration: &Migration) -> Option<String> {
+    if spec.rollback.database == DatabaseRollback::Keep {
+        return None;
+    }
+    Some(if migration.rehearse.enabled {
+        "On the way back `down` runs once traffic has gone back. What it removes is counted before, and kept when it holds a \
+         row; what comes after that over connections that are kept alive to the new version is lost with it."
+            .to_owned()
+    } else {
+        "rollback.database is Down and the migration is not rehearsed: what `down` loses is not known, so it does not run."
+            .to_owned()
     })
 }
 
@@ -154,6 +176,7 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy:
                 .to_owned(),
         );
     }
+    risks.extend(down_risk(spec, migration));
     if !migration.rehearse.enabled && database.proof(true, policy) < ProofLevel::Restored {
         risks.push("The backup is not restored before the migration: whether it can be is not known.".to_owned());
     }
