@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 
-use crate::{databases::Shared, error::Error, release::Context};
+use crate::{databases::Shared, error::Error, metrics::standing::standing, release::Context};
 
 /// What the pages tell of.
 type Both = (Arc<Context>, Arc<Shared>);
@@ -39,7 +39,7 @@ async fn ready(State((context, databases)): State<Both>) -> impl IntoResponse {
     }
 }
 
-async fn metrics(State((context, _)): State<Both>) -> impl IntoResponse {
+async fn metrics(State((context, databases)): State<Both>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], context.metrics.encode())
+    ([(header::CONTENT_TYPE, kind)], context.metrics.encode(&standing(&context, &databases)))
 }

@@ -22,6 +22,7 @@ use crate::{
         wire::Wire,
         work::{Stop, stopped},
     },
+    metrics::Metrics,
     release::observed::{Guard, Settings},
 };
 use lane::{Parts, lanes};
@@ -39,15 +40,16 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let elected = config.election.leader_elect;
     let leadership = Arc::new(if elected { Leadership::to_be_elected() } else { Leadership::alone() });
     let stop = stop_on_signal()?;
-    let client = client(&leadership).await?;
+    let metrics = Arc::new(Metrics::default());
+    let client = client(Wire { leadership: Arc::clone(&leadership), metrics: Arc::clone(&metrics) }).await?;
     let election = elected.then(|| Election::new(&client, &config.election.lease_name, terms, Arc::clone(&leadership)));
     let scopes: Vec<Option<String>> =
         if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
     let settings = Settings { agent_image: config.agent_image.clone(), tools_image: config.tools_image.clone() };
     let ([guard, stamp], keep_guards) = guards(&client)?;
     let mut first_judged = [guard.clone(), stamp.clone()];
-    let (shared, database_lanes) = databases::lanes((&client, &leadership), &scopes, &settings);
-    let parts = Parts { client, leadership, guard, stamp, settings };
+    let (shared, database_lanes) = databases::lanes((&client, &leadership, &metrics), &scopes, &settings);
+    let parts = Parts { client, leadership, metrics, guard, stamp, settings };
     let (context, release_lanes) = lanes(parts, &scopes);
     let server = crate::http::serve(config.listen, context, shared);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespaces = ?config.namespaces, elected, "started");
@@ -132,10 +134,10 @@ fn guards(client: &Client) -> Result<(Judged, impl Future + use<>), Error> {
 
 /// Makes a client whose calls are tried once: each of ours has its own deadline and its own way to repeat. What writes
 /// is asked whether this process leads.
-async fn client(leadership: &Arc<Leadership>) -> Result<Client, Error> {
+async fn client(wire: Wire) -> Result<Client, Error> {
     let config_error = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
     let mut config = kube::Config::infer().await.map_err(|error| config_error(&error))?;
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(|error| config_error(&error))?;
-    Ok(builder.with_layer(&Wire(Arc::clone(leadership))).build())
+    Ok(builder.with_layer(&wire).build())
 }

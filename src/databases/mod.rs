@@ -27,6 +27,7 @@ use crate::{
     kube_io::{
         backoff::Backoff, index::Index, leadership::Leadership, lists::Filled, news::Announcer, written::Written,
     },
+    metrics::Metrics,
     release::observed::Settings,
 };
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub cache: Cache,
     /// What the operator was told at its start.
     pub settings: Settings,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// Errors in a row, per object.
     pub backoff: Backoff,
     /// Publishes events.
@@ -88,6 +91,12 @@ impl Cache {
     #[must_use]
     pub fn backups(&self, namespace: &str, database: &str) -> Vec<Arc<DatabaseBackup>> {
         self.backups.of(&(namespace.to_owned(), database.to_owned()))
+    }
+
+    /// Returns every DatabaseBackup.
+    #[must_use]
+    pub fn all_backups(&self) -> Vec<Arc<DatabaseBackup>> {
+        self.backups.all()
     }
 
     /// Returns the Jobs whose label names an object by its UID.

@@ -9,7 +9,7 @@ use super::{Action, Kind, Plan, Shared};
 use crate::{
     agent_job,
     api::{Condition, ConditionType, Reason, Release, Standing, condition, labels, set_standing},
-    clock,
+    clock::{self, Stopwatch},
     error::Error,
     kube_io::{
         calls::{self, Place, is_controlled_by},
@@ -41,7 +41,10 @@ pub async fn reconcile<K: Kind>(
         }
     };
     let key = object.meta().uid.clone().unwrap_or_default();
-    let action = advance::<K>(&shared, object).await?;
+    let watch = Stopwatch::start();
+    let result = advance::<K>(&shared, object).await;
+    shared.metrics.reconciled(&K::Object::kind(&()), result.is_ok(), watch.elapsed());
+    let action = result?;
     shared.backoff.succeeded(&key);
     Ok(action)
 }

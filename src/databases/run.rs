@@ -32,6 +32,7 @@ use crate::{
         news::Announcer,
         work::{Stop, Work},
     },
+    metrics::Metrics,
     release::{
         observed::Settings,
         watched::{Job, Pod},
@@ -62,7 +63,7 @@ const LISTS: usize = 5;
 /// Returns what the three controllers share, and one lane per namespace that is served.
 #[must_use]
 pub fn lanes(
-    (client, leadership): (&Client, &Arc<Leadership>),
+    (client, leadership, metrics): (&Client, &Arc<Leadership>, &Arc<Metrics>),
     scopes: &[Option<String>],
     settings: &Settings,
 ) -> (Arc<Shared>, Vec<Arc<Lane>>) {
@@ -70,6 +71,7 @@ pub fn lanes(
     let shared = Arc::new(Shared {
         client: client.clone(),
         leadership: Arc::clone(leadership),
+        metrics: Arc::clone(metrics),
         cache: Cache::default(),
         settings: settings.clone(),
         backoff: Backoff::default(),
@@ -202,6 +204,7 @@ impl Lane {
                 Ok(event) => event,
                 Err(error) => {
                     tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                    self.shared.metrics.watch_failed(&kind);
                     continue;
                 }
             };
@@ -242,6 +245,7 @@ impl Lane {
                 Ok(event) => event,
                 Err(error) => {
                     tracing::warn!(kind = %K::kind(&()), %error, "a watch failed and is tried again");
+                    self.shared.metrics.watch_failed(&K::kind(&()));
                     continue;
                 }
             };

@@ -143,10 +143,7 @@ impl Election {
 
     async fn read(&mut self) {
         match within(self.patience(), ("read", &self.place), self.leases.get_opt(&self.name)).await {
-            Ok(Some(lease)) => {
-                self.me.failed = None;
-                self.note(lease);
-            }
+            Ok(Some(lease)) => self.note(lease),
             Ok(None) => {
                 self.object.metadata = ObjectMeta::default();
                 self.known = Known::Absent;

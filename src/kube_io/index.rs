@@ -75,6 +75,12 @@ impl<S: Clone> Index<S> {
         self.lock().by_owner.get(owner).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// Returns everything.
+    #[must_use]
+    pub fn all(&self) -> Vec<S> {
+        self.lock().by_owner.values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

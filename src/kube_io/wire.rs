@@ -1,4 +1,4 @@
-//! What every request to the API server passes: a write leaves only while this process leads.
+//! What every request to the API server passes: a write leaves only while this process leads, and each is counted.
 //!
 //! It stands right before the connection, so that nobody who writes can forget to ask, and as little as possible comes
 //! between the question and the write. What comes between all the same is fenced by the objects' versions.
@@ -14,26 +14,32 @@ use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
 use super::leadership::Leadership;
+use crate::metrics::Metrics;
 
 /// The group of leases: who leads is written before anybody leads.
 const LEASES: &str = "/apis/coordination.k8s.io/";
 
 /// Puts the question before a client's connection.
 #[derive(Clone)]
-pub struct Wire(pub Arc<Leadership>);
+pub struct Wire {
+    /// Whether this process leads.
+    pub leadership: Arc<Leadership>,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+}
 
 impl<S> Layer<S> for Wire {
     type Service = Asked<S>;
 
     fn layer(&self, inner: S) -> Asked<S> {
-        Asked { inner, leadership: Arc::clone(&self.0) }
+        Asked { inner, wire: self.clone() }
     }
 }
 
 /// A connection that is asked before each write.
 pub struct Asked<S> {
     inner: S,
-    leadership: Arc<Leadership>,
+    wire: Wire,
 }
 
 /// Why a write did not leave.
@@ -56,10 +62,31 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_write(request.method(), request.uri().path()) && !self.leadership.may_write() {
+        if is_write(request.method(), request.uri().path()) && !self.wire.leadership.may_write() {
             return futures::future::err(NotLeading.into()).boxed();
         }
-        self.inner.call(request).boxed()
+        let (verb, metrics) = (verb(&request), Arc::clone(&self.wire.metrics));
+        let answer = self.inner.call(request);
+        async move {
+            let answer = answer.await;
+            metrics.requested(verb, answer.as_ref().ok().map(|answer| answer.status().as_u16()));
+            answer
+        }
+        .boxed()
+    }
+}
+
+/// Returns what is asked, in the API server's words as far as the request tells them.
+fn verb(request: &Request<Body>) -> &'static str {
+    let watches = || request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    match *request.method() {
+        Method::GET if watches() => "watch",
+        Method::GET => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "other",
     }
 }
 
@@ -76,7 +103,8 @@ mod tests {
     async fn answer(leadership: &Arc<Leadership>, method: Method, path: &str) -> Result<u16, String> {
         let inner = tower::service_fn(async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::empty())));
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        let mut wire = Wire(Arc::clone(leadership)).layer(inner);
+        let wire = Wire { leadership: Arc::clone(leadership), metrics: Arc::default() };
+        let mut wire = wire.layer(inner);
         wire.call(request).await.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     }
 

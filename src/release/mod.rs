@@ -12,6 +12,7 @@
 //! [`observe`] looks, [`plan`] decides (pure), [`status`] puts it into words (pure), [`act`] does it.
 
 pub mod act;
+mod arrivals;
 pub mod contests;
 pub mod manifests;
 pub mod observe;
@@ -23,4 +24,5 @@ pub mod status;
 pub mod watched;
 
 mod reconcile;
+pub use arrivals::Arrivals;
 pub use reconcile::{Context, error_policy, reconcile, urgency};

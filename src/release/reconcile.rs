@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    act,
+    Arrivals, act,
     contests::Contests,
     observe::{self, Around, Cache},
     observed::{ContestSeen, Guard, Observed, Settings},
@@ -16,7 +16,7 @@ use super::{
     status,
 };
 use crate::{
-    api::{Release, ReleaseStatus, Step},
+    api::{DecisionKind, Release, ReleaseStatus, Step},
     clock::{self, Stopwatch},
     error::Error,
     kube_io::{
@@ -63,12 +63,21 @@ pub struct Context {
     /// Publishes events.
     pub announcer: Announcer,
     /// What is measured.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+    /// When the events came that Releases wait to be looked at for.
+    pub arrivals: Arrivals,
     /// Releases as our last status write left them, until the watch has shown them.
     pub written: Written<Release>,
 }
 
 impl Context {
+    /// Notes that something has happened to a Release; a follower, who acts on nothing, notes nothing.
+    pub fn arrived(&self, namespace: &str, name: &str) {
+        if self.leadership.may_write() {
+            self.arrivals.note(namespace, name);
+        }
+    }
+
     /// Forgets a Release that is gone.
     pub fn forget(&self, uid: &str) {
         self.backoff.succeeded(uid);
@@ -87,18 +96,15 @@ pub fn urgency(object: &DeserializeGuard<Release>) -> Urgency {
     }
 }
 
-/// Brings one Release one or more steps further.
+/// Brings one Release one or more steps further; the caches over its namespace must have been filled once.
 ///
 /// # Errors
 /// When the API server cannot be asked or refuses; what was done stays done.
 pub async fn reconcile(
     object: Arc<DeserializeGuard<Release>>,
     context: Arc<Context>,
+    arrived: Stopwatch,
 ) -> Result<controller::Action, Error> {
-    // A cache that was never filled shows nothing, which is not the same as nothing being there.
-    if !context.filled.wait(object.meta().namespace.clone()).await {
-        return Ok(controller::Action::await_change());
-    }
     let watch = Stopwatch::start();
     let release = match &object.0 {
         Ok(release) => context.written.newest(release),
@@ -108,8 +114,8 @@ pub async fn reconcile(
         }
     };
     let key = release.uid().unwrap_or_default();
-    let result = advance(&context, release).await;
-    context.metrics.reconciled(result.is_ok(), watch.elapsed());
+    let result = advance(&context, release, arrived).await;
+    context.metrics.reconciled("Release", result.is_ok(), watch.elapsed());
     let action = result?;
     context.backoff.succeeded(&key);
     Ok(action)
@@ -129,11 +135,11 @@ pub fn error_policy(
     controller::Action::requeue(wait)
 }
 
-async fn advance(context: &Context, mut release: Release) -> Result<controller::Action, Error> {
+async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) -> Result<controller::Action, Error> {
     let mut taken = None;
     for _ in 0..LOOKS {
         let (mut seen, plan) = look(context, &release, taken.clone()).await?;
-        let acted_first = if plan.act_first { Some(act_all(context, &seen, &plan).await) } else { None };
+        let acted_first = if plan.act_first { Some(go_back(context, (&seen, &plan), arrived).await) } else { None };
         let written = remember(context, &release, (&seen, &plan)).await?;
         if let Some(fresh) = &written {
             seen.release.resource_version = fresh.resource_version().unwrap_or_default();
@@ -191,6 +197,16 @@ async fn look(context: &Context, release: &Release, taken: Option<String>) -> Re
     Ok((seen, plan))
 }
 
+/// Does what was planned first of all, and measures how long that took from its cause on.
+async fn go_back(context: &Context, (seen, plan): (&Observed, &Plan), arrived: Stopwatch) -> Result<(), Error> {
+    let acted = act_all(context, seen, plan).await;
+    // What is left of a way back that began earlier has another cause.
+    if acted.is_ok() && seen.record().step != Step::SwitchBack {
+        context.metrics.went_back(arrived.elapsed());
+    }
+    acted
+}
+
 /// Does what was planned, in its order. The first error ends it, but on the way back: there one Service that
 /// cannot be moved must not keep the others.
 async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), Error> {
@@ -202,6 +218,11 @@ async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), 
             // Also when it was refused: it is looked at again in a moment, and no sooner.
             let contest = ContestSeen { service: service.clone(), by: by.clone(), at: clock::now() };
             context.contests.note(&seen.release.uid, contest);
+        }
+        if let (Ok(()), Action::Settle { decision, status, .. }) = (&acted, action) {
+            let decided = seen.decisions.iter().find(|known| known.name == *decision);
+            let kind = decided.and_then(|known| known.kind.as_ref()).map_or("unknown", DecisionKind::as_str);
+            context.metrics.decided(kind, &status.state);
         }
         if acted.is_err() && !plan.act_first {
             return acted;
@@ -228,7 +249,7 @@ async fn remember(
     let place = Place::new::<Release>(&seen.release.namespace, &seen.release.name);
     let written: Release = calls::merge(&context.client, &place, &patch, true).await?;
     context.written.keep(&written);
-    log_step(seen, &after);
+    tell_step(context, seen, &after);
     let about = release.object_ref(&());
     for news in status::news(seen, plan) {
         context.announcer.tell(&about, news.warning, (&news.reason, &news.action, &news.note)).await;
@@ -242,9 +263,14 @@ fn patch(before: &ReleaseStatus, after: &ReleaseStatus) -> Option<Value> {
     merge::diff(&before, &after)
 }
 
-fn log_step(seen: &Observed, after: &ReleaseStatus) {
+fn tell_step(context: &Context, seen: &Observed, after: &ReleaseStatus) {
     let (from, to) = (seen.record().step, after.record.step);
     if from != to {
+        let (since, until) = (&seen.record().step_since, &after.record.step_since);
+        // At rest nothing is under way that could take long.
+        if let Some((since, until)) = since.as_ref().zip(until.as_ref()).filter(|_| from != Step::Idle) {
+            context.metrics.step_ended(from.as_str(), until.0.duration_since(since.0).unsigned_abs());
+        }
         let (namespace, release) = (&seen.release.namespace, &seen.release.name);
         let version = &seen.release.spec.version;
         tracing::info!(namespace, release, version, from = from.as_str(), to = to.as_str(), "step");

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::channel::mpsc;
@@ -90,6 +90,12 @@ impl Sources {
                 let _ = served.wake.clone().try_send(ObjectRef::new(&name).within(&namespace));
             }
         }
+    }
+
+    /// Returns every Release that is watched.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Guarded>> {
+        self.served.iter().flat_map(|served| served.store.state()).collect()
     }
 
     fn of(&self, namespace: &str) -> Option<&Served> {

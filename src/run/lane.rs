@@ -30,12 +30,12 @@ use crate::{
         lists::{self, Lists},
         news::Announcer,
         turns::Turns,
-        work::{Stop, Work},
+        work::{Stop, Work, stopped},
         written::Written,
     },
     metrics::Metrics,
     release::{
-        self, Context,
+        self, Arrivals, Context,
         contests::Contests,
         observe::Cache,
         observed::{Guard, Settings},
@@ -62,6 +62,7 @@ pub(super) type Guarded = DeserializeGuard<Release>;
 pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) leadership: Arc<Leadership>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) guard: watch::Receiver<Guard>,
     pub(super) stamp: watch::Receiver<Guard>,
     pub(super) settings: Settings,
@@ -72,7 +73,7 @@ pub(super) type Ends = (reflector::store::Writer<Guarded>, mpsc::Receiver<Object
 
 /// Returns what all reconciles of Releases share, and one lane per namespace that is served.
 pub(super) fn lanes(parts: Parts, scopes: &[Option<String>]) -> (Arc<Context>, Vec<(Lane, Ends)>) {
-    let Parts { client, leadership, guard, stamp, settings } = parts;
+    let Parts { client, leadership, metrics, guard, stamp, settings } = parts;
     // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
     let (lists, filled) = lists::counted(scopes, KINDS + 1);
     let (stores, writers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| reflector::store()).unzip();
@@ -94,7 +95,8 @@ pub(super) fn lanes(parts: Parts, scopes: &[Option<String>]) -> (Arc<Context>, V
         settings,
         backoff: Backoff::default(),
         contests: Contests::default(),
-        metrics: Metrics::default(),
+        metrics,
+        arrivals: Arrivals::default(),
         written: Written::default(),
     });
     let lanes = scopes.iter().zip(lists).zip(stores).zip(wakes).enumerate();
@@ -227,6 +229,7 @@ impl Lane {
                 Ok(event) => event,
                 Err(error) => {
                     tracing::warn!(%error, "a watch of Releases failed and is tried again");
+                    self.context.metrics.watch_failed("Release");
                     continue;
                 }
             };
@@ -234,7 +237,10 @@ impl Lane {
             self.context.cache.sources.note(&event);
             match &event {
                 Event::Apply(release) => self.wake(ObjectRef::from_obj(release)),
-                Event::Delete(release) => self.context.forget(&release.uid().unwrap_or_default()),
+                Event::Delete(release) => {
+                    let _ = self.context.arrivals.take(&release.namespace().unwrap_or_default(), &release.name_any());
+                    self.context.forget(&release.uid().unwrap_or_default());
+                }
                 Event::InitDone => {
                     self.forget_what_is_gone();
                     self.names.all().into_iter().for_each(|release| self.wake(release));
@@ -255,6 +261,7 @@ impl Lane {
 
     /// Wakes a Release. A full channel holds a wake-up of it already, or the next event brings one.
     fn wake(&self, release: ObjectRef<Guarded>) {
+        self.context.arrived(release.namespace.as_deref().unwrap_or_default(), &release.name);
         let _ = self.wake.clone().try_send(release);
     }
 
@@ -262,9 +269,9 @@ impl Lane {
     pub(super) async fn work(&self, woken: mpsc::Receiver<ObjectRef<Guarded>>, stop: &Stop) {
         let store = self.store.clone();
         // Without a limit here: whose turn it is is decided between all namespaces.
-        let (leadership, stop) = (Arc::clone(&self.context.leadership), stop.clone());
-        let work = Work { store: store.clone(), woken, concurrency: 0, leadership, stop };
-        let reconcile = move |release: Arc<Guarded>, context| in_turn(store.clone(), release, context);
+        let leadership = Arc::clone(&self.context.leadership);
+        let work = Work { store: store.clone(), woken, concurrency: 0, leadership, stop: stop.clone() };
+        let reconcile = move |release: Arc<Guarded>, context| in_turn((store.clone(), stop.clone()), release, context);
         work.run(&self.context, reconcile, release::error_policy).await;
     }
 
@@ -282,17 +289,30 @@ impl Lane {
 
 /// Works on a Release when its turn has come.
 async fn in_turn(
-    store: reflector::Store<Guarded>,
+    (store, stop): (reflector::Store<Guarded>, Stop),
     release: Arc<Guarded>,
     context: Arc<Context>,
 ) -> Result<controller::Action, Error> {
     let namespace = release.namespace().unwrap_or_default();
-    let Some(_place) = context.turns.wait(&namespace, release::urgency(&release)).await else {
-        return Ok(controller::Action::await_change());
+    let turn = async {
+        // A cache that was never filled shows nothing, which is not the same as nothing being there. It is waited for
+        // before a place is taken: one namespace whose rights are gone must not hold the places of all others.
+        if context.filled.wait(Some(namespace.clone())).await {
+            context.turns.wait(&namespace, release::urgency(&release)).await
+        } else {
+            None
+        }
     };
+    let place = tokio::select! {
+        place = turn => place,
+        // What has not begun is left to the next leader.
+        () = stopped(&stop) => None,
+    };
+    let Some(_place) = place else { return Ok(controller::Action::await_change()) };
     // It may have changed while it waited.
     let release = store.get(&ObjectRef::from_obj(&*release)).unwrap_or(release);
-    release::reconcile(release, context).await
+    let arrived = context.arrivals.take(&namespace, &release.name_any());
+    release::reconcile(release, context, arrived).await
 }
 
 /// Follows kinds that belong to Releases.
@@ -328,6 +348,7 @@ impl Follow<'_> {
                 Ok(event) => event,
                 Err(error) => {
                     tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                    self.lane.context.metrics.watch_failed(&kind);
                     continue;
                 }
             };
