@@ -99,6 +99,10 @@ pub enum Reason {
     WayBackAtRisk,
     /// An object that is not ours has a name that is needed.
     NameTaken,
+    /// Something of somebody else's selects the pods of this release as well.
+    SelectedElsewhere,
+    /// An autoscaler of somebody else's scales a Deployment of this Release.
+    ReplicasOwnedByAutoscaler,
     /// The API server refuses an object of this release.
     DryRunRefused,
     /// The namespace's quota or limits refuse an object of this release.

@@ -17,6 +17,8 @@ use crate::{api::labels::FIELD_MANAGER, error::Error};
 const LIMIT: Duration = Duration::from_secs(5);
 /// Size of the pages in which lists are read.
 const PAGE: u32 = 500;
+/// The same for whole objects, of which each may have many kilobytes.
+const WHOLE_PAGE: u32 = 50;
 
 /// Runs one call under its deadline.
 ///
@@ -270,6 +272,29 @@ where
     loop {
         let found = call("list", those, fetch(page.clone())).await?;
         all.extend(found.items);
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page.continue_token = Some(token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Lists the objects of a namespace that are of the kind of `place`, each reduced as it comes: they may be large.
+///
+/// # Errors
+/// As [`call`].
+pub async fn list_whole<S>(
+    client: &Client,
+    place: &Place,
+    read: impl Fn(DynamicObject) -> S + Send,
+) -> Result<Vec<S>, Error> {
+    let those = format!("{} of {}", place.resource.plural, place.namespace);
+    let api = place.api(client);
+    let mut page = ListParams { limit: Some(WHOLE_PAGE), ..ListParams::default() };
+    let mut all = vec![];
+    loop {
+        let found = call("list", &those, api.list(&page)).await?;
+        all.extend(found.items.into_iter().map(&read));
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page.continue_token = Some(token),
             None => return Ok(all),

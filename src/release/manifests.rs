@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+mod budget;
 mod config;
 mod database;
 mod hooks;
@@ -14,6 +15,7 @@ mod services;
 
 use serde_json::{Map, Value, json};
 
+pub use budget::{budget, pod_labels};
 pub use config::{config_map, config_maps_of, config_name, secrets_of, with_own_config};
 pub use database::{
     LookFor, Migrate, backup, backup_name, look_job, look_name, mark_job, mark_name, migrate_job, migrate_name,
@@ -42,7 +44,7 @@ const LABEL_LENGTH: usize = 63;
 const HASH_LENGTH: usize = 8;
 
 /// Kinds of objects that a Release makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// `apps/v1` Deployment.
     Deployment,
@@ -52,6 +54,10 @@ pub enum Kind {
     Job,
     /// `v1` ConfigMap.
     ConfigMap,
+    /// `policy/v1` PodDisruptionBudget.
+    PodDisruptionBudget,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    HorizontalPodAutoscaler,
     /// `apps/v1` ControllerRevision.
     ControllerRevision,
     /// Our own DatabaseBackup.
@@ -69,6 +75,8 @@ impl Kind {
             Self::Service => "Service",
             Self::Job => "Job",
             Self::ConfigMap => "ConfigMap",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::ControllerRevision => "ControllerRevision",
             Self::DatabaseBackup => "DatabaseBackup",
             Self::Pod => "Pod",
@@ -79,6 +87,8 @@ impl Kind {
         match self {
             Self::Deployment | Self::ControllerRevision => "apps/v1",
             Self::Job => "batch/v1",
+            Self::PodDisruptionBudget => "policy/v1",
+            Self::HorizontalPodAutoscaler => "autoscaling/v2",
             Self::Service | Self::ConfigMap | Self::Pod => "v1",
             Self::DatabaseBackup => "switchback.dev/v1alpha1",
         }

@@ -6,15 +6,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
+use k8s_openapi::api::{
+    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core, policy::v1 as policy,
+};
 use kube::{Client, ResourceExt, core::PartialObjectMeta};
 
 use super::{
     manifests::{Kind, Manifest},
     observed::{
-        Answer, Ask, AttemptSeen, BackupSeen, ContestSeen, DecisionSeen, DeploymentSeen, Guard, InstanceSeen, JobSeen,
-        Observed, PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen, StorageSeen, wanted,
-        with_defaults,
+        Answer, Ask, AttemptSeen, BackupSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen, Guard,
+        InstanceSeen, JobSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
+        StorageSeen, wanted, with_defaults,
     },
     sources::Sources,
     watched,
@@ -240,6 +242,12 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
             let found = calls::read::<watched::Service>(client, &Place::new::<core::Service>(namespace, name)).await?;
             Ok(Answer::Manager(found.and_then(|service| watched::selector_manager(&service))))
         }
+        Ask::Quotas => quotas(client, namespace).await,
+        Ask::Selecting(kind) => {
+            let place = place_of(namespace, *kind, "");
+            let all = calls::list_whole(client, &place, |found| watched::selecting(*kind, &found)).await?;
+            Ok(Answer::Selecting(all))
+        }
         Ask::LiveBackup(name) => {
             let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;
             Ok(Answer::Backup(found.map(|backup| Box::new(watched::backup_seen(&backup)))))
@@ -281,6 +289,20 @@ async fn left(client: &Client, namespace: &str, selector: &BTreeMap<String, Stri
     Ok(left.map(|pod| format!("pod {}", pod.name)))
 }
 
+/// Reads the quotas of a namespace and, where there are any, what its limits give to containers.
+async fn quotas(client: &Client, namespace: &str) -> Result<Answer, Error> {
+    let place = Place::new::<core::ResourceQuota>(namespace, "");
+    let quotas = calls::list_whole(client, &place, |quota| watched::quota(&quota)).await?;
+    let quotas: Vec<QuotaSeen> = quotas.into_iter().flatten().collect();
+    let mut defaults = DefaultsSeen::default();
+    if !quotas.is_empty() {
+        let place = Place::new::<core::LimitRange>(namespace, "");
+        let limits = calls::list_whole(client, &place, |limits| limits).await?;
+        limits.iter().for_each(|limits| watched::defaults(limits, &mut defaults));
+    }
+    Ok(Answer::Quotas(quotas, defaults))
+}
+
 /// Returns where an object of a Release is.
 #[must_use]
 pub fn place(namespace: &str, manifest: &Manifest) -> Place {
@@ -295,6 +317,8 @@ pub fn place_of(namespace: &str, kind: Kind, name: &str) -> Place {
         Kind::Service => Place::new::<core::Service>(namespace, name),
         Kind::Job => Place::new::<batch::Job>(namespace, name),
         Kind::ConfigMap => Place::new::<core::ConfigMap>(namespace, name),
+        Kind::PodDisruptionBudget => Place::new::<policy::PodDisruptionBudget>(namespace, name),
+        Kind::HorizontalPodAutoscaler => Place::new::<autoscaling::HorizontalPodAutoscaler>(namespace, name),
         Kind::ControllerRevision => Place::new::<apps::ControllerRevision>(namespace, name),
         Kind::DatabaseBackup => Place::new::<DatabaseBackup>(namespace, name),
         Kind::Pod => Place::new::<core::Pod>(namespace, name),

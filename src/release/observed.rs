@@ -6,6 +6,8 @@ mod ask;
 mod database;
 mod objects;
 mod people;
+mod quota;
+mod selecting;
 mod source;
 
 use std::{
@@ -22,6 +24,8 @@ pub use objects::{
     SliceSeen,
 };
 pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
+pub use quota::{Amounts, DefaultsSeen, ONE, QuotaSeen, quantity, words as amount_words};
+pub use selecting::SelectingSeen;
 pub use source::{SourceSeen, Standing, artefacts, wanted};
 
 use crate::api::{

@@ -10,6 +10,7 @@ mod abort;
 mod approve;
 mod authors;
 mod backup;
+mod belongings;
 mod checks;
 mod clean_up;
 mod config;
@@ -18,6 +19,7 @@ mod database;
 mod decisions;
 mod delete;
 mod deploy;
+mod elsewhere;
 mod ending;
 mod fence;
 mod going;
@@ -33,6 +35,7 @@ mod policies;
 mod preflight;
 mod promotion;
 mod proposal;
+mod quota;
 mod rehearse;
 mod restore_data;
 mod retire;
@@ -80,7 +83,8 @@ pub struct Plan {
     pub asks: Vec<Ask>,
     /// When to look again though nothing happens.
     pub recheck: Option<Timestamp>,
-    /// Whether acting comes before remembering: true on the way back only, which nothing may make wait.
+    /// Whether acting comes before remembering, and what fails does not keep the rest: on the way back, which nothing
+    /// may make wait, and where a deletion has waited long enough.
     pub act_first: bool,
 }
 

@@ -5,6 +5,8 @@
 
 mod database;
 mod pods;
+mod quota;
+mod selecting;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +22,8 @@ use serde::Deserialize;
 
 pub use database::{backup, backup_seen, instance, storage};
 pub use pods::{Pod, pod, pod_seen};
+pub use quota::{defaults, quota};
+pub use selecting::selecting;
 
 use super::{
     manifests::ATTEMPT,
@@ -314,8 +318,10 @@ pub fn object_seen(object: &PartialObjectMeta<DynamicObject>) -> ObjectSeen {
         "ControllerRevision" => owner.api_version.starts_with("apps/"),
         _ => false,
     };
+    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
     ObjectSeen {
         uid: object.uid().unwrap_or_default(),
+        controller: controller.map(|owner| format!("{} {}", owner.kind, owner.name)),
         release: label(object, RELEASE_UID),
         ours: ours(object),
         owners: object.owner_references().iter().filter(is_of_us).map(|owner| owner.uid.clone()).collect(),

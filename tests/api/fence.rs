@@ -4,6 +4,7 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     batch::v1::Job,
     core::v1::{ConfigMap, Pod, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Client, ResourceExt,
@@ -15,7 +16,8 @@ use switchback::api::{DatabaseBackup, Release};
 use crate::support::{CONTROLLER, Namespace, assert_refused, in_namespace, objects::release};
 
 /// More than the controller is granted.
-const RIGHTS: [&str; 7] = [
+const RIGHTS: [&str; 8] = [
+    "* policy/poddisruptionbudgets",
     "* /pods",
     "* /configmaps",
     "* /services",
@@ -62,6 +64,10 @@ fn config(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "data": { "a": "b" } })
 }
 
+fn budget(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": name } } } })
+}
+
 fn content(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "data": {}, "revision": 1 })
 }
@@ -81,8 +87,9 @@ async fn try_each(
     namespace: &Namespace,
     client: &Client,
     change: impl Fn(Value) -> Value,
-) -> [(&'static str, Result<DynamicObject, kube::Error>); 4] {
+) -> [(&'static str, Result<DynamicObject, kube::Error>); 5] {
     [
+        ("poddisruptionbudgets", namespace.try_make::<PodDisruptionBudget>(client, &change(budget("x"))).await),
         ("configmaps", namespace.try_make::<ConfigMap>(client, &change(config("x"))).await),
         ("jobs", namespace.try_make::<Job>(client, &change(job("x"))).await),
         ("deployments", namespace.try_make::<Deployment>(client, &change(deployment("x"))).await),

@@ -33,7 +33,12 @@ fn config_is_made_before_the_pods_that_read_it_and_never_changes() {
     let mut world = World::at_as(Step::Deploy, with_config);
     world.look(usize::MAX);
     let writes: Vec<String> = world.writes.iter().map(|write| plain(&world, write)).collect();
-    assert_eq!(writes[..2], ["create ConfigMap shop-app-<2.0.0>", "create Deployment shop-web-<2.0.0>"], "{writes:?}");
+    let expected = [
+        "create ConfigMap shop-app-<2.0.0>",
+        "create PodDisruptionBudget shop-web-<2.0.0>",
+        "create Deployment shop-web-<2.0.0>",
+    ];
+    assert_eq!(writes[..3], expected, "{writes:?}");
     let made = &world.unwatched[&("ConfigMap", format!("shop-app-{}", world.digits_of("2.0.0")))].body;
     assert_eq!((&made["data"]["app.toml"], &made["immutable"]), (&json!("version = \"2.0.0\""), &json!(true)));
     let owners: Vec<&str> =
@@ -97,7 +102,11 @@ fn input_60_a_config_map_of_somebody_else_under_the_revisions_name() {
     world.ask_for("2.0.0");
     world.run_to_rest();
     assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")));
-    assert!(world.message("Ready").contains(&format!("ConfigMap {name} exists")), "{}", world.message("Ready"));
+    assert!(
+        world.message("Ready").contains(&format!("ConfigMap {name} exists and belongs to Release other")),
+        "{}",
+        world.message("Ready")
+    );
     assert!(world.writes.iter().all(|write| !write.contains("create")), "{:?}", world.writes);
     // Once it is gone, a person can have it tried again.
     world.foreign.clear();

@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod budgets;
 mod checks;
 mod config;
 mod database;
@@ -15,9 +16,11 @@ mod database_rules;
 mod decisions;
 mod hooks;
 mod images;
+mod inputs;
 mod leaders;
 mod orphan;
 mod policies;
+mod quota;
 mod random;
 mod rehearsal;
 mod rules;

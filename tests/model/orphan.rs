@@ -42,8 +42,10 @@ fn rule_11_what_serves_outlives_an_orphaned_release_and_nothing_else_does() {
             let left: Vec<&str> = world.deployments.values().map(|left| left.revision.as_str()).collect();
             assert_eq!(left, [selected.as_str()], "{step:?}");
             assert!(world.deployments.values().all(|left| left.replicas == 3 && world.disowned.contains(&left.uid)));
-            let config: Vec<&String> = world.unwatched.keys().map(|(_, name)| name).collect();
-            assert_eq!(config, [&format!("shop-app-{selected}")], "{step:?}");
+            let with: Vec<String> = world.unwatched.keys().map(|(kind, name)| format!("{kind} {name}")).collect();
+            let expected =
+                [format!("ConfigMap shop-app-{selected}"), format!("PodDisruptionBudget shop-web-{selected}")];
+            assert_eq!(with, expected, "{step:?}");
             assert!(world.contents.is_empty() && world.jobs.is_empty() && world.services.len() == 1, "{step:?}");
         }
     }
@@ -130,9 +132,28 @@ fn rule_11_a_deletion_says_what_it_waits_for_how_to_end_it_and_ends_in_time() {
         assert!(message.contains(what), "{message}");
         assert!(message.contains("kubectl patch releases.switchback.dev shop -n prod"), "{message}");
         world.now = world.deleted_at.unwrap() + SignedDuration::from_secs(600);
-        world.look(usize::MAX);
+        let (seen, mut plan) = world.plan();
+        assert!(plan.act_first && plan.actions.len() > 1, "what fails does not keep the rest: {plan:?}");
+        plan.actions.retain(|action| *action == Action::RemoveFinalizer);
+        world.carry_out(&seen, &plan, usize::MAX);
         assert!(world.gone);
         // Nothing that serves is taken with it.
         assert_eq!((world.deployments.len(), world.services.len()), (1, 1));
+    }
+}
+
+/// Or one that had to let a migration end first.
+#[test]
+fn rule_11_a_controller_that_was_away_still_does_what_is_asked() {
+    for (shape, kill_after, left) in [(with_config as fn(&mut ReleaseSpec), 1, 0), (orphan, usize::MAX, 1)] {
+        let mut world = World::serving_as(shape);
+        world.deleting = true;
+        world.deleted_at = Some(world.now - SignedDuration::from_hours(3));
+        for _ in 0..50 {
+            world.look(kill_after);
+            world.now += SignedDuration::from_secs(1);
+        }
+        assert!(world.gone && world.contents.is_empty(), "{:?}", world.message("Reconciling"));
+        assert_eq!((world.deployments.len(), world.services.len()), (left, left));
     }
 }

@@ -317,7 +317,7 @@ fn rule_12_threat_t10_a_name_that_somebody_else_has_stops_before_anything_is_cha
 }
 
 #[test]
-fn input_20_and_21_refusals_of_quota_and_pod_security_are_told_before_anything_is_changed() {
+fn input_20_21_and_22_refusals_of_quota_pod_security_and_service_accounts_are_told_before_anything_is_changed() {
     for (message, reason) in [
         ("pods \"x\" is forbidden: exceeded quota: small, requested: pods=3", "QuotaExceeded"),
         (

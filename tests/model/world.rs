@@ -19,9 +19,9 @@ use switchback::{
     release::{
         manifests::{self, Kind, Manifest},
         observed::{
-            Answer, Ask, AttemptSeen, ContestSeen, DecisionSeen, DeploymentSeen, EndpointSeen, Guard, JobSeen,
-            JobState, ObjectSeen, Observed, PodSeen, PolicySeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
-            SourceSeen, with_defaults,
+            Answer, Ask, AttemptSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen, EndpointSeen, Guard,
+            JobSeen, JobState, ObjectSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen, SelectingSeen,
+            ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
         status,
@@ -102,6 +102,11 @@ pub struct World {
     pub foreign: Vec<(Kind, String)>,
     /// What the specs of this world have besides.
     pub shape: Shape,
+    /// What somebody else's objects select.
+    pub elsewhere: Vec<SelectingSeen>,
+    pub quotas: Vec<QuotaSeen>,
+    /// What limits give to containers.
+    pub defaults: DefaultsSeen,
     /// UIDs of what has no owner any more.
     pub disowned: BTreeSet<String>,
     /// When the Release was deleted.
@@ -182,6 +187,9 @@ impl World {
             changed_by: None,
             foreign: Vec::new(),
             shape: |_| {},
+            elsewhere: vec![],
+            quotas: vec![],
+            defaults: DefaultsSeen::default(),
             disowned: BTreeSet::new(),
             deleted_at: None,
             unwatched: BTreeMap::new(),
@@ -394,6 +402,11 @@ impl World {
                 _ => Answer::Accepted,
             },
             Ask::LiveService(name) => Answer::Service(self.services.get(name).cloned().map(Box::new)),
+            Ask::Quotas => Answer::Quotas(self.quotas.clone(), self.defaults.clone()),
+            Ask::Selecting(kind) => {
+                let theirs = self.elsewhere.iter().filter(|found| found.kind == *kind);
+                Answer::Selecting(theirs.cloned().collect())
+            }
             Ask::LiveObject(kind, name) => Answer::Object(self.object(*kind, name)),
             Ask::SelectorManager(_) => Answer::Manager(self.manager.clone()),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
@@ -415,7 +428,14 @@ impl World {
 
     fn object(&self, kind: Kind, name: &str) -> Option<ObjectSeen> {
         if self.foreign.contains(&(kind, name.to_owned())) {
-            return Some(ObjectSeen { uid: "theirs".into(), release: String::new(), ours: false, owners: vec![] });
+            let controller = Some("Release other".to_owned());
+            return Some(ObjectSeen {
+                uid: "theirs".into(),
+                release: String::new(),
+                ours: false,
+                controller,
+                owners: vec![],
+            });
         }
         let uid = match kind {
             Kind::Deployment => self.deployments.get(name)?.uid.clone(),
@@ -424,7 +444,7 @@ impl World {
         };
         let owned = !self.disowned.contains(&uid);
         let owners = if owned { vec![UID.to_owned(), "uid-content".to_owned()] } else { vec![] };
-        Some(ObjectSeen { uid, release: UID.into(), ours: owned, owners })
+        Some(ObjectSeen { uid, release: UID.into(), ours: owned, controller: None, owners })
     }
 
     /// What the garbage collector does once a Release is gone.
@@ -713,9 +733,11 @@ impl World {
                     deleting: false,
                 });
             }
-            Kind::ConfigMap => {
+            Kind::ConfigMap | Kind::PodDisruptionBudget | Kind::HorizontalPodAutoscaler => {
                 let mut made = manifest.clone();
-                made.body["metadata"]["uid"] = uid.into();
+                // Not counted: what is made besides changes no other name.
+                self.serial -= 1;
+                made.body["metadata"]["uid"] = format!("uid-{}-{}", self.writes.len(), name).into();
                 self.unwatched.entry((manifest.kind.as_str(), name)).or_insert(made);
             }
             Kind::DatabaseBackup => self.create_backup(manifest, uid),
@@ -748,7 +770,7 @@ impl World {
             Kind::Service => self.services.retain(|key, seen| key != name || seen.uid != uid),
             Kind::Job => self.jobs.retain(|key, seen| key != name || seen.uid != uid),
             Kind::ControllerRevision => self.contents.retain(|key, (seen, _)| key != name || seen.uid != uid),
-            Kind::ConfigMap => {
+            Kind::ConfigMap | Kind::PodDisruptionBudget | Kind::HorizontalPodAutoscaler => {
                 let key = (kind.as_str(), name.to_owned());
                 self.unwatched.retain(|found, seen| *found != key || seen.body["metadata"]["uid"] != uid);
             }

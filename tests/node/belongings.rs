@@ -2,17 +2,18 @@
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Service},
+    core::v1::{ConfigMap, Pod, ResourceQuota, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     ResourceExt,
-    api::{DeleteParams, ListParams, PropagationPolicy},
+    api::{DeleteParams, EvictParams, ListParams, PropagationPolicy},
 };
 use serde_json::{Value, json};
 use switchback::api::{Outcome, Step, labels};
 
 use crate::{
-    harness::{Scene, active, names_of, record},
+    harness::{Scene, active, condition, message, names_of, record},
     support::{SOON, in_namespace, within},
 };
 
@@ -96,6 +97,62 @@ async fn config_goes_and_comes_back_with_its_version() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_pod_at_a_time_is_evicted_and_what_stands_in_the_way_of_a_release_is_told_before_it() {
+    in_namespace("budget", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        scene.serve_first(json!({})).await;
+        let admin = &namespace.cluster.admin;
+        let budgets = namespace.api::<PodDisruptionBudget>(admin);
+        within(SOON, "one disruption is allowed", async || {
+            let all = budgets.list(&ListParams::default()).await.unwrap().items;
+            assert_eq!(all.len(), 1);
+            (all[0].status.as_ref()?.disruptions_allowed == 1).then_some(())
+        })
+        .await;
+        let pods = namespace.api::<Pod>(admin);
+        let names: Vec<String> = pods
+            .list(&ListParams::default().labels(labels::WORKLOAD))
+            .await
+            .unwrap()
+            .iter()
+            .map(Pod::name_any)
+            .collect();
+        pods.evict(&names[0], &EvictParams::default()).await.unwrap();
+        let second = pods.evict(&names[1], &EvictParams::default()).await;
+        assert!(matches!(&second, Err(kube::Error::Api(status)) if status.code == 429), "{second:?}");
+
+        // A Service that would send traffic to pods nobody has verified.
+        let selector = json!({ "app.kubernetes.io/component": "web" });
+        let service =
+            json!({ "metadata": { "name": "theirs" }, "spec": { "ports": [{ "port": 80 }], "selector": selector } });
+        namespace.make::<Service>(admin, &service).await.unwrap();
+        scene.ask_for("2.0.0", &[], json!({})).await;
+        let over = scene.until_over().await;
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), "SelectedElsewhere".into()));
+        assert!(message(&over, "Ready").contains("Service theirs selects"), "{}", message(&over, "Ready"));
+        namespace.api::<Service>(admin).delete("theirs", &DeleteParams::default()).await.unwrap();
+
+        // Row 20: no room for both.
+        let quota = json!({ "metadata": { "name": "team" }, "spec": { "hard": { "pods": "3" } } });
+        namespace.make::<ResourceQuota>(admin, &quota).await.unwrap();
+        let quotas = namespace.api::<ResourceQuota>(admin);
+        within(SOON, "the quota is counted", async || {
+            let used = quotas.get("team").await.unwrap().status?.used?;
+            (used.get("pods")?.0 == "2").then_some(())
+        })
+        .await;
+        scene.ask_for("2.0.1", &[], json!({})).await;
+        let over = scene.until_over().await;
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), "QuotaExceeded".into()));
+        let says =
+            "ResourceQuota team allows 3 of pods, of which 2 are used; 2.0.1 takes 2 more beside what serves (web x 2)";
+        assert!(message(&over, "Ready").contains(says), "{}", message(&over, "Ready"));
+        assert_eq!((active(&over), names_of(&scene, "apps/v1", "Deployment").await.len()), (Some("1.0.0"), 1));
+    })
+    .await;
+}
+
 /// Deletes a Release that says `Orphan`, under load, and looks at what is left.
 async fn orphan(purpose: &str, propagation: PropagationPolicy) {
     in_namespace(purpose, async |namespace| {
@@ -139,7 +196,14 @@ async fn orphan(purpose: &str, propagation: PropagationPolicy) {
         let deployment = deployments.list(&ListParams::default()).await.unwrap().items.remove(0);
         let service = namespace.api::<Service>(admin).get("shop").await.unwrap();
         let config = namespace.api::<ConfigMap>(admin).get(&config_maps(&scene).await[0].0).await.unwrap();
-        let owners = [deployment.owner_references(), service.owner_references(), config.owner_references()];
+        let budget =
+            namespace.api::<PodDisruptionBudget>(admin).list(&ListParams::default()).await.unwrap().items.remove(0);
+        let owners = [
+            deployment.owner_references(),
+            service.owner_references(),
+            config.owner_references(),
+            budget.owner_references(),
+        ];
         assert!(owners.iter().all(|owners| owners.is_empty()), "{owners:?}");
         assert_eq!(names_of(&scene, "apps/v1", "ControllerRevision").await, Vec::<String>::new());
         assert_eq!(config_maps(&scene).await[0].1, "2.0.0");

@@ -89,6 +89,15 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   resources: [configmaps]
   # those of its revisions; patch: their owners, when they shall outlive it; no list: the others are not its business
   verbs: [create, get, patch, delete]
+- apiGroups: [""]
+  resources: [resourcequotas, limitranges]
+  verbs: [list] # whether two versions fit beside each other
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, get, list, patch, delete] # list: who else's holds for the same pods
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list] # who else scales what is ours
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, get, list, watch, patch, delete] # patch: those that write are made suspended

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AttemptSeen, BackupSeen, ObjectSeen, ServiceSeen};
+use super::{AttemptSeen, BackupSeen, DefaultsSeen, ObjectSeen, QuotaSeen, SelectingSeen, ServiceSeen};
 use crate::release::manifests::{Kind, Manifest};
 
 /// What a plan asks for before it can be made.
@@ -12,10 +12,14 @@ pub enum Ask {
     DryRun(Box<Manifest>),
     /// The Service as it is now, not as it was cached.
     LiveService(String),
-    /// An object of a kind that is not watched.
+    /// The quotas of the namespace, and what its limits give to containers.
+    Quotas,
+    /// The object of this kind and name as it is now.
     LiveObject(Kind, String),
     /// Who else writes the selector of a Service.
     SelectorManager(String),
+    /// Everything of this kind in the namespace that selects pods or scales Deployments.
+    Selecting(Kind),
     /// The DatabaseBackup as it is now.
     LiveBackup(String),
     /// The `ControllerRevision`s of the Release with this UID as they are now.
@@ -56,6 +60,10 @@ pub enum Answer {
     Object(Option<ObjectSeen>),
     /// The field manager that wrote a selector last, beside us; `None` when that is not known.
     Manager(Option<String>),
+    /// The quotas, and what containers get that do not say.
+    Quotas(Vec<QuotaSeen>, DefaultsSeen),
+    /// What selects pods or scales Deployments.
+    Selecting(Vec<SelectingSeen>),
     /// The live DatabaseBackup; `None` when there is none.
     Backup(Option<Box<BackupSeen>>),
     /// The live `ControllerRevision`s.

@@ -35,6 +35,8 @@ pub struct ObjectSeen {
     pub release: String,
     /// Whether that Release controls it.
     pub ours: bool,
+    /// Kind and name of what controls it, in words.
+    pub controller: Option<String>,
     /// UIDs of the Releases and `ControllerRevision`s that own it.
     pub owners: Vec<String>,
 }

@@ -7,7 +7,7 @@ use super::{
         manifests::Kind,
         observed::{Answer, Ask, BackupState, DeploymentSeen, Observed},
     },
-    Action, Move, Plan, Situation, active_content, config,
+    Action, Move, Plan, Situation, active_content, belongings,
     ending::{self, Why},
     enter, fence, recorded, restore_data, upkeep,
 };
@@ -23,12 +23,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return Plan::stay(record, situation).into();
     }
     let candidate = record.candidate.as_ref().map(|candidate| candidate.revision.digits());
-    let config = match config::remove(seen, candidate) {
+    let belongings = match belongings::remove(seen, candidate) {
         Ok(removals) => removals,
         Err(asks) => return Plan { asks, ..Plan::stay(record, situation) }.into(),
     };
     let mut left = left(seen, &record);
-    left.extend(config.into_iter().map(|removal| (removal, false)));
+    left.extend(belongings.into_iter().map(|removal| (removal, false)));
     if left.is_empty() {
         upkeep::forget_traffic(seen, &mut record);
         let why = why(&record);
@@ -63,7 +63,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let actions = left
         .into_iter()
         .filter(|(action, deleting)| {
-            let serves = matches!(action, Action::Delete { kind: Kind::Deployment | Kind::ConfigMap, .. });
+            let serves = matches!(
+                action,
+                Action::Delete { kind: Kind::Deployment | Kind::ConfigMap | Kind::PodDisruptionBudget, .. }
+            );
             !deleting && (!selected || !serves)
         })
         .map(|(action, _)| action)

@@ -3,12 +3,10 @@
 //! Nobody watches ConfigMaps: a watch would show everybody's. They are made by name before anything needs them, and
 //! looked at one by one where it has to be known whether they are there.
 
-use std::collections::BTreeSet;
-
 use super::{
     super::{
         manifests::{self, Kind},
-        observed::{Answer, Ask, AttemptSeen, ObjectSeen, Observed},
+        observed::{Answer, Ask, AttemptSeen, Observed},
     },
     Action, Plan,
 };
@@ -52,25 +50,6 @@ pub(super) fn taken(seen: &Observed, spec: &ReleaseSpec) -> Option<manifests::Ma
     Some(manifests::config_map(&seen.release, (spec, taken), None))
 }
 
-/// Removes the ConfigMaps of revisions, or says what must be known before.
-pub(super) fn remove<'a>(
-    seen: &Observed,
-    revisions: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<Action>, Vec<Ask>> {
-    let revisions: BTreeSet<&str> = revisions.into_iter().collect();
-    let attempts = seen.attempts.iter().filter(|attempt| revisions.contains(attempt.revision.as_str()));
-    let names: BTreeSet<String> = attempts
-        .flat_map(|attempt| attempt.config.iter().map(move |name| (name, &attempt.revision)))
-        .map(|(name, digits)| manifests::config_name(&seen.release, name, digits))
-        .collect();
-    let asks: Vec<Ask> = names.iter().map(|name| Ask::LiveObject(Kind::ConfigMap, name.clone())).collect();
-    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
-        return Err(asks);
-    }
-    let found = names.iter().zip(&asks).filter_map(|(name, ask)| Some((name, ours(seen, ask)?)));
-    Ok(found.map(|(name, found)| Action::delete(Kind::ConfigMap, name, &found.uid)).collect())
-}
-
 /// Makes ConfigMaps again that somebody deleted: a pod that is not ready may lack one.
 pub(super) fn restore(seen: &Observed, (content, attempt): (&ReleaseSpec, i64), plan: &mut Plan) {
     if content.config.is_empty() || !seen.has_unready_pods(&content.revision()) {
@@ -88,11 +67,4 @@ pub(super) fn restore(seen: &Observed, (content, attempt): (&ReleaseSpec, i64), 
 
 fn live(seen: &Observed, config: &str, revision: &RevisionId) -> Ask {
     Ask::LiveObject(Kind::ConfigMap, manifests::config_name(&seen.release, config, revision.digits()))
-}
-
-fn ours<'a>(seen: &'a Observed, ask: &Ask) -> Option<&'a ObjectSeen> {
-    match seen.answer(ask) {
-        Some(Answer::Object(Some(found))) if found.ours => Some(found),
-        _ => None,
-    }
 }

@@ -9,7 +9,7 @@ use super::{
     Action, Plan, Situation, later,
     orphan::{self, Letting},
 };
-use crate::api::{DeletionPolicy, Duration, Reason, Record};
+use crate::api::{DeletionPolicy, Duration, Reason, Record, clamp};
 
 /// When to look again at what no watch has shown.
 const UNSEEN: Duration = Duration::from_secs(5);
@@ -26,24 +26,36 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Plan {
     if !seen.release.finalizer {
         return plan;
     }
-    let since = seen.release.deleted_at.unwrap_or(seen.now);
-    if later(since, LIMIT) <= seen.now {
-        plan.situation = told(seen, &left(seen));
-        plan.actions.push(Action::RemoveFinalizer);
-        return plan;
-    }
     remove(seen, &mut plan);
     let waits: Vec<String> = plan.actions.iter().filter_map(words).take(NAMED).collect();
-    if !waits.is_empty() {
-        plan.look_again_at(later(since, LIMIT));
+    if waits.is_empty() {
+        return plan;
     }
-    let patience = later(since, PATIENCE);
-    if patience > seen.now && !waits.is_empty() {
+    let since = seen.release.deleted_at.unwrap_or(seen.now);
+    let (patience, limit) = (later(since, PATIENCE), later(since, LIMIT));
+    if patience > seen.now {
         plan.look_again_at(patience);
+        return plan;
+    }
+    plan.situation = told(seen, &waits);
+    if limit > seen.now {
+        plan.look_again_at(limit);
+    } else if is_told(seen, &plan.situation) {
+        plan.actions.push(Action::RemoveFinalizer);
+        // What fails does not keep the rest.
+        plan.act_first = true;
     } else {
-        plan.situation = told(seen, &waits);
+        // The controller was away, or a migration had to end first.
+        plan.look_again_at(later(seen.now, UNSEEN));
     }
     plan
+}
+
+/// Returns whether status says so already, as read.
+fn is_told(seen: &Observed, situation: &Situation) -> bool {
+    let Situation::Working(_, message) = situation else { return false };
+    let mut conditions = seen.release.status.conditions.iter();
+    conditions.any(|condition| condition.type_ == "Reconciling" && condition.message == clamp(message))
 }
 
 /// Plans what comes next: what serves is let go where that is asked for, then the rest goes, then the Release.
@@ -102,12 +114,6 @@ fn told(seen: &Observed, waits: &[String]) -> Situation {
         )
     });
     Situation::Working(Reason::Deleting, format!("{what}{}", blocked.unwrap_or_default()))
-}
-
-/// Lists what is still there when the time is over.
-fn left(seen: &Observed) -> Vec<String> {
-    let contents = seen.attempts.iter().map(|attempt| format!("ControllerRevision {}", attempt.name));
-    contents.take(NAMED).collect()
 }
 
 /// Names what an action waits for.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Move, Plan, Situation, abort, active_content, candidate_content, config,
+    Action, Move, Plan, Situation, abort, active_content, belongings, candidate_content,
     ending::{self, Why},
     enter, handover, health, images, overdue, recorded, still_wanted,
 };
@@ -53,8 +53,12 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
 fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
     let revision = content.revision();
     let owner = plan.record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
-    if content.workloads.iter().any(|workload| seen.deployment(&workload.name, &revision).is_none()) {
-        plan.actions.extend(config::make(seen, content, owner));
+    let is_missing = |workload: &Workload| seen.deployment(&workload.name, &revision).is_none();
+    if recorded(seen, &plan.record) && content.workloads.iter().any(is_missing) {
+        match belongings::make(seen, content, owner, |workload| size(seen, &plan.record, workload)) {
+            Ok(actions) => plan.actions.extend(actions),
+            Err(ask) => plan.asks.push(ask),
+        }
     }
     for workload in &content.workloads {
         let size = if handover::starts_late(&plan.record, workload) { 0 } else { size(seen, &plan.record, workload) };

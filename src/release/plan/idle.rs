@@ -11,7 +11,7 @@ use super::{
         manifests::Kind,
         observed::{Ask, AttemptSeen, DeploymentSeen, Observed},
     },
-    Action, Move, Plan, Situation, config, decisions,
+    Action, Move, Plan, Situation, belongings, decisions,
     health::{self, Readiness},
     inspect, rollback, suspend,
 };
@@ -95,9 +95,15 @@ fn resize(seen: &Observed, plan: &mut Plan) {
     if active.revision != seen.release.wanted {
         return;
     }
-    for workload in &seen.release.spec.workloads {
+    let spec = &seen.release.spec;
+    for workload in &spec.workloads {
         let deployment = seen.deployment(&workload.name, &active.revision);
         if let Some(deployment) = deployment.filter(|seen| seen.replicas != workload.replicas && !seen.deleting) {
+            let owner = seen.attempt(active.attempt);
+            match belongings::grow(seen, (spec, workload), (deployment.replicas, owner)) {
+                Ok(budget) => plan.actions.extend(budget),
+                Err(ask) => plan.asks.push(ask),
+            }
             plan.actions.push(Action::scale(deployment, workload.replicas));
         }
         if let Some(handover) = workload.handed_over() {
@@ -138,14 +144,14 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
     let contents = forgotten(seen, record, &kept);
     let digits = old.iter().map(|seen| &seen.revision).chain(contents.iter().map(|attempt| &attempt.revision));
     // Before what remembers them.
-    let config = match config::remove(seen, digits.map(String::as_str)) {
+    let belongings = match belongings::remove(seen, digits.map(String::as_str)) {
         Ok(removals) => removals,
         Err(asks) => {
             plan.asks.extend(asks);
             return;
         }
     };
-    plan.actions.extend(config);
+    plan.actions.extend(belongings);
     plan.actions.extend(old.into_iter().map(Action::remove));
     let contents = contents.into_iter();
     plan.actions.extend(contents.map(|seen| Action::delete(Kind::ControllerRevision, &seen.name, &seen.uid)));

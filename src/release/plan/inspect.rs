@@ -10,9 +10,9 @@ use super::{
     checks::{self, Preflight},
     config,
     database::{self, Look},
-    ending, enter, overdue,
+    elsewhere, ending, enter, overdue,
     policies::Policies,
-    proposal, rollback, still_wanted,
+    proposal, quota, rollback, still_wanted,
 };
 use crate::api::{CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
 
@@ -24,6 +24,21 @@ pub(super) enum Inspection {
     Fine,
     /// It would refuse something.
     Refused(Reason, String),
+}
+
+impl Inspection {
+    /// Puts parts together, which are asked at once; of several refusals the first counts.
+    fn all(parts: impl IntoIterator<Item = Self>) -> Self {
+        let (mut asks, mut refused) = (vec![], Self::Fine);
+        for part in parts {
+            match part {
+                Self::Asking(more) => asks.extend(more),
+                Self::Refused(..) if matches!(refused, Self::Fine) => refused = part,
+                Self::Refused(..) | Self::Fine => {}
+            }
+        }
+        if asks.is_empty() { refused } else { Self::Asking(asks) }
+    }
 }
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
@@ -62,7 +77,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
         Preflight::Refused(message) => return ending::failed(seen, record, (Reason::ChecksFailed, message)),
     }
-    match inspect(seen, &record) {
+    let spec = &seen.release.spec;
+    let parts = [inspect(seen, &record), elsewhere::look(seen, spec), quota::look(seen, &record, spec)];
+    match Inspection::all(parts) {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, asking()) }.into(),
         Inspection::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
         Inspection::Fine => {
@@ -125,11 +142,20 @@ pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
         return Inspection::Asking(asks);
     }
     let refused = asks.iter().find_map(|ask| match (ask, seen.answer(ask)) {
-        (Ask::DryRun(manifest), Some(Answer::Refused { code, message })) => Some(refusal(manifest, *code, message)),
+        (Ask::DryRun(manifest), Some(Answer::Refused { code, message })) => Some((manifest, *code, message)),
         _ => None,
     });
-    let taken = config::taken(seen, &seen.release.spec).map(|manifest| name_taken(&manifest));
-    refused.or(taken).map_or(Inspection::Fine, |(reason, message)| Inspection::Refused(reason, message))
+    match refused {
+        Some((manifest, 409, _)) => name_taken(seen, manifest),
+        Some((manifest, _, message)) => {
+            let (reason, message) = refusal(manifest, message);
+            Inspection::Refused(reason, message)
+        }
+        None => {
+            let taken = config::taken(seen, &seen.release.spec);
+            taken.map_or(Inspection::Fine, |manifest| name_taken(seen, &manifest))
+        }
+    }
 }
 
 /// Returns every object that this release would create and that is not there yet, and each of its pods.
@@ -193,22 +219,30 @@ fn migration_job(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Option
     manifests::migrate_job((&seen.release, &seen.settings), spec, what, None)
 }
 
-fn name_taken(manifest: &Manifest) -> (Reason, String) {
-    let message = format!(
-        "{} {} exists and does not belong to this Release. Nothing was changed. Rename it in the spec, or delete it \
-         when nobody needs it.",
-        manifest.kind.as_str(),
-        manifest.name
+/// Says whose an object is that has a name which is needed.
+fn name_taken(seen: &Observed, manifest: &Manifest) -> Inspection {
+    let (kind, name) = (manifest.kind.as_str(), &manifest.name);
+    let ask = Ask::LiveObject(manifest.kind, name.clone());
+    let whose = match seen.answer(&ask) {
+        Some(Answer::Object(Some(found))) => found.controller.as_deref(),
+        Some(_) => None,
+        // Pods are not the controller's to read.
+        None if manifest.kind == Kind::Pod => None,
+        None => return Inspection::Asking(vec![ask]),
+    };
+    let whose = whose.map_or_else(
+        || "does not belong to this Release".to_owned(),
+        |controller| format!("belongs to {controller}, not to this Release"),
     );
-    (Reason::NameTaken, message)
+    let message = format!(
+        "{kind} {name} exists and {whose}. Nothing was changed. Rename it in the spec, or delete it when nobody needs it."
+    );
+    Inspection::Refused(Reason::NameTaken, message)
 }
 
 /// Puts a refusal into words.
-fn refusal(manifest: &Manifest, code: u16, message: &str) -> (Reason, String) {
+fn refusal(manifest: &Manifest, message: &str) -> (Reason, String) {
     let (kind, name) = (manifest.kind.as_str(), &manifest.name);
-    if code == 409 {
-        return name_taken(manifest);
-    }
     let reason = match message {
         text if text.contains("exceeded quota") => Reason::QuotaExceeded,
         text if text.contains("violates PodSecurity") => Reason::PodSecurityViolation,
@@ -221,6 +255,8 @@ fn refusal(manifest: &Manifest, code: u16, message: &str) -> (Reason, String) {
         | Kind::Service
         | Kind::Job
         | Kind::ConfigMap
+        | Kind::PodDisruptionBudget
+        | Kind::HorizontalPodAutoscaler
         | Kind::ControllerRevision
         | Kind::DatabaseBackup => kind,
     };

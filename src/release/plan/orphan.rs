@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use super::{
     super::{
-        manifests::{self, Kind},
+        manifests::Kind,
         observed::{Answer, Ask, Observed, ServiceSeen},
     },
-    Action,
+    Action, belongings,
 };
 use crate::api::labels::{NO_REVISION, Role};
 
@@ -61,12 +61,7 @@ fn objects<'a>(
     let services = live.iter().map(|service| (Kind::Service, service.name.clone()));
     let deployments = seen.deployments.iter().filter(|deployment| digits.contains(&*deployment.revision));
     let deployments = deployments.map(|deployment| (Kind::Deployment, deployment.name.clone()));
-    let attempts = seen.attempts.iter().filter(|attempt| digits.contains(&*attempt.revision));
-    let config = attempts.flat_map(|attempt| {
-        let names = attempt.config.iter();
-        names.map(|name| (Kind::ConfigMap, manifests::config_name(&seen.release, name, &attempt.revision)))
-    });
-    services.chain(deployments).chain(config)
+    services.chain(deployments).chain(belongings::of(seen, digits.iter().copied()))
 }
 
 fn disown(seen: &Observed, ask: &Ask) -> Option<Action> {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::{
     super::observed::{Observed, PolicySeen, ReleaseSeen},
     authors::Authors,
+    elsewhere,
     policies::{Frozen, Policies},
 };
 use crate::api::{
@@ -33,7 +34,10 @@ const FORM: u8 = 1;
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast((&seen.release, &seen.policies), record, seen.now);
-    let mut plan = expect(PlanRecord { digest: digest(seen, record), ..plan }, &record.history);
+    let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
+    risks.extend(plan.risks);
+    risks.truncate(MOST_RISKS);
+    let mut plan = expect(PlanRecord { digest: digest(seen, record), risks, ..plan }, &record.history);
     rehearsal::remember(&mut plan, record.rehearsal.as_ref());
     plan
 }

@@ -1,6 +1,9 @@
-//! What the plan says of config: what a revision brings, and what it may not find any more when it comes back; pure.
+//! What the plan says of what pods read: what a revision brings, what it may not find any more when it comes back, what
+//! both versions would write; pure.
 
 use std::collections::BTreeSet;
+
+use serde_json::Value;
 
 use super::super::super::manifests;
 use crate::api::{PodTemplate, Reason, ReleaseSpec};
@@ -38,7 +41,25 @@ pub(super) fn risks(spec: &ReleaseSpec) -> Vec<String> {
     let named: BTreeSet<&str> = spec.templates().flat_map(manifests::config_maps_of).collect();
     let unused = spec.config.iter().filter(|config| !named.contains(config.name.as_str()));
     let unused = unused.map(|config| format!("Nothing refers to config {}.", config.name));
-    unused.chain(spec.workloads.iter().flat_map(|workload| hashed(&workload.name, &workload.template))).collect()
+    let of_workloads = spec.workloads.iter().flat_map(|workload| {
+        let shared = shared(&workload.name, &workload.template);
+        hashed(&workload.name, &workload.template).into_iter().chain(shared)
+    });
+    unused.chain(of_workloads).collect()
+}
+
+/// Lists the volumes that outlive pods: both versions have them at the same time.
+fn shared(workload: &str, template: &PodTemplate) -> Vec<String> {
+    let volumes = template.0.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    let claims = volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+    claims
+        .map(|claim| {
+            format!(
+                "Workload {workload} mounts PersistentVolumeClaim {claim}, in both versions at the same time: where one node \
+                 or one pod alone may have it, the new pods do not start; where not, both write."
+            )
+        })
+        .collect()
 }
 
 /// Lists what a template refers to under a name that changes with its content: what applies the next version from Git

@@ -1,0 +1,111 @@
+//! Bad inputs that a plan tells before anything is made, by their numbers.
+
+use serde_json::json;
+use switchback::{
+    api::{DecisionKind, Empty, ReleaseSpec, Step},
+    release::manifests::Kind,
+};
+
+use crate::world::World;
+
+/// A spec that works, in which everything is missing that a careful person would have written.
+fn careless(spec: &mut ReleaseSpec) {
+    spec.workloads[0].replicas = 1;
+    let pod = &mut spec.workloads[0].template.0["spec"];
+    pod["terminationGracePeriodSeconds"] = 5.into();
+    pod["containers"][0]["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 5 } } });
+    pod["containers"].as_array_mut().unwrap().push(json!({ "name": "side", "image": "side:1" }));
+    pod["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }]);
+}
+
+fn risks(world: &World) -> Vec<String> {
+    world.record().plan.clone().unwrap().risks
+}
+
+#[track_caller]
+fn assert_told(world: &World, words: &[&str]) {
+    for words in words {
+        assert!(risks(world).iter().any(|risk| risk.contains(words)), "{words:?} is not in {:#?}", risks(world));
+    }
+}
+
+#[test]
+fn input_11_13_15_and_16_what_a_careful_person_would_not_write_is_told_to_whoever_approves() {
+    let mut world = World::serving_as(careless);
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    assert_told(
+        &world,
+        &[
+            "Workload web mounts PersistentVolumeClaim data, in both versions at the same time",
+            "Workload web has one replica",
+            "container web has no readiness probe",
+            "container side has no preStop hook",
+            "the grace period of 5s is not longer than the preStop sleep of 5s",
+        ],
+    );
+}
+
+#[test]
+fn input_12_that_what_serves_is_unwell_is_told_and_does_not_block_the_fix() {
+    let mut world = World::serving();
+    world.set_ready("1.0.0", 1);
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    assert_told(&world, &["1.0.0, which serves, is unwell (1 of 3 pods behind Service shop are ready)"]);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+}
+
+#[test]
+fn input_10_and_58_a_service_that_another_release_has_is_named_with_that_release() {
+    let mut world = World::new();
+    world.foreign.push((Kind::Service, "shop".into()));
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")));
+    let message = world.message("Ready").to_owned();
+    assert!(message.contains("Service shop exists and belongs to Release other, not to this Release"), "{message}");
+    assert!(world.writes.iter().all(|write| !write.starts_with("create")), "{:?}", world.writes);
+    // Once the other one is gone, a person can have it tried again.
+    world.foreign.clear();
+    world.decide(DecisionKind::Retry(Empty {}), "anna");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn input_60_a_deployment_that_somebody_made_under_the_candidates_name() {
+    let mut world = World::serving();
+    let name = format!("shop-web-{}", World::digits("2.0.0"));
+    world.foreign.push((Kind::Deployment, name.clone()));
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", "NameTaken")), Some("1.0.0")));
+    assert!(world.message("Ready").contains(&format!("Deployment {name} exists")), "{}", world.message("Ready"));
+    assert!(world.writes.is_empty(), "{:?}", world.writes);
+}
+
+#[test]
+fn input_61_what_somebody_deletes_or_scales_of_what_serves_is_put_back() {
+    let deployments = |world: &mut World| world.deployments.clear();
+    let services = |world: &mut World| world.services.clear();
+    let harms: [(Step, fn(&mut World)); 5] = [
+        (Step::Idle, deployments),
+        (Step::Idle, services),
+        (Step::Approve, deployments),
+        (Step::Approve, services),
+        (Step::Watch, services),
+    ];
+    for (step, harm) in harms {
+        let mut world = if step == Step::Idle { World::serving() } else { World::at(step) };
+        let selected = world.selected().unwrap().to_owned();
+        harm(&mut world);
+        world.look(usize::MAX);
+        assert_eq!(world.selected(), Some(selected.as_str()), "{step:?}");
+        let serves = world.deployments.values().any(|made| made.revision == selected && made.replicas == 3);
+        assert!(serves, "{step:?}: {:?}", world.writes);
+    }
+}
