@@ -88,11 +88,14 @@ fn input_60_a_deployment_that_somebody_made_under_the_candidates_name() {
     assert!(world.writes.is_empty(), "{:?}", world.writes);
 }
 
+/// What somebody does to a world.
+type Harm = fn(&mut World);
+
 #[test]
 fn input_61_what_somebody_deletes_or_scales_of_what_serves_is_put_back() {
     let deployments = |world: &mut World| world.deployments.clear();
     let services = |world: &mut World| world.services.clear();
-    let harms: [(Step, fn(&mut World)); 5] = [
+    let harms: [(Step, Harm); 5] = [
         (Step::Idle, deployments),
         (Step::Idle, services),
         (Step::Approve, deployments),
