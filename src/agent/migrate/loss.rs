@@ -59,6 +59,6 @@ async fn lost(client: &Client, taken: &Taken) -> Result<i64, Refusal> {
             format!("{column} IS DISTINCT FROM ({default})")
         }
     };
-    let count = format!("SELECT count(*) FROM (SELECT FROM {table} WHERE {condition} LIMIT {}) some", COUNTED + 1);
+    let count = format!("SELECT count(*) FROM (SELECT FROM {table} WHERE {condition} LIMIT {}) AS lost", COUNTED + 1);
     client.query_one(&count, &[]).await.and_then(|row| row.try_get(0)).map_err(error)
 }
