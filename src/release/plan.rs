@@ -7,6 +7,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod abort;
+mod action;
 mod approve;
 mod authors;
 mod backup;
@@ -52,16 +53,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use serde_json::Value;
 
-use super::{
-    manifests::{Kind, Manifest},
-    observed::{Ask, BackupSeen, DecisionSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
-};
-use crate::api::{
-    CandidateRevision, DecisionStatus, Duration, Outcome, Reason, Record, ReleaseSpec, RunningRelease, Step, StepTime,
-};
+use super::observed::{Ask, Observed};
+use crate::api::{CandidateRevision, Duration, Outcome, Reason, Record, ReleaseSpec, Step, StepTime};
 
+pub use action::Action;
 pub use health::Readiness;
 pub use proposal::{expect, forecast};
 
@@ -105,206 +101,6 @@ pub enum Situation {
     OnHold(Reason, String),
     /// The next step waits until it is no longer suspended.
     Suspended(String),
-}
-
-/// One thing to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Adds our finalizer.
-    AddFinalizer,
-    /// Removes our finalizer: the last thing that happens to a Release.
-    RemoveFinalizer,
-    /// Creates an object, or finds it there as ours.
-    Create(Box<Manifest>),
-    /// Sets the number of pods of a Deployment.
-    Scale {
-        /// Name of the Deployment.
-        deployment: String,
-        /// Its UID.
-        uid: String,
-        /// The version that was read: one that has changed since is looked at again.
-        resource_version: String,
-        /// Pods.
-        replicas: i32,
-    },
-    /// Writes an object, so that whoever still holds the version from before is refused.
-    Touch {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-        /// The version that was read.
-        resource_version: String,
-        /// New value of the fence annotation.
-        fence: String,
-    },
-    /// Points a Service.
-    Point {
-        /// Name of the Service.
-        service: String,
-        /// A merge patch with UID and resourceVersion.
-        patch: Value,
-        /// What is written instead when the API server finds the whole invalid: the selector alone.
-        otherwise: Option<Value>,
-    },
-    /// Points a Service back that somebody else pointed elsewhere.
-    PutBack {
-        /// Name of the Service.
-        service: String,
-        /// A merge patch with UID and resourceVersion.
-        patch: Value,
-        /// The field manager that had written it, when that is known.
-        by: Option<String>,
-    },
-    /// Deletes an object of ours.
-    Delete {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-        /// The version that was read, where an object that has changed since must stay.
-        resource_version: Option<String>,
-    },
-    /// Takes its owners off an object, so that it outlives them.
-    Disown {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// Its UID.
-        uid: String,
-        /// UIDs of the owners.
-        owners: Vec<String>,
-    },
-    /// Lets a Job that was made suspended begin.
-    Resume {
-        /// Name of the Job.
-        job: String,
-        /// Its UID.
-        uid: String,
-    },
-    /// Claims a DatabaseInstance for the Release.
-    Claim {
-        /// Name of the DatabaseInstance.
-        instance: String,
-        /// Its UID.
-        uid: String,
-        /// The version that was read: of two Releases one is refused.
-        resource_version: String,
-    },
-    /// Says of which Releases something is under way.
-    SetRunning {
-        /// Name of the ReleasePolicy.
-        policy: String,
-        /// Its UID.
-        uid: String,
-        /// The version that was read: of two Releases one is refused.
-        resource_version: String,
-        /// The Releases.
-        running: Vec<RunningRelease>,
-    },
-    /// Lets go of a DatabaseBackup.
-    LetGo {
-        /// Name of the DatabaseBackup.
-        backup: String,
-        /// Its UID.
-        uid: String,
-        /// The version that was read.
-        resource_version: String,
-        /// The finalizers that stay.
-        finalizers: Vec<String>,
-    },
-    /// Says what became of a Decision.
-    Settle {
-        /// Name of the Decision.
-        decision: String,
-        /// The version that was read.
-        resource_version: String,
-        /// What became of it.
-        status: DecisionStatus,
-    },
-}
-
-impl Action {
-    /// Deletes an object of ours.
-    fn delete(kind: Kind, name: &str, uid: &str) -> Self {
-        Self::Delete { kind, name: name.to_owned(), uid: uid.to_owned(), resource_version: None }
-    }
-
-    /// Deletes a Deployment, unless it has changed since: it may be needed again.
-    fn remove(deployment: &DeploymentSeen) -> Self {
-        Self::Delete {
-            kind: Kind::Deployment,
-            name: deployment.name.clone(),
-            uid: deployment.uid.clone(),
-            resource_version: Some(deployment.resource_version.clone()),
-        }
-    }
-
-    /// Says what became of a Decision.
-    fn settle(decision: &DecisionSeen, status: DecisionStatus) -> Self {
-        Self::Settle { decision: decision.name.clone(), resource_version: decision.resource_version.clone(), status }
-    }
-
-    /// Deletes a DatabaseBackup, unless it has come to its end meanwhile.
-    fn withdraw(backup: &BackupSeen) -> Self {
-        Self::Delete {
-            kind: Kind::DatabaseBackup,
-            name: backup.name.clone(),
-            uid: backup.uid.clone(),
-            resource_version: Some(backup.resource_version.clone()),
-        }
-    }
-
-    /// Lets a Job that was made suspended begin.
-    fn resume(job: &JobSeen) -> Self {
-        Self::Resume { job: job.name.clone(), uid: job.uid.clone() }
-    }
-
-    /// Claims a DatabaseInstance.
-    fn claim(instance: &InstanceSeen) -> Self {
-        Self::Claim {
-            instance: instance.name.clone(),
-            uid: instance.uid.clone(),
-            resource_version: instance.resource_version.clone(),
-        }
-    }
-
-    /// Lets go of a DatabaseBackup.
-    fn let_go(backup: &BackupSeen) -> Self {
-        let ours = crate::api::labels::IN_USE;
-        Self::LetGo {
-            backup: backup.name.clone(),
-            uid: backup.uid.clone(),
-            resource_version: backup.resource_version.clone(),
-            finalizers: backup.finalizers.iter().filter(|name| *name != ours).cloned().collect(),
-        }
-    }
-
-    /// Lets go of every DatabaseBackup that is held.
-    fn let_go_all(seen: &Observed) -> impl Iterator<Item = Self> {
-        seen.backups.iter().filter(|backup| backup.is_held()).map(Self::let_go)
-    }
-
-    /// Deletes every Job.
-    fn delete_jobs(seen: &Observed) -> impl Iterator<Item = Self> {
-        let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting);
-        jobs.map(|job| Self::delete(Kind::Job, &job.name, &job.uid))
-    }
-
-    /// Sets the number of pods of a Deployment.
-    fn scale(deployment: &DeploymentSeen, replicas: i32) -> Self {
-        Self::Scale {
-            deployment: deployment.name.clone(),
-            uid: deployment.uid.clone(),
-            resource_version: deployment.resource_version.clone(),
-            replicas,
-        }
-    }
 }
 
 /// What a step says.
