@@ -36,6 +36,13 @@ const SIZE: &str = "^[1-9][0-9]{0,5}(Mi|Gi|Ti)$";
 const FINGERPRINT: &str =
     "^[0-9]{1,20}/[0-9]{1,10}/[^\\x00-\\x1f\\x7f]{1,63}/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|none)$";
 
+const HOST: &str = "^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$";
+const ADDRESS: &str =
+    "^https?://([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\\[[0-9a-fA-F:]+\\])(:[0-9]{1,5})?(/[-._~a-zA-Z0-9/]*)?$";
+const HEADER: &str = "^[a-zA-Z0-9]([-_a-zA-Z0-9]*[a-zA-Z0-9])?$";
+const LINE: &str = "^[!-~]([ -~]*[!-~])?$";
+const DECIMAL: &str = "^-?[0-9]{1,15}([.][0-9]{1,15})?$";
+
 const QUANTITY: &str = "^[0-9]+([.][0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$";
 
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
@@ -43,8 +50,29 @@ const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 21] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 26] = [
     (VARIABLE, &["A", "DB_HOST", "_x9"], &["", "9A", "a-b", "a b", "A\n", "A=B", "\u{410}"]),
+    (
+        HOST,
+        &["shop.example.com", "localhost", "203.0.113.9", "Shop-1.example"],
+        &["", ".", "shop.", "-shop", "a..b", "user@shop", "shop:443", "shop/x", "shop\n", "ѕhop", "a_b", "*.shop"],
+    ),
+    (
+        ADDRESS,
+        &["http://prometheus.monitoring.svc:9090", "https://[fd00::1]:9090", "https://m.example.com/prometheus/"],
+        &[
+            "prometheus:9090",
+            "http://",
+            "https://user:password@m.example.com",
+            "http://m.example.com?query=up",
+            "http://m.example.com/#x",
+            "file:///etc",
+            "http://m.example.com\n",
+        ],
+    ),
+    (HEADER, &["X-Frame-Options", "a", "x_y"], &["", "X Frame", "-x", "x-", "a:b", "x\n", "x\r\ny", "ѕ"]),
+    (LINE, &["https", "a b", "max-age=1; x"], &["", " a", "a ", "a\n", "a\r\nX-Other: b", "a\u{202e}b", "ü"]),
+    (DECIMAL, &["0.001", "-5", "15"], &["", "-", ".5", "5.", "1e3", "NaN", "Inf", "+1", "1,5", "0x1", "1 ", "1\n"]),
     (QUANTITY, &["2", "0.5", "100m", "64Mi", "1.5Gi"], &["", "-1", "1 Gi", "64MiB", "1e3", "all", "1\n"]),
     (
         NAME,
@@ -146,7 +174,7 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
     let mut other = twin.clone();
     other["services"][0]["name"] = "api".into();
     let job = json!({ "template": { "spec": { "containers": [{ "name": "c", "image": "a" }] } } });
-    vec![
+    let mut rules = vec![
         (
             "two Services of this Release have the same name",
             vec![("/spec/workloads/1", other)],
@@ -157,7 +185,7 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/checks/0/http/service", "shop".into())],
             vec![("/spec/checks/0/http/service", "shop-preview".into())],
         ),
-        ("name exactly one of http and job", vec![], vec![("/spec/checks/0/job", job)]),
+        ("name exactly one of http, job, prometheus, tls, dns and sql", vec![], vec![("/spec/checks/0/job", job)]),
         (
             "a job check runs once, before traffic moves: its phase is Verify",
             vec![("/spec/checks/1/phase", "Verify".into())],
@@ -252,7 +280,172 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "10.96.0.77".into())],
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
         ),
-    ]
+    ];
+    rules.extend(of_checks());
+    rules.extend(of_http());
+    rules
+}
+
+/// Where the full Release has a check of each kind.
+const KINDS: [(&str, usize); 6] = [("http", 0), ("job", 1), ("prometheus", 2), ("tls", 3), ("dns", 4), ("sql", 5)];
+
+/// Rules on checks of all kinds.
+fn of_checks() -> Vec<(&'static str, Change, Change)> {
+    let preflight =
+        |http: Value| vec![("/spec/checks/0", json!({ "name": "home", "phase": "Preflight", "http": http }))];
+    let address = "/spec/checks/2/prometheus/address";
+    let watched = |kind: usize, place: &'static str, breach: &str| {
+        let phase =
+            ["", "", "/spec/checks/2/phase", "/spec/checks/3/phase", "/spec/checks/4/phase", "/spec/checks/5/phase"];
+        vec![(phase[kind], json!("Watch")), (place, breach.into())]
+    };
+    let mut without = release("shop")["spec"].clone();
+    let mut with = without.clone();
+    with["checks"] = json!([{ "name": "a", "phase": "Verify", "dns": { "host": "shop" } }]);
+    without["checks"] = json!([{ "name": "a", "phase": "Verify", "sql": { "query": "SELECT 1", "min": "1" } }]);
+    let mut rules = vec![
+        (
+            "before anything is made there is no preview Service: an http check of the phase Preflight names a host alone",
+            preflight(json!({ "host": "shop.example.com" })),
+            preflight(json!({ "host": "shop.example.com", "service": "shop" })),
+        ),
+        ("a rate takes a window: its phase is Watch", vec![], vec![("/spec/checks/6/phase", "Verify".into())]),
+        (
+            "onInconclusive belongs to the phase Watch: before the switch only a success lets a release go on",
+            vec![("/spec/checks/6/onInconclusive", "SwitchBack".into())],
+            vec![("/spec/checks/0/onInconclusive", "Hold".into())],
+        ),
+        (
+            "certificate authorities are for https",
+            vec![(address, "https://prometheus".into())],
+            vec![(address, "http://prometheus".into())],
+        ),
+        (
+            "an address is no IP address",
+            vec![("/spec/checks/4/dns/addresses", json!(["203.0.113.9", "2001:db8::1"]))],
+            vec![("/spec/checks/4/dns/addresses", json!(["203.0.113.9", "203.0.113.256"]))],
+        ),
+        (
+            "breachFor of a prometheus check is longer than half of watch.for: a breach that begins later would never be seen",
+            watched(2, "/spec/checks/2/prometheus/breachFor", "450s"),
+            watched(2, "/spec/checks/2/prometheus/breachFor", "451s"),
+        ),
+        (
+            "the rate of an http check is over more than watch.for",
+            vec![("/spec/checks/6/http/rate/over", "15m".into())],
+            vec![("/spec/checks/6/http/rate/over", "16m".into())],
+        ),
+        (
+            "a sql check asks the Release's database, and spec.database names none",
+            vec![("/spec", with)],
+            vec![("/spec", without)],
+        ),
+    ];
+    for (kind, place) in
+        [(3, "/spec/checks/3/tls/breachFor"), (4, "/spec/checks/4/dns/breachFor"), (5, "/spec/checks/5/sql/breachFor")]
+    {
+        let message = "breachFor of a check is not shorter than watch.for: it could never fail";
+        rules.push((message, watched(kind, place, "14m"), watched(kind, place, "15m")));
+    }
+    for (timeout, every) in [
+        ("/spec/checks/2/prometheus/timeout", "/spec/checks/2/prometheus/every"),
+        ("/spec/checks/3/tls/timeout", "/spec/checks/3/tls/every"),
+        ("/spec/checks/4/dns/timeout", "/spec/checks/4/dns/every"),
+        ("/spec/checks/5/sql/timeout", "/spec/checks/5/sql/every"),
+    ] {
+        rules.push(("timeout is longer than 1m", vec![(timeout, "60s".into())], vec![(timeout, "61s".into())]));
+        rules.push(("every is shorter than 1s", vec![(every, "1s".into())], vec![(every, "999ms".into())]));
+    }
+    let number = |more: Value| {
+        let mut check = json!({ "query": "SELECT 1" });
+        check.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut query = check.clone();
+        query["address"] = "http://p".into();
+        [vec![("/spec/checks/5/sql", check)], vec![("/spec/checks/2/prometheus", query)]]
+    };
+    for (message, good, bad) in [
+        ("name min, max, or both", json!({ "min": "1" }), json!({})),
+        ("min is larger than max", json!({ "min": "1", "max": "1.0" }), json!({ "min": "10", "max": "9.5" })),
+    ] {
+        let pairs = number(good).into_iter().zip(number(bad));
+        rules.extend(pairs.map(|(good, bad)| (message, good, bad)));
+    }
+    rules
+}
+
+/// Rules on checks over HTTP.
+fn of_http() -> Vec<(&'static str, Change, Change)> {
+    let header = "/spec/checks/0/http/headers/0";
+    let body = "/spec/checks/0/http/body";
+    let sent = "/spec/checks/0/http/send/0/name";
+    let says = |more: Value| {
+        let mut header = json!({ "name": "X-Frame-Options" });
+        header.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        header
+    };
+    let no_expression = "matches is no regular expression";
+    let with_a_rate = "with a rate the whole window counts: maxLatency and breachFor mean nothing beside it";
+    let mut rules = vec![
+        (
+            "name a service, a host, or both",
+            vec![("/spec/checks/6/http", json!({ "host": "shop.example.com" }))],
+            vec![("/spec/checks/6/http", json!({ "path": "/" }))],
+        ),
+        (
+            "percentile says how many of the requests maxLatency is about: it means nothing without it",
+            vec![("/spec/checks/0/http/percentile", 95.into()), ("/spec/checks/0/http/maxLatency", "1s".into())],
+            vec![("/spec/checks/0/http/percentile", 95.into())],
+        ),
+        (with_a_rate, vec![], vec![("/spec/checks/6/http/maxLatency", "1s".into())]),
+        (
+            with_a_rate,
+            vec![("/spec/checks/6/http/breachFor", "0s".into())],
+            vec![("/spec/checks/6/http/breachFor", "1s".into())],
+        ),
+        ("certificate authorities are for https", vec![], vec![("/spec/checks/0/http/scheme", "http".into())]),
+        (
+            "name exactly one of value and matches",
+            vec![(header, says(json!({ "matches": "" })))],
+            vec![(header, says(json!({ "matches": "", "value": "" })))],
+        ),
+        ("name exactly one of value and matches", vec![], vec![(header, says(json!({})))]),
+        (
+            "name exactly one of contains and matches",
+            vec![(body, json!({ "matches": "^ok$" }))],
+            vec![(body, json!({}))],
+        ),
+        (
+            "name maxFailurePercent, maxMeanLatency, or both",
+            vec![("/spec/checks/6/http/rate", json!({ "over": "1m", "maxMeanLatency": "1s" }))],
+            vec![("/spec/checks/6/http/rate", json!({ "over": "1m" }))],
+        ),
+        (
+            "maxFailurePercent is not from 0 to below 100",
+            vec![("/spec/checks/6/http/rate/maxFailurePercent", "99.9".into())],
+            vec![("/spec/checks/6/http/rate/maxFailurePercent", "100".into())],
+        ),
+        (
+            "maxFailurePercent is not from 0 to below 100",
+            vec![("/spec/checks/6/http/rate/maxFailurePercent", "0".into())],
+            vec![("/spec/checks/6/http/rate/maxFailurePercent", "-0.1".into())],
+        ),
+        (
+            "over is not from 1s to 1h",
+            vec![("/spec/checks/6/http/rate/over", "1s".into())],
+            vec![("/spec/checks/6/http/rate/over", "999ms".into())],
+        ),
+        (
+            no_expression,
+            vec![(header, says(json!({ "matches": "^a+$" })))],
+            vec![(header, says(json!({ "matches": "max-age=(" })))],
+        ),
+        (no_expression, vec![(body, json!({ "matches": "a{2,3}" }))], vec![(body, json!({ "matches": "[a-" }))]),
+    ];
+    for name in ["Authorization", "COOKIE", "Proxy-Authorization", "Host"] {
+        let message = "credentials are not sent: many may read a spec; nor what belongs to the request itself (Host: name a host instead)";
+        rules.push((message, vec![(sent, "X-Forwarded-Proto".into())], vec![(sent, name.into())]));
+    }
+    rules
 }
 
 /// A workload without Services.
@@ -296,8 +489,21 @@ fn full() -> Value {
     let mut body = release("shop");
     body["spec"]["workloads"][0]["template"] = pod.clone();
     body["spec"]["checks"] = json!([
-        { "name": "home", "phase": "Verify", "http": { "service": "shop" } },
+        { "name": "home", "phase": "Verify", "http": {
+            "service": "shop", "host": "shop.example.com", "scheme": "https", "ca": { "configMap": "corp" },
+            "send": [{ "name": "X-Forwarded-Proto", "value": "https" }],
+            "headers": [{ "name": "X-Frame-Options", "value": "DENY" }], "body": { "contains": "ok" },
+        } },
         { "name": "smoke", "phase": "Verify", "job": { "template": pod.clone() } },
+        { "name": "errors", "phase": "Verify", "prometheus": {
+            "address": "https://prometheus", "ca": { "configMap": "corp" }, "query": "up", "min": "-900", "max": "900",
+        } },
+        { "name": "certificate", "phase": "Verify", "tls": { "host": "shop", "name": "shop", "ca": { "configMap": "corp" } } },
+        { "name": "domain", "phase": "Verify", "dns": { "host": "shop", "addresses": ["203.0.113.9"], "names": ["lb"] } },
+        { "name": "rows", "phase": "Verify", "sql": { "query": "SELECT 1", "min": "-900", "max": "900" } },
+        { "name": "rate", "phase": "Watch", "http": {
+            "service": "shop", "rate": { "over": "1m", "maxFailurePercent": "1", "maxMeanLatency": "1s" },
+        } },
     ]);
     body["spec"]["database"] = json!({
         "name": "shop", "backup": { "storage": ["offsite"] },
@@ -365,8 +571,13 @@ fn demands(schema: &Value, place: &str, found: &mut BTreeSet<(String, Demand)>) 
         found.insert((place.to_owned(), Demand::Rule(message)));
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        // The second check of the full Release is the one with a Job.
-        let place = if name == "job" { place.replace("/checks/0", "/checks/1") } else { place.to_owned() };
+        // The full Release has a check of each kind, and one more with a rate.
+        let of_kind = KINDS.iter().find(|(kind, _)| kind == name && place.ends_with("/checks/0"));
+        let place = match of_kind {
+            Some((_, number)) => place.replace("/checks/0", &format!("/checks/{number}")),
+            None if name == "rate" => place.replace("/checks/0", "/checks/6"),
+            None => place.to_owned(),
+        };
         demands(property, &format!("{place}/{name}"), found);
     }
     if schema["items"].is_object() {
@@ -419,23 +630,42 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             if place.starts_with("/spec/database/migration/pod/") {
                 body["spec"]["database"]["migration"] = by_pod();
             }
+            // Authorities are for https alone.
+            if place.ends_with("/prometheus/address") {
+                body["spec"]["checks"][2]["prometheus"].as_object_mut().unwrap().remove("ca");
+            }
+            // A rate takes a window that is as long.
+            if place == "/spec/watch/for" {
+                body["spec"]["checks"].as_array_mut().unwrap().pop();
+            }
             let mut body = changed(body, &[(&place, text.into())]);
             if place.ends_with("/services/0/name") {
-                body["spec"]["checks"][0]["http"]["service"] = text.into();
+                for check in [0, 6] {
+                    body["spec"]["checks"][check]["http"]["service"] = text.into();
+                }
             }
             body
         };
         // A request may not take that long; that rule has examples of its own.
         // Nor may people be given less than a minute to read what others approved.
         let short = |text: &str| place.ends_with("/approval/expires") && !text.ends_with(['m', 'h']);
-        let elsewhere = |text: &str| (place.ends_with("/http/timeout") && text == "8760h") || short(text);
+        let of_check = place.contains("/checks/") && !place.contains("/job/");
+        let bounded = |text: &str| match place.rsplit('/').next().unwrap() {
+            "timeout" => text == "8760h",
+            "every" => text == "500ms" && !place.contains("/http/"),
+            "over" => ["500ms", "8760h"].contains(&text),
+            "maxFailurePercent" => text.starts_with('-'),
+            _ => false,
+        };
+        let elsewhere = |text: &str| (of_check && bounded(text)) || short(text);
         for text in good.iter().filter(|text| !elsewhere(text)) {
             let answer = namespace.try_make::<K>(admin, &with(text)).await;
             assert!(answer.is_ok(), "{kind} {place} {text:?}: {answer:?}");
         }
         for text in bad {
             let said = refusal(namespace.try_make::<K>(admin, &with(text)).await);
-            let place = place.trim_start_matches('/').replace("/0", "[0]").replace("/1", "[1]").replace('/', ".");
+            let numbered = |place: String, number: usize| place.replace(&format!("/{number}"), &format!("[{number}]"));
+            let place = (0..7).fold(place.trim_start_matches('/').to_owned(), numbered).replace('/', ".");
             assert!(said.contains(&place), "{text:?} is refused without naming {place}: {said}");
             // Where there is a shortest or a longest, length is looked at first.
             let length = said.contains("Too long") || text.is_empty();
@@ -571,6 +801,20 @@ async fn input_02_and_input_50_what_is_too_long_or_too_many_is_refused_with_its_
         }
         let names = changed(full(), &[("/spec/checks/1/name", "home".into())]);
         assert_refused(namespace.try_make::<Release>(&namespace.cluster.admin, &names).await, "Duplicate value");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_example_of_the_docs_is_accepted() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/checks.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let checks: Vec<Value> = blocks.flat_map(|block| serde_yaml::from_str::<Vec<Value>>(block).unwrap()).collect();
+    assert!(checks.len() > 10, "{}", checks.len());
+    in_namespace("schema", async |namespace| {
+        let body = changed(full(), &[("/spec/checks", checks.into())]);
+        namespace.try_make::<Release>(&namespace.cluster.admin, &body).await.unwrap();
     })
     .await;
 }

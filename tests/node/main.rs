@@ -13,6 +13,7 @@
 mod account;
 mod audited;
 mod belongings;
+mod checks;
 mod contested;
 mod database_scene;
 mod databases;
