@@ -657,7 +657,8 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             "maxFailurePercent" => text.starts_with('-'),
             _ => false,
         };
-        let elsewhere = |text: &str| (of_check && bounded(text)) || short(text);
+        let of_hook = place.contains("/hooks/");
+        let elsewhere = |text: &str| ((of_check || of_hook) && bounded(text)) || short(text);
         for text in good.iter().filter(|text| !elsewhere(text)) {
             let answer = namespace.try_make::<K>(admin, &with(text)).await;
             assert!(answer.is_ok(), "{kind} {place} {text:?}: {answer:?}");

@@ -154,7 +154,7 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happened, a fair world with approvals ends with the wanted version serving, or the failed one
     /// refused and the last good one serving; and then nothing is written any more.
