@@ -231,7 +231,7 @@ async fn the_ledger_is_truthful(scene: &Scene<'_>, over: &Release) {
     assert_eq!(psql(scene, rows).await, "2|2|Applied|Applied");
     // I2: each names a backup that is there, whole.
     let all = backups(scene).await;
-    assert_eq!(all.len(), 3, "those of Migrate, Deploy and the last; that of Backup was withdrawn");
+    assert_eq!(all.len(), 4, "those of Rehearse, Migrate, Deploy and the last; that of Backup was withdrawn");
     let unfinished = all.iter().filter(|backup| backup.status.as_ref().is_none_or(|told| told.phase != "Completed"));
     assert_eq!((unfinished.count(), held(scene).await), (0, vec![]), "{}", report(scene).await);
     let uids: Vec<String> = all.iter().map(|backup| format!("'{}'", backup.uid().unwrap())).collect();
