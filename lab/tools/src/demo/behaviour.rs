@@ -42,6 +42,9 @@ pub enum Route {
 
 /// The longest that `/slow` takes, whatever is asked for: nothing in the lab waits longer for an answer.
 const SLOW_LIMIT: Duration = Duration::from_secs(60);
+/// Between the failures of two pods, and how many different moments there are.
+const STAGGER: Duration = Duration::from_millis(700);
+const STAGGERED: u32 = 4;
 
 /// Reads path and query. A path that was chosen to fail does so even if it is one of the others.
 pub fn route(settings: &Serve, path: &str, query: Option<&str>) -> Route {
@@ -77,9 +80,19 @@ pub fn why_unready(settings: &Serve, moment: &Moment) -> Option<&'static str> {
         (moment.up < settings.ready_after, "READY_AFTER has not passed"),
         (settings.unready_after.is_some_and(|after| moment.up >= after), "UNREADY_AFTER has passed"),
         (moment.unready_file_exists, "UNREADY_FILE exists"),
-        (has_served(moment, settings.unready_when_serving), "UNREADY_WHEN_SERVING has passed"),
+        (
+            has_served(moment, settings.unready_when_serving.map(|after| after + stagger(&settings.pod))),
+            "UNREADY_WHEN_SERVING has passed",
+        ),
     ];
     reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason)).or(moment.database)
+}
+
+/// Returns how much later than others of its kind a pod fails, by its name: real ones do not all fail in one moment, and
+/// nothing and nobody could take traffic back before the last of them has.
+fn stagger(pod: &str) -> Duration {
+    let sum: u32 = pod.bytes().map(u32::from).sum();
+    STAGGER * (sum % STAGGERED)
 }
 
 /// Tells whether `/smoke` fails.
