@@ -96,7 +96,8 @@ fn hand_back(seen: &Observed, record: Record, going: Going) -> Plan {
         Situation::OnHold(
             Reason::WorkerNotGone,
             format!(
-                "{told} They start when it has ended. If its node is gone for good: kubectl delete pod --force                  --grace-period=0 -n {namespace} with its name."
+                "{told} They start when it has ended. If its node is gone for good: kubectl delete pod --force \
+                 --grace-period=0 -n {namespace} with its name."
             ),
         )
     };
