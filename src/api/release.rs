@@ -181,8 +181,8 @@ impl DeletionPolicy {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "!has(self.handover) || !has(self.services) || self.services.size() == 0",
-    "handover is for workers: traffic of a workload with Services is switched from one version to the next"
+    "!has(self.handover) || !has(self.services) || self.services.size() == 0 || self.handover == 'StopThenStart'",
+    "handover: Overlap is for workers: traffic of a workload with Services is switched from one version to the next, unless it may be away meanwhile (StopThenStart)"
 ))]
 pub struct Workload {
     /// Name of the workload, unique in the Release.
@@ -196,7 +196,8 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub services: Vec<WorkloadService>,
-    /// How a worker passes from one version to the next (default: StopThenStart).
+    /// How a worker passes from one version to the next (default: StopThenStart). A workload with Services may say
+    /// StopThenStart too, when two versions must not run at once: nobody answers from the one's stop to the other's proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Handover>,
     /// The pods.
@@ -207,7 +208,7 @@ pub struct Workload {
     pub min_ready_seconds: i32,
 }
 
-/// How a worker passes from one version to the next.
+/// How a workload passes from one version to the next where traffic alone does not decide it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Handover {
     /// The former version's pods are gone before the new version's start: a queue has one reader at a time.
@@ -224,10 +225,10 @@ const fn default_replicas() -> i32 {
 }
 
 impl Workload {
-    /// Returns how the workload is handed over; `None` where its traffic is switched instead.
+    /// Returns how the workload is handed over; `None` where nothing but its traffic is switched.
     #[must_use]
     pub fn handed_over(&self) -> Option<Handover> {
-        self.services.is_empty().then(|| self.handover.unwrap_or(Handover::StopThenStart))
+        if self.services.is_empty() { Some(self.handover.unwrap_or(Handover::StopThenStart)) } else { self.handover }
     }
 }
 
@@ -269,11 +270,6 @@ impl ReleaseSpec {
             MigrationSource::Pod(template) => Some(template),
             MigrationSource::Workload(_) | MigrationSource::Sql(_) => None,
         }
-    }
-
-    /// Returns the workers, with how each is handed over.
-    pub fn workers(&self) -> impl Iterator<Item = (&Workload, Handover)> {
-        self.workloads.iter().filter_map(|workload| Some((workload, workload.handed_over()?)))
     }
 
     /// Returns every image that runs, with the name of its container.

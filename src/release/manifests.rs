@@ -24,7 +24,7 @@ pub use database::{
 pub use hooks::{hook_job, hook_name};
 pub use jobs::{
     AGENT_CONTAINER, PhaseChecks, agent_checks, agent_job, agent_job_name, check_job, job_check_name, job_checks,
-    job_pod, preflight_job_name,
+    job_pod, late_job_name, preflight_job_name,
 };
 pub use rehearsal::{Rehearse, rehearse_job, rehearse_name};
 pub use services::{Target, active_service, preview_name, preview_service, service_patch};

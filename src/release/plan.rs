@@ -60,6 +60,7 @@ use crate::api::{CandidateRevision, Duration, Outcome, Reason, Record, ReleaseSp
 pub use action::Action;
 pub use health::Readiness;
 pub use proposal::{expect, forecast};
+pub(super) use verify::is_late;
 
 /// How many steps one look may pass through; there are fewer steps than this.
 const MOVES: usize = 16;

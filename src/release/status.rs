@@ -6,7 +6,7 @@
 
 use super::{
     observed::Observed,
-    plan::{Plan, Situation},
+    plan::{self, Plan, Situation},
     plan_text::rehearsed,
 };
 use crate::api::{
@@ -251,10 +251,12 @@ impl Said<'_> {
         let due = looked.filter(|looked| looked.pending.is_some());
         let migrated = due.map(|_| (ConditionType::Migrated, Step::Deploy, "The ledger says: applied.".to_owned()));
         let rehearsed = due.map(|_| self.rehearsed());
+        let (ready, verified) =
+            if plan::is_late(self.seen, record) { (Step::Watch, Step::Watch) } else { (Step::Verify, Step::Switch) };
         let rows = [
             (ConditionType::Approved, Step::Preflight, by),
-            (ConditionType::CandidateReady, Step::Verify, "All pods of the candidate are ready.".to_owned()),
-            (ConditionType::Verified, Step::Switch, "All verify checks passed.".to_owned()),
+            (ConditionType::CandidateReady, ready, "All pods of the candidate are ready.".to_owned()),
+            (ConditionType::Verified, verified, "All verify checks passed.".to_owned()),
             (ConditionType::Switched, Step::Watch, "Traffic is on the candidate.".to_owned()),
         ];
         rows.into_iter()

@@ -212,9 +212,9 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/hooks/0/timeout", "61m".into())],
         ),
         (
-            "handover is for workers: traffic of a workload with Services is switched from one version to the next",
-            vec![("/spec/workloads/1", worker("Overlap"))],
-            vec![("/spec/workloads/0/handover", "StopThenStart".into())],
+            "handover: Overlap is for workers: traffic of a workload with Services is switched from one version to the next, unless it may be away meanwhile (StopThenStart)",
+            vec![("/spec/workloads/1", worker("Overlap")), ("/spec/workloads/0/handover", "StopThenStart".into())],
+            vec![("/spec/workloads/0/handover", "Overlap".into())],
         ),
         (
             "write no selector: the operator moves it from revision to revision",

@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod away;
 mod budgets;
 mod checks;
 mod config;

@@ -61,11 +61,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// A world in which 1.0.0 serves: with config, with a database, with a worker.
+/// A world in which 1.0.0 serves: with config, with a database, alone on its volume, with a worker.
 fn world(kind: u8) -> World {
     match kind {
         0 => World::serving_as(own),
         1 => World::serving_with_database(),
+        2 => World::serving_as(crate::away::alone),
         _ => crate::workers::serving(),
     }
 }
@@ -160,7 +161,7 @@ proptest! {
     /// refused and the last good one serving; and then nothing is written any more.
     #[test]
     fn every_history_ends_well_and_quiet(
-        kind in 0u8..3,
+        kind in 0u8..4,
         history in prop::collection::vec(happening(), 1..80),
     ) {
         let mut world = world(kind);
@@ -213,7 +214,7 @@ proptest! {
     /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
     #[test]
     fn killed_anywhere_it_ends_the_same(
-        kind in 0u8..3,
+        kind in 0u8..4,
         kills in prop::collection::vec(0usize..3, 1..40),
     ) {
         let mut world = world(kind);

@@ -40,13 +40,29 @@ pub fn serving() -> World {
     world
 }
 
+/// Returns whether a workload with Services is one of which two versions must not run at once.
+pub fn may_be_away(world: &World, name: &str) -> bool {
+    let record = world.record();
+    let candidate = record.candidate.as_ref().map(|candidate| candidate.attempt);
+    let under_way = [record.active.as_ref().map(|active| active.attempt), candidate];
+    let contents = world.contents.values().filter(|(attempt, _)| under_way.contains(&Some(attempt.number)));
+    let contents = contents.map(|(_, content)| content.as_ref()).chain([&world.spec]);
+    let mut all = contents.flat_map(|spec| &spec.workloads);
+    all.any(|it| it.name == name && !it.services.is_empty() && it.handover == Some(Handover::StopThenStart))
+}
+
+/// Returns whether pods of two revisions of a workload must not meet.
+pub fn is_alone(world: &World, workload: &str) -> bool {
+    QUEUE.contains(&workload) || may_be_away(world, workload)
+}
+
 /// A queue has one reader: of those in it, pods of one revision at most that have not ended.
 pub fn check(world: &World) {
     let overlaps = world.spec.workloads.iter().any(|workload| workload.handover == Some(Handover::Overlap));
     let mut readers: Vec<&str> = world
         .pods
         .values()
-        .filter(|pod| QUEUE.contains(&pod.workload.as_str()) && !pod.ended)
+        .filter(|pod| is_alone(world, &pod.workload) && !pod.ended)
         .map(|pod| pod.revision.as_str())
         .collect();
     readers.sort_unstable();
@@ -77,7 +93,7 @@ fn at(step: Step) -> World {
 }
 
 /// What was written that concerns who works and where traffic goes.
-fn moves(world: &World) -> Vec<String> {
+pub fn moves(world: &World) -> Vec<String> {
     let of_interest = |line: &&String| {
         line.starts_with("scale") || line.starts_with("point") || line.starts_with("delete Deployment")
     };

@@ -1,4 +1,4 @@
-//! Workers of a Release: who works, and who worked before.
+//! What is handed over from one revision to the next: who works, and who worked before.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Handover;
 
-/// A worker: who works, and who worked before.
+/// A worker, or a workload with Services that may be away: who works, and who worked before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerRecord {
@@ -32,6 +32,17 @@ pub struct WorkerPods {
     pub pods: i32,
     /// How that revision wants it handed over.
     pub handover: Handover,
+    /// Whether users wait for it: it has Services, and they answer nobody during the handover.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub serving: bool,
+}
+
+impl WorkerPods {
+    /// Returns whether it is remembered for the other side's sake alone: of itself, nothing but its traffic is switched.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        self.serving && self.handover == Handover::Overlap
+    }
 }
 
 impl WorkerRecord {

@@ -30,7 +30,7 @@ const AGENT_ID: u32 = 65532;
 /// Name of the file with certificate authorities, whatever its key is called.
 const AUTHORITIES_FILE: &str = "ca.crt";
 
-/// The agent's checks of one phase.
+/// Checks of one phase that the agent makes in one Job.
 pub struct PhaseChecks<'a> {
     /// Name of the Job.
     pub name: String,
@@ -38,6 +38,8 @@ pub struct PhaseChecks<'a> {
     pub spec: &'a ReleaseSpec,
     /// Which phase.
     pub phase: CheckPhase,
+    /// The checks, by [`agent_checks`].
+    pub checks: Vec<&'a Check>,
     /// Until when they are asked again and again.
     pub until: Option<Timestamp>,
     /// The DatabaseInstance that the content names.
@@ -49,6 +51,12 @@ pub struct PhaseChecks<'a> {
 pub fn agent_job_name(release: &ReleaseSeen, attempt: i64, phase: CheckPhase) -> String {
     let phase: &str = phase.into();
     child_name(&[&release.name, &attempt.to_string(), &phase.to_lowercase()])
+}
+
+/// Returns the name of the agent's Job for the verify checks that wait until the switch has begun.
+#[must_use]
+pub fn late_job_name(release: &ReleaseSeen, attempt: i64) -> String {
+    child_name(&[&release.name, &attempt.to_string(), "late", "verify"])
 }
 
 /// Returns the name of the agent's Job for the preflight checks in this step. A step that is entered again checks again.
@@ -70,10 +78,10 @@ pub fn agent_job(
     checks: &PhaseChecks<'_>,
     owner: Option<&AttemptSeen>,
 ) -> Manifest {
-    let PhaseChecks { name, spec, phase, until, instance: _ } = checks;
+    let PhaseChecks { name, spec, phase, checks: asked, until, instance: _ } = checks;
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: "", role: Role::Check };
-    let probes: Vec<Probe> = agent_checks(spec, *phase).filter_map(|check| probe(release, checks, check)).collect();
+    let probes: Vec<Probe> = asked.iter().filter_map(|check| probe(release, checks, check)).collect();
     let seconds = match phase {
         CheckPhase::Preflight => spec.deadlines.inspect.as_std().as_secs(),
         CheckPhase::Verify => spec.deadlines.verify.as_std().as_secs(),
@@ -169,7 +177,7 @@ fn agent_pod((settings, jobs): (&Settings, &JobSettings), checks: &PhaseChecks<'
     let mut context =
         json!({ "runAsNonRoot": true, "runAsUser": AGENT_ID, "seccompProfile": { "type": "RuntimeDefault" } });
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
-    let asks_database = agent_checks(checks.spec, checks.phase).any(|check| matches!(check.kind, CheckKind::Sql(_)));
+    let asks_database = checks.checks.iter().any(|check| matches!(check.kind, CheckKind::Sql(_)));
     if let Some(instance) = checks.instance.filter(|_| asks_database) {
         volumes.push(agent_job::database_volume(&instance.spec.postgres, agent_job::Role::Owner));
         mounts.push(agent_job::database_mount());
@@ -231,7 +239,7 @@ pub fn job_checks(spec: &ReleaseSpec) -> impl Iterator<Item = (&Check, &JobCheck
 /// Returns the certificate authorities that checks of the phase trust, each once.
 fn authorities<'a>(checks: &PhaseChecks<'a>) -> Vec<&'a Authorities> {
     let mut found: Vec<&Authorities> = Vec::new();
-    for authorities in agent_checks(checks.spec, checks.phase).filter_map(Check::authorities) {
+    for authorities in checks.checks.iter().filter_map(|check| check.authorities()) {
         if !found.contains(&authorities) {
             found.push(authorities);
         }

@@ -94,16 +94,16 @@ pub(super) enum Preflight {
 
 /// Makes the preflight checks, once per step.
 pub(super) fn preflight(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Preflight {
-    let names: Vec<&str> =
-        manifests::agent_checks(spec, CheckPhase::Preflight).map(|check| check.name.as_str()).collect();
-    if names.is_empty() {
+    let asked: Vec<&Check> = manifests::agent_checks(spec, CheckPhase::Preflight).collect();
+    if asked.is_empty() {
         return Preflight::Passed;
     }
+    let names: Vec<&str> = asked.iter().map(|check| check.name.as_str()).collect();
     let told = || format!("Running preflight checks: {}.", names.join(", "));
     let name = manifests::preflight_job_name(&seen.release, record);
     let Some(job) = seen.job(&name) else {
         let instance = instance(seen, spec);
-        let checks = PhaseChecks { name, spec, phase: CheckPhase::Preflight, until: None, instance };
+        let checks = PhaseChecks { name, spec, phase: CheckPhase::Preflight, checks: asked, until: None, instance };
         let job = manifests::agent_job((&seen.release, &seen.settings), &checks, None);
         // What is made counts from the record, which must be there first.
         return Preflight::Working(when_recorded(seen, record, Action::Create(Box::new(job))), told());

@@ -92,7 +92,7 @@ pub(super) fn size(seen: &Observed, record: &Record, workload: &Workload) -> i32
 }
 
 /// Says what the candidate lacks; `None` when it is whole: every pod available, and as many ready endpoints
-/// behind each preview Service. Workers that start late are not waited for.
+/// behind each preview Service. What starts late is not waited for, but for what users wait for once it was started.
 pub(super) fn missing(seen: &Observed, content: &ReleaseSpec, record: &Record) -> Option<String> {
     let revision = content.revision();
     content.workloads.iter().find_map(|workload| {
@@ -104,8 +104,11 @@ pub(super) fn missing(seen: &Observed, content: &ReleaseSpec, record: &Record) -
         if deployment.deleting {
             return Some(format!("Deployment {} is being deleted", deployment.name));
         }
-        if handover::starts_late(record, workload) {
-            return None;
+        if handover::starts_late(record, workload) && !handover::has_started(record, workload) {
+            // What it is looked at through later is made now.
+            let mut previews = workload.services.iter().map(|service| manifests::preview_name(&service.name));
+            let missing = previews.find(|preview| seen.service(preview).is_none());
+            return missing.map(|preview| format!("Service {preview} is not there yet"));
         }
         if !deployment.observed || deployment.available < size || deployment.replicas < size {
             return Some(format!("{} of {size} pods of {name} are available", deployment.available.min(size)));

@@ -1,4 +1,4 @@
-//! Handover: workers pass from one revision to the other, and back; pure.
+//! Handover: workers pass from one revision to the other, and back; so do workloads whose Services may be away; pure.
 //!
 //! Where either revision asks for it, the pods of one side are gone before those of the other start: a queue that takes
 //! one reader has one. A worker that was renamed reads the same queue, so all of them stop before any of them starts.
@@ -14,7 +14,9 @@ use super::{
     going::Going,
     later,
 };
-use crate::api::{Duration, Handover, Record, ReleaseSpec, RevisionId, WorkerPods, WorkerRecord, Workload};
+use crate::api::{
+    Duration, Handover, Record, ReleaseSpec, RevisionId, WorkerPods, WorkerRecord, Workload, labels::Role,
+};
 
 /// When to ask again for what no watch shows: a ReplicaSet that has not come to its end.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -31,7 +33,13 @@ pub(super) enum Progress {
 pub(super) fn starts_late(record: &Record, workload: &Workload) -> bool {
     let former = record.workers.iter().filter(|worker| worker.workload == workload.name);
     let former = former.filter_map(|worker| worker.active).map(|side| side.handover);
-    workload.handed_over().is_some_and(|own| former.chain([own]).any(|side| side == Handover::StopThenStart))
+    former.chain(workload.handed_over()).any(|side| side == Handover::StopThenStart)
+}
+
+/// Returns whether a workload with Services that started late was seen ready.
+pub(super) fn has_started(record: &Record, workload: &Workload) -> bool {
+    let worker = record.workers.iter().find(|worker| worker.workload == workload.name);
+    !workload.services.is_empty() && worker.is_some_and(|worker| worker.handed_over_at.is_some())
 }
 
 /// Returns how long a switch may take for the sake of its workers.
@@ -44,29 +52,31 @@ pub(super) fn limit(record: &Record, content: &ReleaseSpec) -> Option<Duration> 
 /// Remembers how many pods each worker has, and needs, before any of them is stopped.
 pub(super) fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
     let needed: Vec<(String, WorkerPods)> = content
-        .workers()
-        .map(|(workload, handover)| {
-            let pods = deploy::size(seen, record, workload);
-            (workload.name.clone(), WorkerPods { pods, handover })
+        .workloads
+        .iter()
+        .filter_map(|workload| {
+            let late = starts_late(record, workload).then_some(Handover::Overlap);
+            let (pods, serving) = (deploy::size(seen, record, workload), !workload.services.is_empty());
+            Some((workload.name.clone(), WorkerPods { pods, handover: workload.handed_over().or(late)?, serving }))
         })
         .collect();
     let blue = record.active.as_ref().map(|active| active.revision.clone());
+    let live = |workload: &str| seen.deployment(workload, blue.as_ref()?).map(|deployment| deployment.replicas);
     for worker in &mut record.workers {
         (worker.candidate, worker.handed_over_at) = (None, None);
-        let live = blue.as_ref().and_then(|blue| seen.deployment(&worker.workload, blue));
-        if let (Some(side), Some(live)) = (&mut worker.active, live) {
-            side.pods = live.replicas;
+        if let (Some(side), Some(live)) = (&mut worker.active, live(&worker.workload)) {
+            side.pods = live;
         }
     }
     for (workload, side) in needed {
         match record.workers.iter_mut().find(|worker| worker.workload == workload) {
             Some(worker) => worker.candidate = Some(side),
-            None => record.workers.push(WorkerRecord {
-                workload,
-                active: None,
-                candidate: Some(side),
-                handed_over_at: None,
-            }),
+            None => {
+                // Only the candidate says that two versions must not meet: the former one stops all the same.
+                let former = live(&workload).filter(|_| side.serving);
+                let active = former.map(|pods| WorkerPods { pods, handover: Handover::Overlap, serving: true });
+                record.workers.push(WorkerRecord { workload, active, candidate: Some(side), handed_over_at: None });
+            }
         }
     }
 }
@@ -88,7 +98,7 @@ pub(super) fn forward(seen: &Observed, record: &mut Record) -> Progress {
             let waiting = "what another leader may still write is made to fail first".to_owned();
             return Progress::Going(Going::acts(fences, waiting));
         }
-        if let Some(going) = stop(seen, &former, whose).or_else(|| gone(seen, &former, whose)) {
+        if let Some(going) = stop(seen, record, &former, whose).or_else(|| gone(seen, &former, whose)) {
             return going;
         }
     }
@@ -140,7 +150,7 @@ pub(super) fn back(seen: &Observed, record: &Record) -> Progress {
         return Progress::Done;
     }
     let whose = (&green.revision, green.version.as_str());
-    if let Some(going) = stop(seen, &started, whose).or_else(|| gone(seen, &started, whose)) {
+    if let Some(going) = stop(seen, record, &started, whose).or_else(|| gone(seen, &started, whose)) {
         return going;
     }
     let waiting = format!("the workers of {} start again", blue.version);
@@ -156,12 +166,29 @@ pub(super) fn back(seen: &Observed, record: &Record) -> Progress {
     Progress::Going(Going::acts(starts, waiting))
 }
 
+/// Notes, at rest, the size of a workload and how it is handed over: neither is part of a revision.
+pub(super) fn note(record: &mut Record, workload: &Workload) {
+    let (pods, serving) = (workload.replicas, !workload.services.is_empty());
+    let side = workload.handed_over().map(|handover| WorkerPods { pods, handover, serving });
+    match record.workers.iter().position(|worker| worker.workload == workload.name) {
+        Some(_) if side.is_none() => record.workers.retain(|worker| worker.workload != workload.name),
+        Some(known) => record.workers.get_mut(known).into_iter().for_each(|worker| worker.active = side),
+        None if serving && side.is_some() => record.workers.push(WorkerRecord {
+            workload: workload.name.clone(),
+            active: side,
+            candidate: None,
+            handed_over_at: None,
+        }),
+        None => {}
+    }
+}
+
 /// Makes the candidate's workers the active ones.
 pub(super) fn take_over(record: &mut Record) {
     for worker in &mut record.workers {
-        (worker.active, worker.candidate, worker.handed_over_at) = (worker.candidate, None, None);
+        worker.active = worker.candidate;
     }
-    record.workers.retain(|worker| worker.active.is_some());
+    forget(record);
 }
 
 /// Forgets the candidate's workers.
@@ -169,7 +196,16 @@ pub(super) fn forget(record: &mut Record) {
     for worker in &mut record.workers {
         (worker.candidate, worker.handed_over_at) = (None, None);
     }
-    record.workers.retain(|worker| worker.active.is_some());
+    record.workers.retain(|worker| worker.active.is_some_and(|side| !side.is_switched()));
+}
+
+/// Returns whether a workload of the active revision was stopped, or will be, though users wait for it; the first that is
+/// not back.
+pub(super) fn away<'a>(seen: &Observed, record: &'a Record) -> Option<&'a str> {
+    let active = record.active.as_ref()?;
+    let serving = record.workers.iter().filter(|worker| worker.active.is_some_and(|side| side.serving));
+    let mut away = serving.filter(|worker| seen.ready_pods(&worker.workload, &active.revision) == 0);
+    away.next().map(|worker| worker.workload.as_str())
 }
 
 /// Returns the workers whose sides must not meet, of those that a side has.
@@ -179,15 +215,26 @@ fn late(record: &Record, is_there: impl Fn(&WorkerRecord) -> bool) -> impl Itera
 }
 
 /// Scales workers of a revision to zero; `None` when they are.
-fn stop(seen: &Observed, workers: &[&str], (revision, version): (&RevisionId, &str)) -> Option<Progress> {
+fn stop(
+    seen: &Observed,
+    record: &Record,
+    workers: &[&str],
+    (revision, version): (&RevisionId, &str),
+) -> Option<Progress> {
+    let is_active = record.active.as_ref().is_some_and(|active| active.revision == *revision);
+    let may_be_away = |deployment: &DeploymentSeen| {
+        let worker = record.workers.iter().find(|worker| worker.workload == deployment.workload);
+        is_active && worker.and_then(|worker| worker.active).is_some_and(|side| side.serving)
+    };
     let running = workers.iter().filter_map(|name| seen.deployment(name, revision));
-    // Nothing is scaled down while a Service of ours selects it: it may have been a worker only since.
+    // Nothing else is scaled down while a Service of ours selects it: it may have been a worker only since.
     let is_selected = |deployment: &DeploymentSeen| {
-        let behind = seen.services.iter().filter(|service| service.ours && service.selects(revision));
-        behind.into_iter().any(|service| service.workload() == Some(deployment.workload.as_str()))
+        let active = seen.services.iter().filter(|service| service.ours && service.role == Some(Role::Active));
+        let mut behind = active.filter(|service| service.workload() == Some(deployment.workload.as_str()));
+        behind.any(|service| service.selects(revision))
     };
     let running: Vec<&DeploymentSeen> =
-        running.filter(|deployment| deployment.replicas > 0 && !is_selected(deployment)).collect();
+        running.filter(|it| it.replicas > 0 && (may_be_away(it) || !is_selected(it))).collect();
     let names: Vec<&str> = running.iter().map(|deployment| deployment.workload.as_str()).collect();
     let waiting = format!("{} of {version} stops", names.join(", "));
     let actions: Vec<Action> = running.into_iter().map(|deployment| Action::scale(deployment, 0)).collect();

@@ -1,7 +1,7 @@
 //! How well a revision is, and whether its traffic has to go back; pure.
 
 use super::super::observed::Observed;
-use crate::api::{Record, RevisionId, WatchSettings, WorkerRecord};
+use crate::api::{Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
@@ -43,13 +43,15 @@ pub struct Worst {
 /// Judges every Service that points at a revision and every worker of it that works; `None` when there is none.
 #[must_use]
 pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watch: &WatchSettings) -> Option<Worst> {
-    let workers = workers(record, revision).map(|(worker, pods)| {
-        let ready = seen.ready_pods(&worker.workload, revision);
-        Worst {
-            readiness: judge(ready, pods, watch),
-            message: format!("{ready} of {pods} pods of worker {} are ready", worker.workload),
-        }
-    });
+    // What has Services is counted behind them.
+    let workers =
+        workers(record, revision).filter(|(_, side)| !side.serving).map(|(worker, WorkerPods { pods, .. })| {
+            let ready = seen.ready_pods(&worker.workload, revision);
+            Worst {
+                readiness: judge(ready, pods, watch),
+                message: format!("{ready} of {pods} pods of worker {} are ready", worker.workload),
+            }
+        });
     record
         .traffic
         .iter()
@@ -66,11 +68,11 @@ pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watc
 }
 
 /// Returns the workers of a revision that work, with how many pods each has to have.
-fn workers<'a>(record: &'a Record, revision: &RevisionId) -> impl Iterator<Item = (&'a WorkerRecord, i32)> {
+fn workers<'a>(record: &'a Record, revision: &RevisionId) -> impl Iterator<Item = (&'a WorkerRecord, WorkerPods)> {
     let is_active = record.active.as_ref().is_some_and(|active| active.revision == *revision);
     record.workers.iter().filter_map(move |worker| {
         let side = if is_active { worker.active } else { worker.candidate.filter(|_| worker.handed_over_at.is_some()) };
-        Some((worker, side?.pods))
+        Some((worker, side?))
     })
 }
 
@@ -79,8 +81,8 @@ fn workers<'a>(record: &'a Record, revision: &RevisionId) -> impl Iterator<Item 
 /// may stand in the way.
 #[must_use]
 pub fn back_is_better(seen: &Observed, record: &Record, blue: &RevisionId, green: &RevisionId) -> bool {
-    let lacking = |(worker, pods): (&WorkerRecord, i32)| {
-        worker.active.is_some() && worker.stops_first() && seen.ready_pods(&worker.workload, green) < pods
+    let lacking = |(worker, side): (&WorkerRecord, WorkerPods)| {
+        worker.active.is_some() && worker.stops_first() && seen.ready_pods(&worker.workload, green) < side.pods
     };
     back_is_possible(seen, record, blue)
         && (workloads(seen, blue).any(|workload| seen.ready_pods(workload, blue) > seen.ready_pods(workload, green))
@@ -88,7 +90,8 @@ pub fn back_is_better(seen: &Observed, record: &Record, blue: &RevisionId, green
 }
 
 /// Returns whether the former version could serve: every workload of it that takes traffic has a ready pod. Workers are
-/// not asked: one that is unwell, or stopped, must not keep users from a version that serves them.
+/// not asked: one that is unwell, or stopped, must not keep users from a version that serves them. Nor is what was stopped
+/// for the candidate: it starts again on the way back.
 #[must_use]
 pub fn back_is_possible(seen: &Observed, record: &Record, blue: &RevisionId) -> bool {
     let is_worker = |name: &str| record.workers.iter().any(|worker| worker.active.is_some() && worker.workload == name);

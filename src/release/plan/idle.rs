@@ -11,11 +11,11 @@ use super::{
         manifests::Kind,
         observed::{Ask, AttemptSeen, DeploymentSeen, Observed},
     },
-    Action, Move, Plan, Situation, belongings, decisions,
+    Action, Move, Plan, Situation, belongings, decisions, handover,
     health::{self, Readiness},
     inspect, rollback, suspend,
 };
-use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, WorkerPods, labels::Role};
+use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let wanted = &seen.release.wanted;
@@ -106,17 +106,12 @@ fn resize(seen: &Observed, plan: &mut Plan) {
             }
             plan.actions.push(Action::scale(deployment, workload.replicas));
         }
-        if let Some(handover) = workload.handed_over() {
-            let worker = plan.record.workers.iter_mut().find(|worker| worker.workload == workload.name);
-            // How it is handed over is no part of a revision either.
-            let side = Some(WorkerPods { pods: workload.replicas, handover });
-            worker.into_iter().for_each(|worker| worker.active = side);
-        }
         let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
         for traffic in plan.record.traffic.iter_mut().filter(|traffic| behind(&traffic.service)) {
             traffic.pods = workload.replicas;
         }
     }
+    spec.workloads.iter().for_each(|workload| handover::note(&mut plan.record, workload));
 }
 
 /// Removes what is kept no longer: Deployments of former revisions, and contents that history has forgotten.

@@ -14,7 +14,7 @@ use super::{
     policies::Policies,
     proposal, quota, rollback, still_wanted,
 };
-use crate::api::{CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
+use crate::api::{Check, CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
 
 /// What dry runs have said.
 pub(super) enum Inspection {
@@ -190,11 +190,12 @@ fn job_objects(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec<Mani
     let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt);
     let mut jobs: Vec<Manifest> = Vec::new();
     for phase in [CheckPhase::Verify, CheckPhase::Watch] {
-        if manifests::agent_checks(spec, phase).next().is_none() {
+        let checks: Vec<&Check> = manifests::agent_checks(spec, phase).collect();
+        if checks.is_empty() {
             continue;
         }
         let name = manifests::agent_job_name(&seen.release, attempt, phase);
-        let checks = PhaseChecks { name, spec, phase, until: None, instance: checks::instance(seen, spec) };
+        let checks = PhaseChecks { name, spec, phase, checks, until: None, instance: checks::instance(seen, spec) };
         let job = manifests::agent_job((&seen.release, &seen.settings), &checks, None);
         let mounted = |job: &Manifest| job.body.pointer("/spec/template/spec/volumes").cloned();
         if !jobs.iter().any(|known| mounted(known) == mounted(&job)) {

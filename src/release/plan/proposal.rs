@@ -56,7 +56,7 @@ pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Rec
         digest: String::new(),
         revision: release.wanted.clone(),
         steps: steps(spec, record, proof),
-        way_back: way_back((spec, looked), active),
+        way_back: way_back((spec, looked), record),
         risks: risks::of(spec, record, proof),
         unmet: unmet((release, policies), active.is_none(), given, now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
@@ -146,7 +146,7 @@ fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<
     let mut steps = vec![planned(Step::Preflight, preflight((spec, looked)))];
     steps.extend(database::steps(spec, looked, proof));
     steps.push(planned(Step::Deploy, deploy(spec, record)));
-    steps.extend(verify(spec).map(|does| planned(Step::Verify, does)));
+    steps.extend(verify(spec, record).map(|does| planned(Step::Verify, does)));
     steps.push(planned(Step::Switch, switch(spec, record)));
     steps.push(planned(Step::Watch, joined(watch(spec, active), hooks(spec, HookMoment::SwitchBack))));
     let done = hooks(spec, HookMoment::Done);
@@ -197,8 +197,8 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
     )
 }
 
-fn verify(spec: &ReleaseSpec) -> Option<String> {
-    let checks = checks::of_phase(spec, CheckPhase::Verify)?;
+fn verify(spec: &ReleaseSpec, record: &Record) -> Option<String> {
+    let checks = checks::verify(spec, record, false)?;
     Some(format!("Checks the new version behind the preview Services; each must pass: {checks}."))
 }
 
@@ -213,10 +213,12 @@ fn switch(spec: &ReleaseSpec, record: &Record) -> String {
     if names.is_empty() {
         return workers.unwrap_or_else(|| "Nothing: there is no Service to move.".to_owned());
     }
-    let workers = workers.map(|workers| format!("{workers} ")).unwrap_or_default();
+    let checks = checks::verify(spec, record, true).map(|checks| format!("Each of these must pass then: {checks}."));
+    let away = workers::away(spec, record);
+    let first: String = [workers, checks, away].into_iter().flatten().map(|text| format!("{text} ")).collect();
     let from = record.active.as_ref().map(|active| format!(" from {}", active.version)).unwrap_or_default();
     format!(
-        "{workers}Moves {}{from} to {} by one write each, waits until the endpoints have followed and {} more. \
+        "{first}Moves {}{from} to {} by one write each, waits until the endpoints have followed and {} more. \
          Connections that are kept alive stay where they are until their pods end.",
         names.join(", "),
         spec.version,
@@ -250,12 +252,14 @@ fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
     }
 }
 
-fn way_back((spec, looked): Content<'_>, active: Option<&ActiveRevision>) -> Vec<WayBackPoint> {
+fn way_back((spec, looked): Content<'_>, record: &Record) -> Vec<WayBackPoint> {
     let point = |after, scope, loses: &str| WayBackPoint { after, scope, loses: loses.to_owned() };
     let mut points: Vec<WayBackPoint> = database::way_back(spec, looked).into_iter().collect();
     points.push(point(Step::Verify, Scope::Full, "nothing: no traffic has moved"));
-    if active.is_some() {
+    if record.active.is_some() {
         let lost = "nothing of ours; what the new version wrote elsewhere stays";
+        let away = "nothing of ours, but nobody answers from the new version's stop to the former one's start";
+        let lost = if workers::away(spec, record).is_some() { away } else { lost };
         points.push(point(Step::Switch, Scope::Full, lost));
         points.push(point(Step::Watch, Scope::Full, lost));
         points.push(point(

@@ -15,14 +15,15 @@ use super::{
     enter, fence,
     going::Going,
     handover::{self, Progress},
-    health, hooks, images, later, overdue, recorded, still_wanted,
+    health, hooks, images, later, overdue, recorded, still_wanted, verify,
 };
 use crate::api::{HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord, labels};
 
 /// Begins the step.
 pub(super) fn begin(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
     let hooks = hooks::limit(content, HookMoment::Switch);
-    let limit = content.deadlines.switch + handover::limit(&record, content).unwrap_or_default() + hooks;
+    let handover = handover::limit(&record, content).unwrap_or_default();
+    let limit = content.deadlines.switch + handover + verify::late_limit(&record, content) + hooks;
     enter(record, Step::Switch, seen.now, Some(limit))
 }
 
@@ -50,6 +51,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     match handover::forward(seen, &mut record) {
         Progress::Done => images::note(seen, &mut record, &content),
         Progress::Going(going) => return hand_over(seen, record, &content, going),
+    }
+    if let Some(next) = verify::late(seen, &record, &content) {
+        return next;
     }
     let unmoved: Vec<String> = record
         .traffic

@@ -11,7 +11,7 @@ use super::{
     Action, Move, Plan, Situation, active_content, candidate_content, ending, enter,
     going::Going,
     handover::{self, Progress},
-    hooks, later, recorded,
+    health, hooks, later, recorded,
 };
 use crate::api::{HookMoment, Reason, Record, RevisionId, Step, labels};
 
@@ -60,6 +60,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if services.iter().any(|service| strangers(&service)) {
         return Plan::stay(record, situation).into();
     }
+    if let Some(plan) = wait_for_start(seen, &record, &active) {
+        return plan.into();
+    }
     let settle = active_content(seen, &record).map(|content| content.switch.settle).unwrap_or_default();
     let settled = later(record.step_since.as_ref().map_or(seen.now, |since| since.0), settle);
     if settled > seen.now {
@@ -106,6 +109,19 @@ fn hand_back(seen: &Observed, record: Record, going: Going) -> Plan {
     let mut plan = Plan { actions, asks, ..Plan::stay(record, situation) };
     [Some(late), going.again].into_iter().flatten().filter(|at| *at > seen.now).for_each(|at| plan.look_again_at(at));
     plan
+}
+
+/// Waits until what was stopped for the candidate, and users wait for, has started again, as long as a handover may take:
+/// what is told afterwards is that it serves.
+fn wait_for_start(seen: &Observed, record: &Record, active: &RevisionId) -> Option<Plan> {
+    let late = seen.release.spec.deadlines.handover;
+    let until = record.step_since.as_ref().map(|since| later(since.0, late)).filter(|until| *until > seen.now)?;
+    let workload = handover::away(seen, record)?;
+    let because = health::because(seen, active);
+    let told = format!("{} Waiting until {workload} of it is ready again{because}.", ending::told(record));
+    let mut plan = Plan::stay(record.clone(), Situation::Working(Reason::SwitchingBack, told));
+    plan.look_again_at(until);
+    Some(plan)
 }
 
 /// Returns the digits a Service has to name: none where the active revision does not have that Service.

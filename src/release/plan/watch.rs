@@ -15,7 +15,7 @@ use super::{
     health::{self, Readiness},
     images, later, overdue, recorded, rollback, suspend,
 };
-use crate::api::{CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec, Step};
+use crate::api::{Check, CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec, Step};
 
 /// What the watch has found.
 enum Finding {
@@ -187,14 +187,14 @@ fn reverted(seen: &Observed, record: &Record) -> Option<Move> {
 /// Starts the watch checks' Job.
 fn check_job(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Action> {
     let candidate = record.candidate.as_ref().filter(|_| recorded(seen, record))?;
-    manifests::agent_checks(content, CheckPhase::Watch).next()?;
+    let asked: Vec<&Check> = manifests::agent_checks(content, CheckPhase::Watch).collect();
     let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
-    if seen.job(&name).is_some() {
+    if asked.is_empty() || seen.job(&name).is_some() {
         return None;
     }
     let owner = seen.attempt(candidate.attempt);
     let (phase, until, instance) = (CheckPhase::Watch, record.deadline(), checks::instance(seen, content));
-    let checks = PhaseChecks { name, spec: content, phase, until, instance };
+    let checks = PhaseChecks { name, spec: content, phase, checks: asked, until, instance };
     let job = manifests::agent_job((&seen.release, &seen.settings), &checks, owner);
     Some(Action::Create(Box::new(job)))
 }

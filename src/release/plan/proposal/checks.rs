@@ -1,8 +1,9 @@
 //! What the plan says of the checks, in words; pure.
 
+use super::super::verify;
 use crate::api::{
-    Check, CheckKind, CheckPhase, DnsCheck, Duration, HttpCheck, HttpRate, PrometheusCheck, ReleaseSpec, SqlCheck,
-    TlsCheck, bounds, clamp_to,
+    Check, CheckKind, CheckPhase, DnsCheck, Duration, HttpCheck, HttpRate, PrometheusCheck, Record, ReleaseSpec,
+    SqlCheck, TlsCheck, bounds, clamp_to,
 };
 
 /// Longest part of a query that is shown.
@@ -12,9 +13,19 @@ const ALL_BYTES: usize = 3000;
 
 /// Lists the checks of a phase with what each wants; `None` when there are none. Where that is too much, by name.
 pub(super) fn of_phase(spec: &ReleaseSpec, phase: CheckPhase) -> Option<String> {
-    let all: Vec<String> = spec.checks_of(phase).map(|check| format!("{} ({})", check.name, words(check))).collect();
+    listed(&spec.checks_of(phase).collect::<Vec<_>>())
+}
+
+/// Lists the verify checks that are made in the switch, or those that are not.
+pub(super) fn verify(spec: &ReleaseSpec, record: &Record, in_switch: bool) -> Option<String> {
+    let all = spec.checks_of(CheckPhase::Verify);
+    listed(&all.filter(|check| verify::waits(record, spec, check) == in_switch).collect::<Vec<_>>())
+}
+
+fn listed(checks: &[&Check]) -> Option<String> {
+    let all: Vec<String> = checks.iter().map(|check| format!("{} ({})", check.name, words(check))).collect();
     let full = all.join("; ");
-    let names = || spec.checks_of(phase).map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
     (!all.is_empty()).then(|| if full.len() > ALL_BYTES { names() } else { full })
 }
 

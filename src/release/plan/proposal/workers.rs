@@ -1,6 +1,6 @@
 //! What the plan says of workers, in words; pure.
 
-use super::super::handover;
+use super::super::{handover, verify};
 use crate::api::{Record, ReleaseSpec, WorkerRecord, Workload};
 
 /// Says, of a workload that comes up only in `Switch`, that it does.
@@ -16,6 +16,12 @@ pub(super) fn hand_over(spec: &ReleaseSpec, record: &Record) -> Option<String> {
         .filter(|worker| worker.active.is_some() && stops(spec, worker))
         .map(|worker| worker.workload.as_str())
         .collect();
+    // One with Services stops too where only the new version asks for it.
+    let stopped = |workload: &&Workload| !former.contains(&workload.name.as_str()) && serves(record, workload);
+    let asks = spec.services().map(|(workload, _)| workload).filter(|it| it.handed_over().is_some());
+    let mut also: Vec<&str> = asks.filter(stopped).map(|workload| workload.name.as_str()).collect();
+    also.dedup();
+    let former: Vec<&str> = former.iter().copied().chain(also).collect();
     let late: Vec<&str> = spec
         .workloads
         .iter()
@@ -36,6 +42,27 @@ pub(super) fn hand_over(spec: &ReleaseSpec, record: &Record) -> Option<String> {
             spec.version
         )),
     }
+}
+
+/// Says which Services answer nobody for a while, and for how long at most; `None` where none is ever away.
+pub(super) fn away(spec: &ReleaseSpec, record: &Record) -> Option<String> {
+    record.active.as_ref()?;
+    let late = spec.services().filter(|(workload, _)| handover::starts_late(record, workload));
+    let names: Vec<&str> = late.map(|(_, service)| service.name.as_str()).collect();
+    let most = spec.deadlines.handover + verify::late_limit(record, spec) + spec.deadlines.switch;
+    (!names.is_empty()).then(|| {
+        format!(
+            "Until they are moved, Services {} answer nobody: as long as the one takes to stop and the other to start and \
+             to pass, at most {most}.",
+            names.join(", ")
+        )
+    })
+}
+
+/// Returns whether a Service of a workload points at the active revision.
+fn serves(record: &Record, workload: &Workload) -> bool {
+    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
+    record.traffic.iter().any(|traffic| traffic.revision.is_some() && behind(&traffic.service))
 }
 
 /// Returns whether a worker of the active revision stops before anything of the candidate's starts.
