@@ -483,6 +483,7 @@ fn get_deploy_with_a_crash_cause() {
 #[test]
 fn get_watching() {
     let traffic = TrafficRecord {
+        pods_before: None,
         service: "shop".into(),
         revision: Some(spec("2.4.0").revision()),
         pods: 3,

@@ -23,6 +23,9 @@ pub const ROLE: &str = "switchback.dev/role";
 pub const VERSION: &str = "switchback.dev/version";
 /// Annotation of a `ControllerRevision`: names of the config that its content brings.
 pub const CONFIG: &str = "switchback.dev/config";
+/// Annotation of a HorizontalPodAutoscaler: what its spec asks for, as JSON. While a release is under way it may be held at
+/// more pods than that.
+pub const AUTOSCALING: &str = "switchback.dev/autoscaling";
 /// Annotation of a Service: the last attempt that gave up a recorded switch. Writing it changes the
 /// resourceVersion, so that a patch still under way from before is refused by the API server.
 pub const FENCE: &str = "switchback.dev/fence";

@@ -4,6 +4,7 @@
 //! Never here: decisions, clients, clocks. Imports nothing else of the crate.
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 
+mod autoscaling;
 mod backup;
 mod changed_by;
 mod checks;
@@ -29,6 +30,7 @@ mod release_settings;
 mod release_status;
 mod storage;
 
+pub use autoscaling::{Autoscaling, Metric};
 pub use backup::{
     BackupCopy, BackupManifest, BackupPhase, BackupProof, BackupProofSeconds, DatabaseBackup, DatabaseBackupSpec,
     DatabaseBackupStatus,

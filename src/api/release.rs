@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, Migration, MigrationSource, PodTemplate,
+    Autoscaling, Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, Migration, MigrationSource, PodTemplate,
     ReleaseDatabase, RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names,
     release_status::ReleaseStatus,
 };
@@ -184,14 +184,21 @@ impl DeletionPolicy {
     "!has(self.handover) || !has(self.services) || self.services.size() == 0 || self.handover == 'StopThenStart'",
     "handover: Overlap is for workers: traffic of a workload with Services is switched from one version to the next, unless it may be away meanwhile (StopThenStart)"
 ))]
+#[x_kube(validation = (
+    "!has(self.replicas) || !has(self.autoscaling)",
+    "give replicas or autoscaling, not both: what an autoscaler sets would be set back (replicas: null takes it out)"
+))]
 pub struct Workload {
     /// Name of the workload, unique in the Release.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// How many pods (default: 1). A change of this alone is no release.
-    #[serde(default = "default_replicas")]
-    #[schemars(range(min = 1, max = 10000), default = "default_replicas")]
-    pub replicas: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub replicas: Option<i32>,
+    /// Lets the cluster decide how many pods, instead of `replicas`. A change of this alone is no release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// Services that carry the workload's traffic; the operator creates and owns them. A workload without any is a worker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -220,11 +227,20 @@ pub enum Handover {
 const fn default_history_limit() -> u8 {
     10
 }
-const fn default_replicas() -> i32 {
-    1
-}
 
 impl Workload {
+    /// Returns how many pods the spec asks for: where an autoscaler decides, at least so many.
+    #[must_use]
+    pub fn size(&self) -> i32 {
+        self.autoscaling.as_ref().map(|autoscaling| autoscaling.min).or(self.replicas).unwrap_or(1)
+    }
+
+    /// Returns how many pods it may come to have by the spec.
+    #[must_use]
+    pub fn most(&self) -> i32 {
+        self.autoscaling.as_ref().map_or_else(|| self.size(), |autoscaling| autoscaling.max)
+    }
+
     /// Returns how the workload is handed over; `None` where nothing but its traffic is switched.
     #[must_use]
     pub fn handed_over(&self) -> Option<Handover> {

@@ -130,6 +130,9 @@ pub struct TrafficRecord {
     pub revision: Option<RevisionId>,
     /// How many pods that revision had when it was switched to.
     pub pods: i32,
+    /// How many pods the revision before had when this switch began: as many it keeps until the candidate is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods_before: Option<i32>,
     /// When the selector was seen to name it.
     pub switched_at: Option<MicroTime>,
     /// When the endpoints had followed and `settle` was over.

@@ -40,6 +40,10 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let patch = json!({ "metadata": metadata, "spec": { "replicas": replicas } });
             calls::merge::<super::watched::Deployment>(client, &place, &patch, false).await.map(|_| ())
         }
+        Action::Autoscale { autoscaler, patch, .. } => {
+            let place = place_of(namespace, Kind::HorizontalPodAutoscaler, autoscaler);
+            calls::merge::<super::watched::HorizontalPodAutoscaler>(client, &place, patch, false).await.map(|_| ())
+        }
         Action::Touch { kind, name, uid, resource_version, fence } => {
             let annotations = json!({ FENCE: fence });
             let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });

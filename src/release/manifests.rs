@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+mod autoscaler;
 mod budget;
 mod config;
 mod database;
@@ -15,6 +16,7 @@ mod services;
 
 use serde_json::{Map, Value, json};
 
+pub use autoscaler::{autoscaler, autoscaler_patch};
 pub use budget::{budget, pod_labels};
 pub use config::{config_map, config_maps_of, config_name, secrets_of, with_own_config};
 pub use database::{

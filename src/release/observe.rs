@@ -14,9 +14,9 @@ use kube::{Client, ResourceExt, core::PartialObjectMeta};
 use super::{
     manifests::{Kind, Manifest},
     observed::{
-        Answer, Ask, AttemptSeen, BackupSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen, Guard,
-        InstanceSeen, JobSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen, ServiceSeen, Settings, SliceSeen,
-        StorageSeen, wanted, with_defaults,
+        Answer, Ask, AttemptSeen, AutoscalerSeen, BackupSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen,
+        Guard, InstanceSeen, JobSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen, ServiceSeen, Settings,
+        SliceSeen, StorageSeen, wanted, with_defaults,
     },
     sources::Sources,
     watched,
@@ -41,6 +41,8 @@ pub struct Cache {
     pub attempts: Index<AttemptSeen>,
     /// Deployments.
     pub deployments: Index<DeploymentSeen>,
+    /// HorizontalPodAutoscalers.
+    pub autoscalers: Index<AutoscalerSeen>,
     /// Services.
     pub services: Index<ServiceSeen>,
     /// EndpointSlices.
@@ -117,6 +119,7 @@ pub async fn observe(
         contents: BTreeMap::new(),
         attempts: cache.attempts.of(&by_uid),
         deployments: cache.deployments.of(&by_uid),
+        autoscalers: cache.autoscalers.of(&by_uid),
         services: cache.services.of(&by_uid),
         slices: cache.slices.of(&by_uid),
         pods: cache.pods.of(&by_uid),

@@ -3,6 +3,7 @@
 //! The plan takes nothing else: no client, no clock (`now` is a field), no randomness.
 
 mod ask;
+mod autoscaler;
 mod database;
 mod objects;
 mod people;
@@ -18,6 +19,7 @@ use std::{
 use jiff::Timestamp;
 
 pub use ask::{Answer, Ask};
+pub use autoscaler::AutoscalerSeen;
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
 pub use objects::{
     AttemptSeen, ContestSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PodSeen, ServiceSeen,
@@ -45,6 +47,8 @@ pub struct Observed {
     pub attempts: Vec<AttemptSeen>,
     /// Deployments of the Release.
     pub deployments: Vec<DeploymentSeen>,
+    /// Autoscalers of the Release.
+    pub autoscalers: Vec<AutoscalerSeen>,
     /// Services of the Release.
     pub services: Vec<ServiceSeen>,
     /// Endpoints behind these Services.

@@ -41,6 +41,7 @@ mod rehearse;
 mod restore_data;
 mod retire;
 mod rollback;
+mod scaling;
 mod slots;
 mod suspend;
 mod switch;

@@ -3,6 +3,7 @@
 //! In: objects as the API server sends them. Out: the `…Seen` types. A typed Pod costs 59 KiB in a store, what
 //! is kept of it here less than one.
 
+mod autoscaler;
 mod database;
 mod pods;
 mod quota;
@@ -20,6 +21,7 @@ use kube::{
 };
 use serde::Deserialize;
 
+pub use autoscaler::{HorizontalPodAutoscaler, autoscaler};
 pub use database::{backup, backup_seen, instance, storage};
 pub use pods::{Pod, pod, pod_seen};
 pub use quota::{defaults, quota};

@@ -47,7 +47,7 @@ use crate::{
 /// Size of the pages in which lists are read.
 const PAGE: u32 = 50;
 /// How many lists must be read before a cache is whole: one per kind.
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 /// How many Releases are worked on at once: kube's default is without limit, and a restart with many of them
 /// would exhaust connections.
 const CONCURRENCY: usize = 8;
@@ -189,6 +189,7 @@ impl Lane {
             tokio::join!(
                 follow.kind::<watched::ControllerRevision, _>(&cache.attempts, watched::attempt, &uid),
                 follow.kind::<watched::Deployment, _>(&cache.deployments, watched::deployment, &uid),
+                follow.kind::<watched::HorizontalPodAutoscaler, _>(&cache.autoscalers, watched::autoscaler, &uid),
                 follow.kind::<watched::Service, _>(&cache.services, watched::service, &uid),
                 follow.kind::<watched::EndpointSlice, _>(&cache.slices, watched::slice, &uid),
                 follow.kind::<watched::Pod, _>(&cache.pods, watched::pod, &uid),

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::Job,
     core::v1::{ConfigMap, Pod, Service},
     policy::v1::PodDisruptionBudget,
@@ -16,8 +17,9 @@ use switchback::api::{DatabaseBackup, Release};
 use crate::support::{CONTROLLER, Namespace, assert_refused, in_namespace, objects::release};
 
 /// More than the controller is granted.
-const RIGHTS: [&str; 8] = [
+const RIGHTS: [&str; 9] = [
     "* policy/poddisruptionbudgets",
+    "* autoscaling/horizontalpodautoscalers",
     "* /pods",
     "* /configmaps",
     "* /services",
@@ -68,6 +70,11 @@ fn budget(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": name } } } })
 }
 
+fn autoscaler(name: &str) -> Value {
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": name });
+    json!({ "metadata": { "name": name }, "spec": { "scaleTargetRef": target, "maxReplicas": 2 } })
+}
+
 fn content(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "data": {}, "revision": 1 })
 }
@@ -87,8 +94,12 @@ async fn try_each(
     namespace: &Namespace,
     client: &Client,
     change: impl Fn(Value) -> Value,
-) -> [(&'static str, Result<DynamicObject, kube::Error>); 5] {
+) -> [(&'static str, Result<DynamicObject, kube::Error>); 6] {
     [
+        (
+            "horizontalpodautoscalers",
+            namespace.try_make::<HorizontalPodAutoscaler>(client, &change(autoscaler("x"))).await,
+        ),
         ("poddisruptionbudgets", namespace.try_make::<PodDisruptionBudget>(client, &change(budget("x"))).await),
         ("configmaps", namespace.try_make::<ConfigMap>(client, &change(config("x"))).await),
         ("jobs", namespace.try_make::<Job>(client, &change(job("x"))).await),
@@ -260,6 +271,11 @@ async fn threat_t10_the_controller_changes_and_deletes_what_is_ours_only() {
         let edit = ours(json!({ "metadata": {}, "data": { "a": "c" } }), &uid);
         assert_refused(namespace.patch::<ConfigMap>(&controller, "theirs", edit).await, says);
         assert_refused(namespace.api::<ConfigMap>(&controller).delete("theirs", &delete).await, says);
+        namespace.make::<HorizontalPodAutoscaler>(admin, &autoscaler("theirs")).await.unwrap();
+        let says = "the controller changes and deletes its own horizontalpodautoscalers only";
+        let edit = json!({ "spec": { "maxReplicas": 1 } });
+        assert_refused(namespace.patch::<HorizontalPodAutoscaler>(&controller, "theirs", edit).await, says);
+        assert_refused(namespace.api::<HorizontalPodAutoscaler>(&controller).delete("theirs", &delete).await, says);
         let says = "the controller changes and deletes its own services only";
         let point = json!({ "spec": { "selector": { "app": "mine" } } });
         assert_refused(namespace.patch::<Service>(&controller, "theirs", point.clone()).await, says);

@@ -84,6 +84,25 @@ async fn forgery_threat_t03_config_by_somebody_who_may_not_create_config_maps() 
 }
 
 #[tokio::test]
+async fn forgery_threat_t03_autoscaling_by_somebody_who_may_not_create_autoscalers() {
+    in_namespace("forgery", async |namespace| {
+        let dave = developer(namespace, "dave").await;
+        let mut body = release("shop");
+        let workload = body["spec"]["workloads"][0].as_object_mut().unwrap();
+        workload.remove("replicas");
+        workload.insert("autoscaling".into(), json!({ "min": 1, "max": 3, "targetCPU": 70 }));
+        let says = format!(
+            r#"autoscaling of a Release creates HorizontalPodAutoscalers in your name, and "dave" may not create any in namespace {}"#,
+            namespace.name
+        );
+        assert_refused(namespace.make::<Release>(&dave, &body).await, &says);
+        namespace.allow("dave", &["create autoscaling/horizontalpodautoscalers"]).await;
+        namespace.make::<Release>(&dave, &body).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn forgery_automatic_without_the_verb() {
     in_namespace("forgery", async |namespace| {
         let dave = developer(namespace, "dave").await;

@@ -16,7 +16,7 @@ fn labelled(spec: &mut ReleaseSpec) {
 }
 
 fn small(spec: &mut ReleaseSpec) {
-    spec.workloads[0].replicas = 1;
+    spec.workloads[0].replicas = Some(1);
 }
 
 /// An object as the API server sends it, as it is read.
@@ -57,7 +57,7 @@ fn a_single_pod_has_no_budget_until_it_gets_company() {
     let mut world = World::serving_as(small);
     assert_eq!(budgets(&world), Vec::<String>::new());
     let mut more = world.spec.clone();
-    more.workloads[0].replicas = 2;
+    more.workloads[0].replicas = Some(2);
     world.change(more);
     world.run_to_rest();
     assert_eq!((budgets(&world), world.record().attempts), (vec![web("1.0.0")], 1));

@@ -10,7 +10,7 @@ use crate::world::World;
 
 /// A spec that works, in which everything is missing that a careful person would have written.
 fn careless(spec: &mut ReleaseSpec) {
-    spec.workloads[0].replicas = 1;
+    spec.workloads[0].replicas = Some(1);
     let pod = &mut spec.workloads[0].template.0["spec"];
     pod["terminationGracePeriodSeconds"] = 5.into();
     pod["containers"][0]["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 5 } } });

@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod autoscaling;
 mod away;
 mod budgets;
 mod checks;

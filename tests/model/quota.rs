@@ -74,7 +74,7 @@ fn input_20_the_candidate_needs_room_for_what_serves_now() {
     let mut world = World::serving();
     // Somebody has scaled it up since.
     let mut more = world.spec.clone();
-    more.workloads[0].replicas = 8;
+    more.workloads[0].replicas = Some(8);
     world.change(more);
     world.run_to_rest();
     world.quotas = [quota("pods", "15", "8")].iter().filter_map(watched::quota).collect();

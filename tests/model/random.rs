@@ -34,6 +34,8 @@ enum Happening {
     Database(u8),
     /// Which policies hold.
     Policies(u8),
+    /// How many pods the load asks for.
+    Load(i32),
     /// The leader is stopped before a write, and another one takes over.
     Freeze(usize),
     /// It goes on.
@@ -56,17 +58,19 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Contest),
         1 => (0u8..5).prop_map(Happening::Database),
         1 => (0u8..4).prop_map(Happening::Policies),
+        1 => (0i32..10).prop_map(Happening::Load),
         2 => (0usize..4).prop_map(Happening::Freeze),
         2 => Just(Happening::Thaw),
     ]
 }
 
-/// A world in which 1.0.0 serves: with config, with a database, alone on its volume, with a worker.
+/// A world in which 1.0.0 serves: with config, with a database, with an autoscaler, alone on its volume, with a worker.
 fn world(kind: u8) -> World {
     match kind {
         0 => World::serving_as(own),
         1 => World::serving_with_database(),
-        2 => World::serving_as(crate::away::alone),
+        2 => World::serving_as(crate::autoscaling::scaled_with_worker),
+        3 => World::serving_as(crate::away::alone),
         _ => crate::workers::serving(),
     }
 }
@@ -96,6 +100,7 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
             world.carry_out(&seen, &plan, usize::MAX);
         }
         Happening::Settle => world.settle(),
+        Happening::Load(pods) => world.load = Some(*pods),
         Happening::Wait(seconds) => world.wait(*seconds),
         Happening::Approve if world.step() == Step::Approve => {
             world.approve("anna");
@@ -161,7 +166,7 @@ proptest! {
     /// refused and the last good one serving; and then nothing is written any more.
     #[test]
     fn every_history_ends_well_and_quiet(
-        kind in 0u8..4,
+        kind in 0u8..5,
         history in prop::collection::vec(happening(), 1..80),
     ) {
         let mut world = world(kind);
@@ -199,6 +204,9 @@ proptest! {
         // Each ConfigMap belongs to a revision that is kept.
         let of_kept = |name: &String| world.deployments.values().any(|kept| name.ends_with(&kept.revision));
         prop_assert!(world.unwatched.keys().all(|(_, name)| of_kept(name)), "{:?}", world.unwatched.keys());
+        let bounds: Vec<_> = world.autoscalers.values().map(|found| (found.revision.as_str(), found.least, found.most)).collect();
+        let expected = if kind == 2 { vec![(digits.as_str(), 1, 4), (digits.as_str(), 2, 8)] } else { vec![] };
+        prop_assert_eq!(bounds, expected, "{:#?}", world.writes);
         prop_assert!(world.jobs.is_empty() && world.services.len() == 1, "{:?} {:?}", world.jobs, world.services);
         world.writes.clear();
         let before = world.status.clone();
@@ -214,7 +222,7 @@ proptest! {
     /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
     #[test]
     fn killed_anywhere_it_ends_the_same(
-        kind in 0u8..4,
+        kind in 0u8..5,
         kills in prop::collection::vec(0usize..3, 1..40),
     ) {
         let mut world = world(kind);

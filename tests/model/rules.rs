@@ -212,7 +212,7 @@ fn rule_06_back_to_the_active_revision_goes_back_at_every_step() {
 fn rule_07_the_candidate_is_never_smaller_than_what_serves_and_a_change_of_size_is_no_release() {
     let mut world = World::serving();
     let mut larger = spec("1.0.0");
-    larger.workloads[0].replicas = 5;
+    larger.workloads[0].replicas = Some(5);
     world.change(larger);
     world.run_to_rest();
     assert_eq!((world.step(), world.record().attempts), (Step::Idle, 1));

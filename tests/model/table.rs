@@ -46,7 +46,7 @@ fn rows(step: Step) -> Vec<Seen> {
             ("somebody deleted the Deployment", |world| world.deployments.clear()),
             ("the number of replicas changes", |world| {
                 let mut spec = spec("1.0.0");
-                spec.workloads[0].replicas = 5;
+                spec.workloads[0].replicas = Some(5);
                 world.change(spec);
             }),
         ],

@@ -22,7 +22,7 @@ fn with_worker(version: &str, worker: serde_json::Value) -> ReleaseSpec {
     spec
 }
 
-fn add(spec: &mut ReleaseSpec, mut worker: serde_json::Value) {
+pub fn add(spec: &mut ReleaseSpec, mut worker: serde_json::Value) {
     let image = format!("mail:{}", spec.version);
     worker["template"] = json!({ "spec": { "containers": [{ "name": "mail", "image": image }] } });
     spec.workloads.push(serde_json::from_value(worker).unwrap());
@@ -338,7 +338,7 @@ fn a_release_may_have_nothing_but_workers() {
 fn a_changed_number_of_workers_is_no_release() {
     let mut world = serving();
     let mut spec = spec("1.0.0");
-    spec.workloads[1].replicas = 5;
+    spec.workloads[1].replicas = Some(5);
     world.change(spec);
     world.run_to_rest();
     let (_, plan) = world.plan();
@@ -346,7 +346,7 @@ fn a_changed_number_of_workers_is_no_release() {
     assert_eq!(works(&world).len(), 5);
     // And it is what the next version starts with, and what comes back.
     let mut next = crate::workers::spec("2.0.0");
-    next.workloads[1].replicas = 1;
+    next.workloads[1].replicas = Some(1);
     let mut world = released(world, next);
     world.run_to(Step::Watch);
     assert_eq!(works(&world), vec!["2.0.0"; 5]);

@@ -19,9 +19,9 @@ use switchback::{
     release::{
         manifests::{self, Kind, Manifest},
         observed::{
-            Answer, Ask, AttemptSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen, EndpointSeen, Guard,
-            JobSeen, JobState, ObjectSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen, SelectingSeen,
-            ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
+            Answer, Ask, AttemptSeen, AutoscalerSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen,
+            EndpointSeen, Guard, JobSeen, JobState, ObjectSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen,
+            SelectingSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
         status,
@@ -71,6 +71,7 @@ pub struct World {
     pub gone: bool,
     pub contents: BTreeMap<String, (AttemptSeen, Arc<ReleaseSpec>)>,
     pub deployments: BTreeMap<String, DeploymentSeen>,
+    pub autoscalers: BTreeMap<String, AutoscalerSeen>,
     pub services: BTreeMap<String, ServiceSeen>,
     pub slices: Vec<SliceSeen>,
     pub pods: BTreeMap<String, PodSeen>,
@@ -132,6 +133,8 @@ pub struct World {
     /// Whether traffic was ever seen on a ready revision: from then on it must never be on nothing.
     pub served: bool,
     pub serial: u64,
+    /// How many pods the load asks for, where an autoscaler decides.
+    pub load: Option<i32>,
     /// When the last look asked to look again.
     recheck: Option<Timestamp>,
 }
@@ -166,6 +169,7 @@ impl World {
             gone: false,
             contents: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            autoscalers: BTreeMap::new(),
             services: BTreeMap::new(),
             slices: Vec::new(),
             pods: BTreeMap::new(),
@@ -204,6 +208,7 @@ impl World {
             writes: Vec::new(),
             served: false,
             serial: 0,
+            load: None,
             recheck: None,
         }
     }
@@ -361,6 +366,7 @@ impl World {
             contents: BTreeMap::new(),
             attempts: self.contents.values().map(|(seen, _)| seen.clone()).collect(),
             deployments: self.deployments.values().cloned().collect(),
+            autoscalers: self.autoscalers.values().cloned().collect(),
             services: self.services.values().cloned().collect(),
             slices: self.slices.clone(),
             pods: self.pods.values().cloned().collect(),
@@ -440,6 +446,7 @@ impl World {
         let uid = match kind {
             Kind::Deployment => self.deployments.get(name)?.uid.clone(),
             Kind::Service => self.services.get(name)?.uid.clone(),
+            Kind::HorizontalPodAutoscaler => self.autoscalers.get(name)?.uid.clone(),
             _ => text(&self.unwatched.get(&(kind.as_str(), name.to_owned()))?.body, &["metadata", "uid"]),
         };
         let owned = !self.disowned.contains(&uid);
@@ -453,6 +460,7 @@ impl World {
         self.deployments.retain(|_, seen| left(&seen.uid));
         self.services.retain(|_, seen| left(&seen.uid));
         self.jobs.retain(|_, seen| left(&seen.uid));
+        self.autoscalers.retain(|_, seen| left(&seen.uid));
         self.unwatched.retain(|_, made| left(made.body["metadata"]["uid"].as_str().unwrap()));
     }
 
@@ -602,6 +610,7 @@ impl World {
                 found.observed = false;
                 newer(&mut found.resource_version);
             }
+            Action::Autoscale { autoscaler, patch, .. } => return self.autoscale(autoscaler, patch),
             Action::Touch { kind, name, uid, resource_version, fence } => {
                 return self.touch((*kind, name), (uid, resource_version), fence);
             }
@@ -739,7 +748,8 @@ impl World {
                     deleting: false,
                 });
             }
-            Kind::ConfigMap | Kind::PodDisruptionBudget | Kind::HorizontalPodAutoscaler => {
+            Kind::HorizontalPodAutoscaler => self.create_autoscaler(manifest, &uid),
+            Kind::ConfigMap | Kind::PodDisruptionBudget => {
                 let mut made = manifest.clone();
                 // Not counted: what is made besides changes no other name.
                 self.serial -= 1;
@@ -776,7 +786,8 @@ impl World {
             Kind::Service => self.services.retain(|key, seen| key != name || seen.uid != uid),
             Kind::Job => self.jobs.retain(|key, seen| key != name || seen.uid != uid),
             Kind::ControllerRevision => self.contents.retain(|key, (seen, _)| key != name || seen.uid != uid),
-            Kind::ConfigMap | Kind::PodDisruptionBudget | Kind::HorizontalPodAutoscaler => {
+            Kind::HorizontalPodAutoscaler => self.autoscalers.retain(|key, seen| key != name || seen.uid != uid),
+            Kind::ConfigMap | Kind::PodDisruptionBudget => {
                 let key = (kind.as_str(), name.to_owned());
                 self.unwatched.retain(|found, seen| *found != key || seen.body["metadata"]["uid"] != uid);
             }
@@ -787,6 +798,7 @@ impl World {
 
     /// The built-in controllers and the kubelet do everything there is to do.
     pub fn settle(&mut self) {
+        self.scale_by_autoscalers();
         let mut pods: BTreeMap<String, PodSeen> = BTreeMap::new();
         for deployment in self.deployments.values_mut() {
             let has = |name: &String| self.unwatched.contains_key(&("ConfigMap", name.clone()));
@@ -957,6 +969,7 @@ impl World {
     /// I4: traffic never points at nothing, once it has pointed at something; and nothing is scaled away from
     /// under a Service, unless its workload may be away.
     fn check(&self) {
+        self.check_sizes();
         let goes = self.deleting && self.spec.deletion_policy == DeletionPolicy::Delete;
         if !self.served || goes {
             return;
@@ -986,7 +999,7 @@ impl World {
 }
 
 /// Makes a resourceVersion newer.
-fn newer(version: &mut String) {
+pub fn newer(version: &mut String) {
     *version = (version.parse::<u64>().unwrap() + 1).to_string();
 }
 
@@ -1019,6 +1032,7 @@ pub fn words(action: &Action) -> String {
         Action::RemoveFinalizer => "remove finalizer".to_owned(),
         Action::Create(manifest) => format!("create {} {}", manifest.kind.as_str(), manifest.name),
         Action::Scale { deployment, replicas, .. } => format!("scale {deployment} to {replicas}"),
+        Action::Autoscale { autoscaler, least, most, .. } => format!("hold {autoscaler} at {least} to {most}"),
         Action::Touch { kind, name, fence, .. } => format!("fence {} {name} with {fence}", kind.as_str()),
         Action::Point { service, patch, .. } => {
             let digits = text(patch, &["spec", "selector", labels::REVISION]);

@@ -97,7 +97,7 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
   verbs: [create, get, list, patch, delete] # list: who else's holds for the same pods
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [list] # who else scales what is ours
+  verbs: [create, get, list, watch, patch, delete] # list: who else scales what is ours, too
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, get, list, watch, patch, delete] # patch: those that write are made suspended

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::super::{
-    manifests::{Kind, Manifest},
-    observed::{BackupSeen, DecisionSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
+    manifests::{self, Kind, Manifest},
+    observed::{AutoscalerSeen, BackupSeen, DecisionSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
-use crate::api::{DecisionStatus, RunningRelease};
+use crate::api::{Autoscaling, DecisionStatus, RunningRelease};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,17 @@ pub enum Action {
         resource_version: String,
         /// Pods.
         replicas: i32,
+    },
+    /// Sets between how many pods an autoscaler keeps its Deployment, and by what.
+    Autoscale {
+        /// Name of the HorizontalPodAutoscaler.
+        autoscaler: String,
+        /// Pods at least.
+        least: i32,
+        /// Pods at most.
+        most: i32,
+        /// A merge patch with UID and resourceVersion.
+        patch: Value,
     },
     /// Writes an object, so that whoever still holds the version from before is refused.
     Touch {
@@ -195,6 +206,12 @@ impl Action {
     pub(super) fn delete_jobs(seen: &Observed) -> impl Iterator<Item = Self> {
         let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting);
         jobs.map(|job| Self::delete(Kind::Job, &job.name, &job.uid))
+    }
+
+    /// Sets between how many pods an autoscaler keeps its Deployment, and by what where that has changed.
+    pub(super) fn autoscale(found: &AutoscalerSeen, (least, most): (i32, i32), asked: Option<&Autoscaling>) -> Self {
+        let patch = manifests::autoscaler_patch(found, (least, most), asked);
+        Self::Autoscale { autoscaler: found.name.clone(), least, most, patch }
     }
 
     /// Sets the number of pods of a Deployment.

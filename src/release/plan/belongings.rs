@@ -47,7 +47,7 @@ pub(super) fn grow(
     (content, workload): (&ReleaseSpec, &Workload),
     (from, owner): (i32, Option<&AttemptSeen>),
 ) -> Result<Option<Action>, Ask> {
-    if from >= BUDGET_FROM || workload.replicas < BUDGET_FROM {
+    if from >= BUDGET_FROM || workload.most() < BUDGET_FROM {
         return Ok(None);
     }
     budget(seen, (content, workload), owner)

@@ -9,7 +9,7 @@ use super::{
     },
     Action, Move, Plan, Situation, active_content, belongings,
     ending::{self, Why},
-    enter, fence, recorded, restore_data, upkeep,
+    enter, fence, recorded, restore_data, scaling, upkeep,
 };
 use crate::api::{Outcome, Reason, Record, Step, labels::Role};
 
@@ -28,7 +28,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Err(asks) => return Plan { asks, ..Plan::stay(record, situation) }.into(),
     };
     let mut left = left(seen, &record);
-    left.extend(belongings.into_iter().map(|removal| (removal, false)));
+    left.extend(belongings.into_iter().chain(scaling::put_back(seen, &mut record)).map(|action| (action, false)));
     if left.is_empty() {
         upkeep::forget_traffic(seen, &mut record);
         let why = why(&record);
@@ -65,7 +65,14 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .filter(|(action, deleting)| {
             let serves = matches!(
                 action,
-                Action::Delete { kind: Kind::Deployment | Kind::ConfigMap | Kind::PodDisruptionBudget, .. }
+                Action::Autoscale { .. }
+                    | Action::Delete {
+                        kind: Kind::Deployment
+                            | Kind::HorizontalPodAutoscaler
+                            | Kind::ConfigMap
+                            | Kind::PodDisruptionBudget,
+                        ..
+                    }
             );
             !deleting && (!selected || !serves)
         })
@@ -101,7 +108,7 @@ fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
         .iter()
         .filter(|job| job.ours)
         .map(|job| (Action::delete(Kind::Job, &job.name, &job.uid), job.deleting));
-    deployments.chain(services).chain(jobs).chain(backups(seen)).collect()
+    scaling::left(seen, digits).chain(deployments).chain(services).chain(jobs).chain(backups(seen)).collect()
 }
 
 /// A backup that is whole is let go and stays; one that is not was wanted for this attempt alone.

@@ -4,7 +4,7 @@ use super::{
     super::{manifests, observed::Observed},
     Action, Move, Plan, Situation, abort, active_content, belongings, candidate_content,
     ending::{self, Why},
-    enter, handover, health, images, overdue, recorded, still_wanted,
+    enter, handover, health, images, overdue, recorded, scaling, still_wanted,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, Workload};
 
@@ -55,22 +55,17 @@ fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
     let owner = plan.record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
     let is_missing = |workload: &Workload| seen.deployment(&workload.name, &revision).is_none();
     if recorded(seen, &plan.record) && content.workloads.iter().any(is_missing) {
-        match belongings::make(seen, content, owner, |workload| size(seen, &plan.record, workload)) {
+        match belongings::make(seen, content, owner, |workload| size(seen, &plan.record, workload).max(workload.most()))
+        {
             Ok(actions) => plan.actions.extend(actions),
             Err(ask) => plan.asks.push(ask),
         }
     }
     for workload in &content.workloads {
         let size = if handover::starts_late(&plan.record, workload) { 0 } else { size(seen, &plan.record, workload) };
-        match seen.deployment(&workload.name, &revision) {
-            None => {
-                let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
-                plan.actions.push(Action::Create(Box::new(manifest)));
-            }
-            Some(deployment) if deployment.replicas < size && !deployment.deleting => {
-                plan.actions.push(Action::scale(deployment, size))
-            }
-            Some(_) => {}
+        if is_missing(workload) {
+            let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
+            plan.actions.push(Action::Create(Box::new(manifest)));
         }
         for service in &workload.services {
             if seen.service(&manifests::preview_name(&service.name)).is_none() {
@@ -79,16 +74,35 @@ fn bring_up(seen: &Observed, content: &ReleaseSpec, plan: &mut Plan) {
             }
         }
     }
+    plan.actions.extend(grow(seen, content, &plan.record));
+}
+
+/// Lets what is there of the candidate grow to the size that it needs, and keeps autoscalers from making it smaller.
+pub(super) fn grow(seen: &Observed, content: &ReleaseSpec, record: &Record) -> Vec<Action> {
+    let revision = content.revision();
+    let owner = record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
+    let grow = |workload: &Workload| {
+        let size = size(seen, record, workload);
+        let held = scaling::hold_candidate(seen, (content, workload), size, owner);
+        let deployment = seen.deployment(&workload.name, &revision).filter(|deployment| {
+            !handover::starts_late(record, workload) && deployment.replicas < size && !deployment.deleting
+        });
+        // In this order: an autoscaler would take away again what is below its own bound.
+        held.into_iter().chain(deployment.map(|deployment| Action::scale(deployment, size)))
+    };
+    content.workloads.iter().flat_map(grow).collect()
 }
 
 /// Returns how many pods of a workload the candidate needs: as many as the spec asks for, and never fewer than
-/// serve now.
+/// serve now, or than the switch that is under way has promised.
 pub(super) fn size(seen: &Observed, record: &Record, workload: &Workload) -> i32 {
     let live = active_content(seen, record)
         .filter(|blue| blue.workloads.iter().any(|candidate| candidate.name == workload.name))
         .and_then(|blue| seen.deployment(&workload.name, &blue.revision()))
         .map_or(0, |deployment| deployment.replicas);
-    workload.replicas.max(live)
+    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
+    let promised = record.traffic.iter().filter(|traffic| record.step == Step::Switch && behind(&traffic.service));
+    workload.size().max(live).max(promised.map(|traffic| traffic.pods).max().unwrap_or(0))
 }
 
 /// Says what the candidate lacks; `None` when it is whole: every pod available, and as many ready endpoints

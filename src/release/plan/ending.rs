@@ -90,6 +90,7 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
         approved_by: candidate.approved_by.clone(),
     });
     handover::take_over(&mut record);
+    record.traffic.iter_mut().for_each(|traffic| traffic.pods_before = None);
     // What serves has not failed.
     record.failure = record.failure.take().filter(|failure| failure.revision != candidate.revision);
     record.outcome = Some(why.outcome);

@@ -168,7 +168,7 @@ pub(super) fn back(seen: &Observed, record: &Record) -> Progress {
 
 /// Notes, at rest, the size of a workload and how it is handed over: neither is part of a revision.
 pub(super) fn note(record: &mut Record, workload: &Workload) {
-    let (pods, serving) = (workload.replicas, !workload.services.is_empty());
+    let (pods, serving) = (workload.size(), !workload.services.is_empty());
     let side = workload.handed_over().map(|handover| WorkerPods { pods, handover, serving });
     match record.workers.iter().position(|worker| worker.workload == workload.name) {
         Some(_) if side.is_none() => record.workers.retain(|worker| worker.workload != workload.name),

@@ -13,7 +13,7 @@ use super::{
     },
     Action, Move, Plan, Situation, belongings, decisions, handover,
     health::{self, Readiness},
-    inspect, rollback, suspend,
+    inspect, rollback, scaling, suspend,
 };
 use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::Role};
 
@@ -38,6 +38,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     let mut plan = Plan::stay(record, situation);
     resize(seen, &mut plan);
+    if seen.record().step == Step::Idle {
+        let active = plan.record.active.as_ref().map(|active| &active.revision);
+        plan.actions.extend(scaling::remove_others(seen, active).map(|(_, removal)| removal));
+    }
     remove_old(seen, &mut plan);
     plan.asks.extend(asked);
     plan.into()
@@ -89,29 +93,17 @@ fn situation(seen: &Observed, record: &Record) -> Situation {
     }
 }
 
-/// Keeps the active revision at the size that the spec asks for; a change of replicas alone is no release.
+/// Keeps the active revision at the size that the spec asks for; a change of replicas or autoscaling alone is no release.
 fn resize(seen: &Observed, plan: &mut Plan) {
-    let Some(active) = &plan.record.active else { return };
-    if active.revision != seen.release.wanted {
+    let Some(active) = plan.record.active.clone().filter(|active| active.revision == seen.release.wanted) else {
         return;
-    }
+    };
     let spec = &seen.release.spec;
     for workload in &spec.workloads {
-        let deployment = seen.deployment(&workload.name, &active.revision);
-        if let Some(deployment) = deployment.filter(|seen| seen.replicas != workload.replicas && !seen.deleting) {
-            let owner = seen.attempt(active.attempt);
-            match belongings::grow(seen, (spec, workload), (deployment.replicas, owner)) {
-                Ok(budget) => plan.actions.extend(budget),
-                Err(ask) => plan.asks.push(ask),
-            }
-            plan.actions.push(Action::scale(deployment, workload.replicas));
-        }
-        let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-        for traffic in plan.record.traffic.iter_mut().filter(|traffic| behind(&traffic.service)) {
-            traffic.pods = workload.replicas;
-        }
+        scaling::keep(seen, (spec, workload), &active, plan);
+        scaling::expect(&mut plan.record, workload, workload.size());
+        handover::note(&mut plan.record, workload);
     }
-    spec.workloads.iter().for_each(|workload| handover::note(&mut plan.record, workload));
 }
 
 /// Removes what is kept no longer: Deployments of former revisions, and contents that history has forgotten.

@@ -165,7 +165,10 @@ fn objects(seen: &Observed, record: &Record) -> Vec<Manifest> {
     let mut objects = Vec::new();
     for workload in &spec.workloads {
         if seen.deployment(&workload.name, revision).is_none() {
-            objects.push(manifests::deployment(release, (spec, workload), workload.replicas, None));
+            objects.push(manifests::deployment(release, (spec, workload), workload.size(), None));
+        }
+        if seen.autoscaler(&workload.name, revision).is_none() {
+            objects.extend(manifests::autoscaler(release, (spec, workload), workload.size(), None));
         }
         objects.push(manifests::workload_pod(release, spec, workload));
         for service in &workload.services {

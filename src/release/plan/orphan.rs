@@ -9,7 +9,7 @@ use super::{
         manifests::Kind,
         observed::{Answer, Ask, Observed, ServiceSeen},
     },
-    Action, belongings,
+    Action, belongings, scaling,
 };
 use crate::api::labels::{NO_REVISION, Role};
 
@@ -39,7 +39,10 @@ pub(super) fn let_go(seen: &Observed) -> Letting {
     if objects.iter().any(|ask| seen.answer(ask).is_none()) {
         return Letting::Asking(objects);
     }
-    let owned: Vec<Action> = objects.iter().filter_map(|ask| disown(seen, ask)).collect();
+    // Held where a release has just needed it, an autoscaler would stay so for ever.
+    let kept = seen.own_autoscalers().filter(|found| digits.contains(&*found.revision));
+    let bounds = kept.filter_map(scaling::bounds_of_spec);
+    let owned: Vec<Action> = bounds.chain(objects.iter().filter_map(|ask| disown(seen, ask))).collect();
     if owned.is_empty() { Letting::Gone } else { Letting::Owned(owned) }
 }
 
@@ -61,7 +64,9 @@ fn objects<'a>(
     let services = live.iter().map(|service| (Kind::Service, service.name.clone()));
     let deployments = seen.deployments.iter().filter(|deployment| digits.contains(&*deployment.revision));
     let deployments = deployments.map(|deployment| (Kind::Deployment, deployment.name.clone()));
-    services.chain(deployments).chain(belongings::of(seen, digits.iter().copied()))
+    let autoscalers = seen.autoscalers.iter().filter(|found| digits.contains(&*found.revision));
+    let autoscalers = autoscalers.map(|found| (Kind::HorizontalPodAutoscaler, found.name.clone()));
+    services.chain(deployments).chain(autoscalers).chain(belongings::of(seen, digits.iter().copied()))
 }
 
 fn disown(seen: &Observed, ask: &Ask) -> Option<Action> {

@@ -5,7 +5,10 @@ mod config;
 mod database;
 mod rehearsal;
 mod risks;
+mod scaling;
 mod workers;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -18,8 +21,8 @@ use super::{
     policies::{Frozen, Policies},
 };
 use crate::api::{
-    ActiveRevision, CheckPhase, DatabaseRecord, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord, PlannedStep,
-    ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, sha256_hex,
+    ActiveRevision, Autoscaling, CheckPhase, DatabaseRecord, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord,
+    PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, sha256_hex,
 };
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
@@ -117,6 +120,11 @@ pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: 
     if let (false, Some(covered)) = (handovers.is_empty(), covered.as_object_mut()) {
         covered.insert("handovers".to_owned(), handovers.into());
     }
+    let scaled: BTreeMap<&str, &Autoscaling> =
+        spec.workloads.iter().filter_map(|found| Some((found.name.as_str(), found.autoscaling.as_ref()?))).collect();
+    if let (false, Some(covered)) = (scaled.is_empty(), covered.as_object_mut()) {
+        covered.insert("autoscaling".to_owned(), json!(scaled));
+    }
     if let (false, Some(covered)) = (spec.jobs.is_default(), covered.as_object_mut()) {
         covered.insert("jobs".to_owned(), json!(spec.jobs));
     }
@@ -182,7 +190,7 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
         .map(|workload| {
             let images: Vec<&str> = workload.template.images().map(|(_, image)| image).collect();
             let waits = workers::waits(record, workload);
-            format!("{} x {} ({}){waits}", workload.name, workload.replicas, images.join(", "))
+            format!("{} x {} ({}){waits}", workload.name, scaling::size(workload), images.join(", "))
         })
         .collect();
     let beside = record.active.as_ref().map_or_else(
@@ -190,9 +198,10 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
         |active| format!("beside {}, at its live size if that is larger", active.version),
     );
     format!(
-        "Brings {} up, {beside}; all pods must get ready within {}.{}",
+        "Brings {} up, {beside}; all pods must get ready within {}.{}{}",
         what.join(", "),
         spec.deadlines.deploy,
+        scaling::meanwhile(spec),
         config::brings(spec)
     )
 }

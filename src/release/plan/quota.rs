@@ -45,7 +45,8 @@ fn needs(seen: &Observed, record: &Record, (spec, defaults): (&ReleaseSpec, &Def
         let there = seen.deployment(&workload.name, &revision).map(|deployment| deployment.replicas);
         // At least as large as what serves, whatever its content says.
         let live = record.active.as_ref().and_then(|active| seen.deployment(&workload.name, &active.revision));
-        let size = workload.replicas.max(live.map_or(0, |live| live.replicas));
+        // An autoscaler that finds no room later is told so by the cluster, and what serves stays as it is.
+        let size = workload.size().max(live.map_or(0, |live| live.replicas));
         let pods = i128::from((size - there.unwrap_or(0)).max(0));
         words.push(format!("{} x {pods}", workload.name));
         for resource in ["pods", "count/pods"] {
@@ -58,6 +59,9 @@ fn needs(seen: &Observed, record: &Record, (spec, defaults): (&ReleaseSpec, &Def
             for resource in ["count/deployments.apps", "count/replicasets.apps"] {
                 add(&mut needs, resource, ONE);
             }
+        }
+        if workload.autoscaling.is_some() && seen.autoscaler(&workload.name, &revision).is_none() {
+            add(&mut needs, "count/horizontalpodautoscalers.autoscaling", ONE);
         }
     }
     (needs, words.join(", "))

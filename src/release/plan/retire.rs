@@ -7,7 +7,7 @@ use super::{
     },
     Action, Move, Plan, Situation, active_content, enter, fence,
     going::Going,
-    hooks, recorded, upkeep,
+    hooks, recorded, scaling, upkeep,
 };
 use crate::api::{HookMoment, Outcome, Reason, Record, Step, labels::Role};
 
@@ -29,10 +29,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         .collect();
     let hooks = hooks(seen, &mut record);
     let mut removals = removals(seen, &record);
+    removals.extend(scaling::put_back(seen, &mut record));
+    let autoscalers: Vec<_> = scaling::remove_others(seen, Some(&active.revision)).collect();
     if hooks.is_none() {
         removals.extend(Action::delete_jobs(seen));
     }
-    if superfluous.is_empty() && removals.is_empty() && hooks.is_none() {
+    if superfluous.is_empty() && removals.is_empty() && autoscalers.is_empty() && hooks.is_none() {
         record.plan = None;
         upkeep::forget_traffic(seen, &mut record);
         return enter(record, Step::Idle, seen.now, None);
@@ -57,6 +59,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             _ => false,
         })
     };
+    // Before the Deployments: an autoscaler of no pods says that it cannot scale.
+    removals.extend(autoscalers.into_iter().filter(|(digits, _)| !selected(digits)).map(|(_, removal)| removal));
     let scale = superfluous
         .iter()
         .filter(|deployment| deployment.replicas > 0 && !selected(&deployment.revision))

@@ -15,7 +15,7 @@ use super::{
     enter, fence,
     going::Going,
     handover::{self, Progress},
-    health, hooks, images, later, overdue, recorded, still_wanted, verify,
+    health, hooks, images, later, overdue, recorded, scaling, still_wanted, verify,
 };
 use crate::api::{HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord, labels};
 
@@ -45,7 +45,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(turned) = ending::begun(seen, &record).or_else(|| turn(seen, &record, &content)) {
         return turned;
     }
-    if let Some(next) = run_hooks(seen, &mut record, &content) {
+    if let Some(next) = size(seen, &mut record, &content).or_else(|| run_hooks(seen, &mut record, &content)) {
         return next;
     }
     match handover::forward(seen, &mut record) {
@@ -112,6 +112,7 @@ fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
             service: service.name.clone(),
             revision: active.clone().filter(|_| former.iter().any(|traffic| traffic.service == service.name)),
             pods: deploy::size(seen, record, workload),
+            pods_before: before(seen, record, &service.name),
             switched_at: None,
             settled_at: None,
         })
@@ -119,6 +120,32 @@ fn remember(seen: &Observed, content: &ReleaseSpec, record: &mut Record) {
     // Services that only the former revision has keep their place until `Retire` removes them.
     let gone = former.into_iter().filter(|old| content.service(&old.service).is_none());
     record.traffic.extend(gone.collect::<Vec<_>>());
+}
+
+/// Returns how many pods the active revision has behind a Service.
+fn before(seen: &Observed, record: &Record, service: &str) -> Option<i32> {
+    let blue = active_content(seen, record)?;
+    let (workload, _) = blue.service(service)?;
+    seen.deployment(&workload.name, &blue.revision()).map(|deployment| deployment.replicas)
+}
+
+/// Sees to the sizes of both versions until the first Service has moved: what serves may no longer shrink, and what it has
+/// grown by meanwhile the candidate grows by as well. `None` when both are as large as they have to be.
+fn size(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Option<Move> {
+    if ending::moved(record) {
+        return None;
+    }
+    let held = scaling::hold_active(seen, record).into_iter().chain(deploy::grow(seen, content, record));
+    let actions: Vec<Action> = held.collect();
+    let mut traffic = std::mem::take(&mut record.traffic);
+    for traffic in &mut traffic {
+        let Some((workload, _)) = content.service(&traffic.service) else { continue };
+        traffic.pods = traffic.pods.max(deploy::size(seen, record, workload));
+        traffic.pods_before = traffic.pods_before.max(before(seen, record, &traffic.service));
+    }
+    record.traffic = traffic;
+    let told = Situation::Working(Reason::Switching, "Both versions are kept at the size that serves now.".to_owned());
+    (!actions.is_empty()).then(|| Plan { actions, ..Plan::stay(record.clone(), told) }.into())
 }
 
 /// Returns where to go instead of forward.

@@ -39,6 +39,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         // A Service that only the candidate has points at nothing again.
         let known = had.as_ref().is_none_or(|content| content.service(&traffic.service).is_some());
         traffic.revision = active.clone().filter(|_| known);
+        traffic.pods = traffic.pods_before.take().unwrap_or(traffic.pods);
     }
     let undoing = undo(seen, &mut record);
     if let Progress::Going(going) = handover::back(seen, &record) {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Plan, active_content, config, contested,
+    Action, Plan, active_content, config, contested, scaling,
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
@@ -32,6 +32,9 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
         }
         for workload in &content.workloads {
             let size = size(&plan.record, workload, attempt);
+            if watched {
+                plan.actions.extend(hold(seen, &plan.record, (content, workload), (attempt, size)));
+            }
             match seen.deployment(&workload.name, &revision) {
                 // Whoever reads a queue alone does not start beside what is still ending.
                 None if workload.handed_over() == Some(Handover::StopThenStart)
@@ -51,6 +54,20 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
     }
 }
 
+/// Keeps autoscalers from taking pods away while both versions may be needed.
+fn hold(
+    seen: &Observed,
+    record: &Record,
+    (content, workload): (&ReleaseSpec, &Workload),
+    (attempt, size): (i64, i32),
+) -> Option<Action> {
+    if record.candidate.as_ref().is_some_and(|candidate| candidate.attempt == attempt) {
+        return scaling::hold_candidate(seen, (content, workload), size, seen.attempt(attempt));
+    }
+    // What serves may have been given another autoscaler since its content was frozen, or none: that is kept at rest.
+    seen.autoscaler(&workload.name, &content.revision()).and_then(|found| scaling::hold(found, size))
+}
+
 /// Returns how many pods of a workload an attempt's revision has to have, while it serves or may have to serve again.
 fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
     let is_active = record.active.as_ref().is_some_and(|active| active.attempt == attempt);
@@ -60,8 +77,11 @@ fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
         return side.filter(|_| !stopped).map_or(0, |side| side.pods);
     }
     let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-    let pods = record.traffic.iter().filter(|traffic| behind(&traffic.service));
-    pods.map(|traffic| traffic.pods).max().unwrap_or(workload.replicas)
+    let traffic = record.traffic.iter().filter(|traffic| behind(&traffic.service));
+    // Until the candidate is proven, the Services count its pods and remember those of what served before.
+    let before = is_active && record.step == Step::Watch;
+    let pods = traffic.map(|traffic| traffic.pods_before.filter(|_| before).unwrap_or(traffic.pods));
+    pods.max().unwrap_or_else(|| workload.size())
 }
 
 /// Makes Services again, pointing where they were pointed.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MOST_RISKS, config, database, line, workers};
+use super::{MOST_RISKS, config, database, line, scaling, workers};
 use crate::api::{PodTemplate, ProofLevel, Record, ReleaseSpec, Workload, is_semantic};
 
 /// Lists what could go wrong and can be read from the spec.
@@ -12,9 +12,7 @@ pub(super) fn of(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>)
         .iter()
         .flat_map(|workload| {
             let mut found = Vec::new();
-            if workload.replicas == 1 && !workload.services.is_empty() {
-                found.push(format!("Workload {} has one replica: a lost node takes all of it away.", workload.name));
-            }
+            found.extend(scaling::risks(workload));
             let of_worker = workers::risk(spec, record, workload);
             let of_pod = pod_risks(workload);
             found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
