@@ -281,6 +281,7 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
         ),
     ];
+    rules.extend(of_autoscaling());
     rules.extend(of_checks());
     rules.extend(of_http());
     rules
@@ -449,6 +450,34 @@ fn of_http() -> Vec<(&'static str, Change, Change)> {
 }
 
 /// A workload without Services.
+/// Rules on how a workload is scaled.
+fn of_autoscaling() -> Vec<(&'static str, Change, Change)> {
+    let asks = |autoscaling: Value| vec![("/spec/workloads/0/autoscaling", autoscaling)];
+    let metrics = json!([{ "type": "Pods", "pods": { "metric": { "name": "rps" } } }]);
+    let one = "give exactly one of targetCPU and metrics";
+    vec![
+        (
+            "max is less than min",
+            asks(json!({ "min": 3, "max": 3, "targetCPU": 70 })),
+            asks(json!({ "min": 3, "max": 2, "targetCPU": 70 })),
+        ),
+        (one, asks(json!({ "min": 1, "max": 3, "metrics": metrics })), asks(json!({ "min": 1, "max": 3 }))),
+        (
+            one,
+            asks(json!({ "min": 1, "max": 3, "targetCPU": 70, "metrics": [] })),
+            asks(json!({ "min": 1, "max": 3, "targetCPU": 70, "metrics": metrics })),
+        ),
+        (
+            "give replicas or autoscaling, not both: what an autoscaler sets would be set back (replicas: null takes it out)",
+            vec![(
+                "/spec/workloads/1",
+                json!({ "name": "mailer", "replicas": 2, "template": worker("Overlap")["template"] }),
+            )],
+            vec![("/spec/workloads/0/replicas", json!(2))],
+        ),
+    ]
+}
+
 fn worker(handover: &str) -> Value {
     let template = json!({ "spec": { "containers": [{ "name": "mailer", "image": "a" }] } });
     json!({ "name": "mailer", "handover": handover, "template": template })
@@ -488,6 +517,7 @@ fn full() -> Value {
     } });
     let mut body = release("shop");
     body["spec"]["workloads"][0]["template"] = pod.clone();
+    body["spec"]["workloads"][0]["autoscaling"] = json!({ "min": 1, "max": 3, "metrics": [{ "type": "Resource" }] });
     body["spec"]["checks"] = json!([
         { "name": "home", "phase": "Verify", "http": {
             "service": "shop", "host": "shop.example.com", "scheme": "https", "ca": { "configMap": "corp" },

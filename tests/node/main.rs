@@ -12,6 +12,7 @@
 
 mod account;
 mod audited;
+mod autoscaled;
 mod away;
 mod belongings;
 mod checks;
