@@ -18,10 +18,19 @@ const CONTROLLER: &str = "system:serviceaccount:switchback-system:switchback";
 const NEVER: [&str; 8] =
     ["secrets", "pods/exec", "pods/log", "pods/attach", "serviceaccounts/token", "nodes", "roles", "rolebindings"];
 
-/// What is asked only when a create finds its name taken, or a database claimed by another Release, which a run may or
-/// may not see.
-const BY_CHANCE: [(&str, &str); 4] =
-    [("get", "deployments"), ("get", "jobs"), ("get", "controllerrevisions"), ("get", "releases")];
+/// The published table of rights.
+const TABLE: &str = include_str!("../../docs/rights.md");
+/// What its tables are about, by their headings, and the chart's template that grants it.
+const SCOPES: [(&str, &str); 3] = [
+    ("In each namespace that it serves", "role"),
+    ("In its own namespace", "lease-role"),
+    ("Of the cluster", "cluster-role"),
+];
+/// Heading of the rights that a run may or may not use.
+const BY_CHANCE: &str = "Granted, and perhaps not used in a run";
+
+/// Verb and resource, the latter as kubectl writes it: `releases.switchback.dev/status`.
+type Right = (String, String);
 
 /// Returns every request that the account itself made; what tests tried in its name is another matter.
 fn requests() -> Vec<Value> {
@@ -34,21 +43,28 @@ fn requests() -> Vec<Value> {
         .collect()
 }
 
-/// Returns verb and resource of a request, as a Role grants it.
-fn right(event: &Value) -> (String, String) {
-    let of = |key: &str| event["objectRef"][key].as_str().unwrap_or_default().to_owned();
-    let subresource = of("subresource");
-    let resource = if subresource.is_empty() { of("resource") } else { format!("{}/{subresource}", of("resource")) };
-    (event["verb"].as_str().unwrap_or_default().to_owned(), resource)
+/// Writes a resource as kubectl does.
+fn resource(group: &str, resource: &str) -> String {
+    let (name, subresource) = resource.split_once('/').map_or((resource, None), |(name, sub)| (name, Some(sub)));
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    let subresource = subresource.map(|subresource| format!("/{subresource}")).unwrap_or_default();
+    format!("{name}{group}{subresource}")
 }
 
-/// Returns what the chart grants in a namespace it serves, and for the lease in its own.
-fn granted() -> BTreeSet<(String, String)> {
+/// Returns verb and resource of a request, as a Role grants it.
+fn right(event: &Value) -> Right {
+    let of = |key: &str| event["objectRef"][key].as_str().unwrap_or_default().to_owned();
+    let subresource = of("subresource");
+    let name = if subresource.is_empty() { of("resource") } else { format!("{}/{subresource}", of("resource")) };
+    (event["verb"].as_str().unwrap_or_default().to_owned(), resource(&of("apiGroup"), &name))
+}
+
+/// Returns what the chart grants by one of its templates.
+fn granted(template: &str) -> BTreeSet<Right> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/switchback");
     let output = Command::new("helm")
         .args(["template", "switchback", chart, "-n", "switchback-system", "--set", "mode=Namespaced"])
-        .args(["--set", "namespaces={shop}", "--show-only", "templates/role.yaml"])
-        .args(["--show-only", "templates/lease-role.yaml"])
+        .args(["--set", "namespaces={shop}", "--show-only", &format!("templates/{template}.yaml")])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -56,16 +72,51 @@ fn granted() -> BTreeSet<(String, String)> {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
-    serde_yaml::Deserializer::from_str(&text)
+    let rules = serde_yaml::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).unwrap())
-        .flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default())
-        .flat_map(|rule| {
-            let (verbs, resources) = (texts(&rule["verbs"]), texts(&rule["resources"]));
-            verbs
-                .into_iter()
-                .flat_map(move |verb| resources.clone().into_iter().map(move |resource| (verb.clone(), resource)))
-        })
-        .collect()
+        .flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default());
+    let mut granted = BTreeSet::new();
+    for rule in rules {
+        for group in texts(&rule["apiGroups"]) {
+            for name in texts(&rule["resources"]) {
+                let name = resource(&group, &name);
+                granted.extend(texts(&rule["verbs"]).into_iter().map(|verb| (verb, name.clone())));
+            }
+        }
+    }
+    granted
+}
+
+/// Returns what the published table says under a heading. Each line names a resource once, and says what for.
+fn published(heading: &str) -> BTreeSet<Right> {
+    let (_, section) = TABLE.split_once(&format!("## {heading}\n")).expect(heading);
+    let section = section.split("\n## ").next().unwrap();
+    let mut rights = BTreeSet::new();
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, verbs, what_for] = cells[..] else { panic!("three cells are wanted: {line}") };
+        assert!(!what_for.is_empty(), "what for? {line}");
+        for verb in verbs.split(", ") {
+            assert!(rights.insert((verb.to_owned(), name.trim_matches('`').to_owned())), "said twice: {line}");
+        }
+    }
+    assert!(!rights.is_empty(), "nothing is under {heading}");
+    rights
+}
+
+#[test]
+fn the_published_table_is_what_the_chart_grants() {
+    for (heading, template) in SCOPES {
+        let (granted, published) = (granted(template), published(heading));
+        let missing: Vec<_> = granted.difference(&published).collect();
+        let invented: Vec<_> = published.difference(&granted).collect();
+        assert!(missing.is_empty() && invented.is_empty(), "{heading}: not told {missing:?}, not granted {invented:?}");
+    }
+    let never = |(_, name): &Right| NEVER.iter().any(|never| name == never || name.starts_with(&format!("{never}.")));
+    let all: BTreeSet<Right> = SCOPES.iter().flat_map(|(_, template)| granted(template)).collect();
+    assert!(!all.iter().any(never), "{all:?}");
+    let by_chance = published(BY_CHANCE);
+    assert!(by_chance.is_subset(&all), "a reason for what is not granted: {:?}", by_chance.difference(&all));
 }
 
 #[test]
@@ -82,12 +133,12 @@ fn no_request_of_ours_was_refused_for_want_of_a_right() {
 }
 
 #[test]
-fn nothing_was_asked_for_that_no_role_grants_and_nothing_is_granted_for_nothing() {
-    let used: BTreeSet<_> = requests().iter().filter(|event| event["objectRef"].is_object()).map(right).collect();
-    let never: Vec<_> = used.iter().filter(|(_, resource)| NEVER.contains(&resource.as_str())).collect();
-    assert!(never.is_empty(), "{never:?}");
-    let granted = granted();
-    let by_chance = |(verb, resource): &&(String, String)| BY_CHANCE.contains(&(verb.as_str(), resource.as_str()));
-    let unused: Vec<_> = granted.difference(&used).filter(|right| !by_chance(right)).collect();
-    assert!(unused.is_empty(), "granted and never used: {unused:?}");
+fn what_the_run_used_is_what_the_published_table_says() {
+    let used: BTreeSet<Right> = requests().iter().filter(|event| event["objectRef"].is_object()).map(right).collect();
+    let told: BTreeSet<Right> = SCOPES.iter().flat_map(|(heading, _)| published(heading)).collect();
+    let untold: Vec<_> = used.difference(&told).collect();
+    assert!(untold.is_empty(), "asked for, and not in docs/rights.md: {untold:?}");
+    let by_chance = published(BY_CHANCE);
+    let unused: Vec<_> = told.difference(&used).filter(|right| !by_chance.contains(*right)).collect();
+    assert!(unused.is_empty(), "in docs/rights.md, and never used: {unused:?}");
 }
