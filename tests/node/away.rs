@@ -75,7 +75,7 @@ async fn two_versions_of_what_must_run_alone_never_meet_in_either_direction() {
         assert_eq!(condition(&over, "Serving").0, "True");
         assert_eq!(worked().await, "1.0.0,2.0.0,3.0.0");
         let load = scene.load().await;
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(15)).await;
         let counted = load.end("away").await;
         assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["2.0.0"]);
     })

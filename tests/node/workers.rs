@@ -56,7 +56,8 @@ fn workloads(version: &str, (web, mailer): (Env<'_>, Env<'_>)) -> Value {
                 }],
             } },
         },
-        worker("mailer", json!({}), mailer),
+        // One that ends as soon as it has started was ready for a moment: it has no probe.
+        worker("mailer", json!({ "minReadySeconds": 3 }), mailer),
         worker(
             "painter",
             json!({ "handover": "Overlap", "replicas": 2 }),

@@ -199,8 +199,7 @@ pub(super) fn forget(record: &mut Record) {
     record.workers.retain(|worker| worker.active.is_some_and(|side| !side.is_switched()));
 }
 
-/// Returns whether a workload of the active revision was stopped, or will be, though users wait for it; the first that is
-/// not back.
+/// Returns the first workload with Services that has to run alone and of which the active revision has no ready pod.
 pub(super) fn away<'a>(seen: &Observed, record: &'a Record) -> Option<&'a str> {
     let active = record.active.as_ref()?;
     let serving = record.workers.iter().filter(|worker| worker.active.is_some_and(|side| side.serving));
