@@ -33,6 +33,8 @@ pub const FENCE: &str = "switchback.dev/fence";
 pub const CHANGED_BY: &str = "switchback.dev/changed-by";
 /// Annotation that a CRD of ours needs before the admission policy lets it be deleted.
 pub const ALLOW_DELETE: &str = "switchback.dev/allow-delete";
+/// Annotation by which people offer a Deployment or a Service to the Release of this name.
+pub const ADOPT: &str = "switchback.dev/adopt";
 /// Finalizer of a Release.
 pub const FINALIZER: &str = "switchback.dev/release";
 /// Finalizer by which a Release holds the DatabaseBackup that its way back rests on.
@@ -49,6 +51,8 @@ pub const PREVIEW_SUFFIX: &str = "-preview";
 pub enum Role {
     /// A Deployment of a revision, and its pods.
     Workload,
+    /// A Deployment that ran before its Release did; its pods have none of our labels.
+    Adopted,
     /// A Service that carries users' traffic.
     Active,
     /// The preview twin of such a Service.
@@ -73,6 +77,7 @@ impl Role {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Workload => "workload",
+            Self::Adopted => "adopted",
             Self::Active => "active",
             Self::Preview => "preview",
             Self::Check => "check",

@@ -23,6 +23,7 @@ mod probing;
 mod raw;
 mod reason;
 mod release;
+mod release_adopt;
 mod release_config;
 mod release_database;
 mod release_service;
@@ -63,6 +64,7 @@ pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};
 pub use reason::Reason;
 pub use release::{DeletionPolicy, Handover, Mode, Release, ReleaseSpec, Source, Workload, is_semantic};
+pub use release_adopt::Adoption;
 pub use release_config::ConfigFiles;
 pub use release_database::{
     Change, DatabaseRollback, Migration, MigrationSource, Rehearsal, RehearsalVariable, ReleaseBackup, ReleaseDatabase,
@@ -71,11 +73,11 @@ pub use release_database::{
 pub use release_service::{ServiceMetadata, WorkloadService};
 pub use release_settings::{Deadlines, RollbackSettings, SwitchSettings, WatchSettings};
 pub use release_status::{
-    ActiveRevision, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord, Ending, FailureRecord, HeldLock,
-    HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
-    PreviousRevision, Record, RehearsalFindings, RehearsalRecord, ReleaseStatus, RollbackOrder, RunningImage, Scope,
-    StampRecord, Step, StepTime, Suspension, Taken, TimedFile, TrafficRecord, UndoProgress, UndoRecord, WayBackPoint,
-    WorkerPods, WorkerRecord,
+    ActiveRevision, AdoptedWorkload, AdoptionRecord, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord,
+    Ending, FailureRecord, HeldLock, HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome,
+    PendingMigration, PlanRecord, PlannedStep, PreviousRevision, Record, RehearsalFindings, RehearsalRecord,
+    ReleaseStatus, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime, Suspension, Taken, TimedFile,
+    TrafficRecord, UndoProgress, UndoRecord, WayBackPoint, WorkerPods, WorkerRecord,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

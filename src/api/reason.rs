@@ -103,6 +103,18 @@ pub enum Reason {
     SelectedElsewhere,
     /// An autoscaler of somebody else's scales a Deployment of this Release.
     ReplicasOwnedByAutoscaler,
+    /// The Deployment or Service that is to be adopted does not exist beside the Release.
+    TargetNotFound,
+    /// The Deployment or Service that is to be adopted is being deleted.
+    TargetTerminating,
+    /// The Deployment or Service that is to be adopted belongs to something else, which would go on writing it.
+    TargetOwned,
+    /// The Deployment or Service that is to be adopted does not say that this Release may.
+    AdoptionNotOffered,
+    /// The Deployment or Service that is to be adopted belongs to another Release.
+    ServiceClaimed,
+    /// Traffic of the Service that is to be adopted cannot be told apart, or no switch would reach its clients.
+    ServiceNotSwitchable,
     /// The API server refuses an object of this release.
     DryRunRefused,
     /// The namespace's quota or limits refuse an object of this release.

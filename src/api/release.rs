@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Autoscaling, Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, Migration, MigrationSource, PodTemplate,
-    ReleaseDatabase, RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names,
+    Adoption, Autoscaling, Check, CheckPhase, ConfigFiles, Deadlines, Hook, JobSettings, Migration, MigrationSource,
+    PodTemplate, ReleaseDatabase, RevisionId, RollbackSettings, SwitchSettings, WatchSettings, WorkloadService, names,
     release_status::ReleaseStatus,
 };
 
@@ -72,6 +72,7 @@ use super::{
     "!has(self.rollback) || !has(self.rollback.database) || self.rollback.database != 'Down' || (has(self.database) && has(self.database.migration) && has(self.database.migration.down))",
     "rollback.database is Down, and no migration has a down"
 ))]
+#[x_kube(validation = ("self.workloads.all(w, !has(w.adopt) || self.workloads.filter(x, has(x.adopt) && x.adopt.deployment == w.adopt.deployment).size() == 1)", "two workloads adopt the same Deployment"))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.
     #[schemars(length(min = 1, max = 64), regex(pattern = names::WORD))]
@@ -188,6 +189,10 @@ impl DeletionPolicy {
     "!has(self.replicas) || !has(self.autoscaling)",
     "give replicas or autoscaling, not both: what an autoscaler sets would be set back (replicas: null takes it out)"
 ))]
+#[x_kube(validation = (
+    "!has(self.adopt) || (has(self.services) && self.services.exists(s, s.name == self.adopt.service))",
+    "adopt names a Service that is not among the workload's services: what it looks like from the first release on is said there"
+))]
 pub struct Workload {
     /// Name of the workload, unique in the Release.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -203,6 +208,10 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub services: Vec<WorkloadService>,
+    /// What serves today without this operator: the first release takes it over and goes back to it. Ignored once
+    /// something of this Release serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adoption>,
     /// How a worker passes from one version to the next (default: StopThenStart). A workload with Services may say
     /// StopThenStart too, when two versions must not run at once: nobody answers from the one's stop to the other's proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]

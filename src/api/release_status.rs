@@ -1,10 +1,12 @@
 //! What is observed of a Release, and the little that cannot be observed and so must be remembered.
 
+mod adoption;
 mod attempt;
 mod database;
 mod plan;
 mod worker;
 
+pub use adoption::{AdoptedWorkload, AdoptionRecord};
 pub use attempt::{
     ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
     RunningImage, Step, StepTime, Suspension,
@@ -62,6 +64,9 @@ pub struct Record {
     pub candidate: Option<CandidateRevision>,
     /// The revision before the active one, kept scaled to zero for a while.
     pub previous: Option<PreviousRevision>,
+    /// What runs without us and is taken over by the first release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<AdoptionRecord>,
     /// Where the attempt stands.
     pub step: Step,
     /// How many times the operator's lease had changed hands when that step began: another leader knows by it that it did

@@ -209,6 +209,31 @@ where
     }
 }
 
+/// Reads an object of any kind; `None` when there is none.
+///
+/// # Errors
+/// As [`call`].
+pub async fn read_whole(client: &Client, place: &Place) -> Result<Option<DynamicObject>, Error> {
+    match call("read", &place.to_string(), place.api(client).get(&place.name)).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes an object over by server-side apply. With UID and resourceVersion in the body nothing is made, and one that has
+/// changed since it was read is refused. So forcing takes only what the body says otherwise than it was read: labels of
+/// ours that another Release has left behind.
+///
+/// # Errors
+/// As [`call`]; a conflict when it changed since, or is gone.
+pub async fn take_over(client: &Client, place: &Place, body: &Value) -> Result<(), Error> {
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    call("take over", &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Apply(body)))
+        .await
+        .map(|_| ())
+}
+
 /// Reads the metadata of an object of any kind; `None` when there is none.
 ///
 /// # Errors

@@ -65,6 +65,10 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let place = place_of(namespace, Kind::Service, service);
             calls::merge::<super::watched::Service>(client, &place, patch, false).await.map(|_| ())
         }
+        Action::TakeOver(manifest) => {
+            let place = place_of(namespace, manifest.kind, &manifest.name);
+            calls::take_over(client, &place, &manifest.body).await
+        }
         Action::Delete { kind, name, uid, resource_version } => {
             let which = (uid.as_str(), resource_version.as_deref());
             calls::delete(client, &place_of(namespace, *kind, name), which).await

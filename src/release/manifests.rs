@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+mod adopted;
 mod autoscaler;
 mod budget;
 mod config;
@@ -16,6 +17,7 @@ mod services;
 
 use serde_json::{Map, Value, json};
 
+pub use adopted::{TakeOver, apart, deployment_taken_over, labels_as_written, service_selector, service_taken_over};
 pub use autoscaler::{autoscaler, autoscaler_patch};
 pub use budget::{budget, pod_labels};
 pub use config::{config_map, config_maps_of, config_name, secrets_of, with_own_config};
@@ -168,15 +170,21 @@ impl Marks<'_> {
         map
     }
 
-    /// Returns a pod template with the user's labels and ours; ours are what selectors and watches rest on,
-    /// so the user's `switchback.dev/` labels lose, while the user's `app.kubernetes.io/` ones win.
-    fn template(&self, template: &Value) -> Value {
-        let mut template = template.clone();
+    fn pod_labels(&self, template: &Value) -> Map<String, Value> {
         let mut merged = self.labels();
         if let Some(user) = template.pointer("/metadata/labels").and_then(Value::as_object) {
             merged.extend(user.clone());
         }
         merged.extend(self.own_labels());
+        merged
+    }
+
+    /// Returns a pod template with the user's labels and ours; ours are what selectors and watches rest on,
+    /// so the user's `switchback.dev/` labels lose, while the user's `app.kubernetes.io/` ones win.
+    fn template(&self, template: &Value) -> Value {
+        let mut template = template.clone();
+        let mut merged = self.pod_labels(&template);
+        adopted::keep_apart(&self.release.status.record, (self.workload, self.revision), &mut merged);
         if !template.get("metadata").is_some_and(Value::is_object) {
             set(&mut template, "metadata", json!({}));
         }

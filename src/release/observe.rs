@@ -120,7 +120,7 @@ pub async fn observe(
         attempts: cache.attempts.of(&by_uid),
         deployments: cache.deployments.of(&by_uid),
         autoscalers: cache.autoscalers.of(&by_uid),
-        services: cache.services.of(&by_uid),
+        services: known(cache.services.of(&by_uid), &release),
         slices: cache.slices.of(&by_uid),
         pods: cache.pods.of(&by_uid),
         jobs: cache.jobs.of(&by_uid),
@@ -154,6 +154,11 @@ pub async fn observe(
         }
     }
     Ok(seen)
+}
+
+/// Recognises what Services select that were taken over.
+fn known(services: Vec<ServiceSeen>, release: &ReleaseSeen) -> Vec<ServiceSeen> {
+    services.into_iter().map(|service| service.known_by(&release.status.record)).collect()
 }
 
 /// Returns whether the plan may ask what policies ask for before anything begins: one look may come there from rest.
@@ -240,6 +245,10 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         Ask::LiveObject(kind, name) => {
             let found = calls::read_meta(client, &place_of(namespace, *kind, name)).await?;
             Ok(Answer::Object(found.as_ref().map(watched::object_seen)))
+        }
+        Ask::Running(kind, name) => {
+            let found = calls::read_whole(client, &place_of(namespace, *kind, name)).await?;
+            Ok(Answer::Running(found.map(|found| Box::new(watched::running(&found)))))
         }
         Ask::SelectorManager(name) => {
             let found = calls::read::<watched::Service>(client, &Place::new::<core::Service>(namespace, name)).await?;

@@ -8,6 +8,7 @@ mod database;
 mod objects;
 mod people;
 mod quota;
+mod running;
 mod selecting;
 mod source;
 
@@ -27,6 +28,7 @@ pub use objects::{
 };
 pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
 pub use quota::{Amounts, DefaultsSeen, ONE, QuotaSeen, quantity, words as amount_words};
+pub use running::RunningSeen;
 pub use selecting::SelectingSeen;
 pub use source::{SourceSeen, Standing, artefacts, wanted};
 
@@ -216,7 +218,10 @@ impl Observed {
     /// Returns how many pods of a workload in a revision are ready.
     #[must_use]
     pub fn ready_pods(&self, workload: &str, revision: &RevisionId) -> i32 {
-        count(self.pods.iter().filter(|pod| pod.workload == workload && pod.serves(revision)))
+        // Pods of what was taken over have no labels of ours: their Deployment speaks for them.
+        let adopted = self.deployment(workload, revision).filter(|deployment| deployment.adopted);
+        adopted.map_or(0, |deployment| deployment.ready)
+            + count(self.pods.iter().filter(|pod| pod.workload == workload && pod.serves(revision)))
     }
 
     /// Returns whether a pod of a revision is there and not ready.
@@ -231,14 +236,29 @@ impl Observed {
     #[must_use]
     pub fn ready_endpoints(&self, service: &str, revision: &RevisionId) -> i32 {
         let serves = |name: &str| self.pods.iter().any(|pod| pod.name == name && pod.serves(revision));
-        count(self.ready_names(service).into_iter().filter(|name| serves(name)))
+        count(self.ready_names(service).into_iter().filter(|name| serves(name) || self.is_adopted(name, revision)))
     }
 
     /// Returns how many endpoints that take traffic do not belong to a revision.
     #[must_use]
     pub fn other_endpoints(&self, service: &str, revision: &RevisionId) -> i32 {
         let belongs = |name: &str| self.pods.iter().any(|pod| pod.name == name && pod.revision == revision.digits());
-        count(self.ready_names(service).into_iter().filter(|name| !belongs(name)))
+        count(self.ready_names(service).into_iter().filter(|name| !belongs(name) && !self.is_adopted(name, revision)))
+    }
+
+    /// Returns whether a pod behind a Service is of what was taken over, when that is the revision: whatever such a Service
+    /// selects and is not a pod of the Release.
+    fn is_adopted(&self, name: &str, revision: &RevisionId) -> bool {
+        self.record().adopted(revision.digits()).is_some() && !self.pods.iter().any(|pod| pod.name == name)
+    }
+
+    /// Takes an answer in.
+    pub fn learn(&mut self, ask: Ask, answer: Answer) {
+        let answer = match answer {
+            Answer::Service(Some(service)) => Answer::Service(Some(Box::new(service.known_by(self.record())))),
+            other => other,
+        };
+        self.answers.push((ask, answer));
     }
 
     /// Returns the pods behind a Service that take traffic, each once: a pod stands in one slice per address

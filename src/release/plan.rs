@@ -8,6 +8,7 @@
 
 mod abort;
 mod action;
+mod adopt;
 mod approve;
 mod authors;
 mod backup;
@@ -23,6 +24,7 @@ mod deploy;
 mod elsewhere;
 mod ending;
 mod fence;
+mod found;
 mod going;
 mod handover;
 mod health;

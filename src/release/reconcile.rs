@@ -190,7 +190,7 @@ async fn look(context: &Context, release: &Release, taken: Option<String>) -> Re
         let namespace = seen.release.namespace.clone();
         let answers = join_all(open.iter().map(|ask| observe::answer(&context.client, &namespace, ask))).await;
         for (ask, answer) in open.into_iter().zip(answers) {
-            seen.answers.push((ask, answer?));
+            seen.learn(ask, answer?);
         }
     }
     let plan = Plan { actions: vec![], ..plan::plan(&seen) };

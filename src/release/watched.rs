@@ -7,6 +7,7 @@ mod autoscaler;
 mod database;
 mod pods;
 mod quota;
+mod running;
 mod selecting;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -25,6 +26,7 @@ pub use autoscaler::{HorizontalPodAutoscaler, autoscaler};
 pub use database::{backup, backup_seen, instance, storage};
 pub use pods::{Pod, pod, pod_seen};
 pub use quota::{defaults, quota};
+pub use running::running;
 pub use selecting::selecting;
 
 use super::{
@@ -63,6 +65,7 @@ struct DeploymentSpec {
 struct DeploymentStatus {
     observed_generation: i64,
     replicas: i32,
+    ready_replicas: i32,
     available_replicas: i32,
     conditions: Vec<Condition>,
 }
@@ -207,7 +210,9 @@ pub fn deployment(object: &Deployment) -> Entry<DeploymentSeen> {
             workload: label(object, WORKLOAD),
             replicas: object.spec.replicas,
             existing: status.replicas,
+            ready: status.ready_replicas,
             available: status.available_replicas,
+            adopted: object.labels().get(ROLE).is_some_and(|role| role == Role::Adopted.as_str()),
             observed: object.metadata.generation.is_some_and(|generation| status.observed_generation >= generation),
             problem,
             deleting: object.metadata.deletion_timestamp.is_some(),
@@ -231,6 +236,7 @@ pub fn service_seen(object: &Service) -> ServiceSeen {
         ours: ours(object),
         role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
         selector: object.spec.selector.clone(),
+        adopted: None,
         fence: object.annotations().get(FENCE).cloned(),
         deleting: object.metadata.deletion_timestamp.is_some(),
     }

@@ -293,6 +293,40 @@ async fn threat_t10_the_controller_changes_and_deletes_what_is_ours_only() {
     .await;
 }
 
+/// What people offer to a Release may become its own, and only so.
+#[tokio::test]
+async fn threat_t10_and_t22_the_controller_takes_over_what_is_offered_only() {
+    in_namespace("fence", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        let uid = namespace.make::<Release>(admin, &release("shop")).await.unwrap().uid().unwrap();
+        let controller = controller(namespace).await;
+        let owned = |uid: &str| ours(json!({ "metadata": {} }), uid);
+        namespace.make::<Deployment>(admin, &deployment("old")).await.unwrap();
+        namespace.make::<Service>(admin, &service("old")).await.unwrap();
+        let says = "the controller changes and deletes its own deployments only";
+        assert_refused(namespace.patch::<Deployment>(&controller, "old", owned(&uid)).await, says);
+        // Nor can it offer them to itself.
+        let offer = json!({ "metadata": { "annotations": { "switchback.dev/adopt": "shop" } } });
+        let mut both = owned(&uid);
+        both["metadata"]["annotations"] = offer["metadata"]["annotations"].clone();
+        assert_refused(namespace.patch::<Deployment>(&controller, "old", both).await, says);
+
+        namespace.patch::<Deployment>(admin, "old", offer.clone()).await.unwrap();
+        namespace.patch::<Service>(admin, "old", offer).await.unwrap();
+        let scale = json!({ "spec": { "replicas": 3 } });
+        assert_refused(namespace.patch::<Deployment>(&controller, "old", scale.clone()).await, says);
+        let label = json!({ "metadata": { "labels": { "switchback.dev/release-uid": uid } } });
+        assert_refused(namespace.patch::<Deployment>(&controller, "old", label).await, says);
+        let delete = DeleteParams::default();
+        assert_refused(namespace.api::<Deployment>(&controller).delete("old", &delete).await, says);
+        namespace.patch::<Deployment>(&controller, "old", owned(&uid)).await.unwrap();
+        namespace.patch::<Service>(&controller, "old", owned(&uid)).await.unwrap();
+        // From then on they are like all others of ours.
+        namespace.patch::<Deployment>(&controller, "old", scale).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn threat_t05_the_controller_neither_asks_nor_decides() {
     in_namespace("fence", async |namespace| {

@@ -276,6 +276,16 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/database/migration/down", json!(["migrate", "down"]))],
         ),
         (
+            "two workloads adopt the same Deployment",
+            vec![("/spec/workloads/0/adopt", adopt("one", "shop")), ("/spec/workloads/1", adopting("two"))],
+            vec![("/spec/workloads/0/adopt", adopt("one", "shop")), ("/spec/workloads/1", adopting("one"))],
+        ),
+        (
+            "adopt names a Service that is not among the workload's services: what it looks like from the first release on is said there",
+            vec![("/spec/workloads/0/adopt", adopt("one", "shop"))],
+            vec![("/spec/workloads/0/adopt", adopt("one", "other"))],
+        ),
+        (
             "a headless Service cannot be switched: its clients keep the addresses they looked up",
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "10.96.0.77".into())],
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
@@ -285,6 +295,19 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
     rules.extend(of_checks());
     rules.extend(of_http());
     rules
+}
+
+fn adopt(deployment: &str, service: &str) -> Value {
+    json!({ "deployment": deployment, "service": service })
+}
+
+/// A second workload, which adopts a Deployment.
+fn adopting(deployment: &str) -> Value {
+    json!({
+        "name": "api", "services": [{ "name": "api", "spec": { "ports": [{ "port": 80 }] } }],
+        "adopt": adopt(deployment, "api"),
+        "template": { "spec": { "containers": [{ "name": "api", "image": "a" }] } },
+    })
 }
 
 /// Where the full Release has a check of each kind.
@@ -518,6 +541,7 @@ fn full() -> Value {
     let mut body = release("shop");
     body["spec"]["workloads"][0]["template"] = pod.clone();
     body["spec"]["workloads"][0]["autoscaling"] = json!({ "min": 1, "max": 3, "metrics": [{ "type": "Resource" }] });
+    body["spec"]["workloads"][0]["adopt"] = json!({ "deployment": "shop", "service": "shop", "key": "app" });
     body["spec"]["checks"] = json!([
         { "name": "home", "phase": "Verify", "http": {
             "service": "shop", "host": "shop.example.com", "scheme": "https", "ca": { "configMap": "corp" },

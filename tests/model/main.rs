@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod adopt;
 mod autoscaling;
 mod away;
 mod budgets;

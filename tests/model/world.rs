@@ -28,7 +28,7 @@ use switchback::{
     },
 };
 
-use crate::database::Database;
+use crate::{adopt::Running, database::Database};
 
 pub const UID: &str = "uid-shop";
 
@@ -135,6 +135,8 @@ pub struct World {
     pub serial: u64,
     /// How many pods the load asks for, where an autoscaler decides.
     pub load: Option<i32>,
+    /// What runs without the operator, or ran before it.
+    pub running: Running,
     /// When the last look asked to look again.
     recheck: Option<Timestamp>,
 }
@@ -209,6 +211,7 @@ impl World {
             served: false,
             serial: 0,
             load: None,
+            running: Running::default(),
             recheck: None,
         }
     }
@@ -367,7 +370,7 @@ impl World {
             attempts: self.contents.values().map(|(seen, _)| seen.clone()).collect(),
             deployments: self.deployments.values().cloned().collect(),
             autoscalers: self.autoscalers.values().cloned().collect(),
-            services: self.services.values().cloned().collect(),
+            services: self.known_services(),
             slices: self.slices.clone(),
             pods: self.pods.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
@@ -414,6 +417,7 @@ impl World {
                 Answer::Selecting(theirs.cloned().collect())
             }
             Ask::LiveObject(kind, name) => Answer::Object(self.object(*kind, name)),
+            Ask::Running(kind, name) => Answer::Running(self.running(*kind, name).map(Box::new)),
             Ask::SelectorManager(_) => Answer::Manager(self.manager.clone()),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
             Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
@@ -478,7 +482,7 @@ impl World {
             }
             for ask in open {
                 let answer = self.answer(&ask);
-                seen.answers.push((ask, answer));
+                seen.learn(ask, answer);
             }
         }
         // What is known by now is remembered; the next look goes on from there.
@@ -620,6 +624,7 @@ impl World {
                 self.contests.push(ContestSeen { service: service.clone(), by: by.clone(), at: self.now });
                 return self.point(service, patch);
             }
+            Action::TakeOver(manifest) => return self.take_over(manifest),
             Action::Delete { kind, name, uid, resource_version } => {
                 let changed = self.deployments.get(name).is_some_and(|found| {
                     resource_version.as_ref().is_some_and(|version| *version != found.resource_version)
@@ -705,6 +710,7 @@ impl World {
                 let template = PodTemplate(manifest.body["spec"]["template"].clone());
                 let needs = manifests::config_maps_of(&template).into_iter().map(str::to_owned).collect();
                 self.needs.insert(name.clone(), needs);
+                self.running.note(&name, &template);
                 let replicas = i32::try_from(manifest.body["spec"]["replicas"].as_i64().unwrap()).unwrap();
                 self.deployments.entry(name.clone()).or_insert(DeploymentSeen {
                     name,
@@ -716,7 +722,9 @@ impl World {
                     workload: label(labels::WORKLOAD),
                     replicas,
                     existing: 0,
+                    ready: 0,
                     available: 0,
+                    adopted: false,
                     observed: false,
                     problem: None,
                     deleting: false,
@@ -731,6 +739,7 @@ impl World {
                     ours: true,
                     role: Role::parse(&label(labels::ROLE)),
                     selector,
+                    adopted: None,
                     fence: None,
                     deleting: false,
                 });
@@ -804,7 +813,9 @@ impl World {
             let has = |name: &String| self.unwatched.contains_key(&("ConfigMap", name.clone()));
             let whole = self.needs.get(&deployment.name).is_none_or(|needs| needs.iter().all(has));
             let well = whole && !self.unready.contains(&deployment.revision);
-            for number in 0..deployment.replicas {
+            // Pods of what was taken over have no labels of ours, so nobody sees them.
+            let seen = if deployment.adopted { 0 } else { deployment.replicas };
+            for number in 0..seen {
                 let name = format!("{}-{number}", deployment.name);
                 let mut made = pod(name.clone(), &deployment.revision, &deployment.workload, well);
                 if self.moved.contains(&name) {
@@ -813,6 +824,7 @@ impl World {
                 pods.insert(name, made);
             }
             deployment.existing = deployment.replicas;
+            deployment.ready = if well { deployment.replicas } else { 0 };
             deployment.available = if well { deployment.replicas } else { 0 };
             deployment.observed = true;
         }
@@ -896,6 +908,7 @@ impl World {
                             && Some(&pod.workload) == service.selector.get(labels::WORKLOAD)
                     })
                     .map(|pod| EndpointSeen { pod: pod.name.clone(), ready: pod.ready })
+                    .chain(self.endpoints_by_labels(service))
                     .collect(),
             })
             .collect();
@@ -975,7 +988,7 @@ impl World {
             return;
         }
         // One that somebody deleted is made again; that is not our write.
-        for service in self.services.values().filter(|service| service.role == Some(Role::Active)) {
+        for service in self.known_services().iter().filter(|service| service.role == Some(Role::Active)) {
             let Some(digits) = service.selected().filter(|digits| *digits != labels::NO_REVISION) else { continue };
             let behind = |seen: &&DeploymentSeen| seen.revision == digits && service.workload() == Some(&seen.workload);
             let replicas = self.deployments.values().find(behind).map_or(0, |deployment| deployment.replicas);
@@ -1042,6 +1055,7 @@ pub fn words(action: &Action) -> String {
         Action::PutBack { service, patch, .. } => {
             format!("put {service} back to {}", text(patch, &["spec", "selector", labels::REVISION]))
         }
+        Action::TakeOver(manifest) => format!("take over {} {}", manifest.kind.as_str(), manifest.name),
         Action::Delete { kind, name, .. } => format!("delete {} {name}", kind.as_str()),
         Action::Disown { kind, name, .. } => format!("take the owners off {} {name}", kind.as_str()),
         Action::Resume { job, .. } => format!("resume {job}"),

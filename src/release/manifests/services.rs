@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::observed::{AttemptSeen, ReleaseSeen, ServiceSeen},
-    Kind, Manifest, Marks, manifest, owners, selector, set,
+    Kind, Manifest, Marks, manifest, owners, service_selector, set,
 };
 use crate::api::{
     RevisionId, Workload, WorkloadService,
@@ -30,7 +30,7 @@ pub fn active_service(
 ) -> Manifest {
     let marks = Marks { release, revision: "", workload: &workload.name, role: Role::Active };
     let mut spec = service.spec.0.clone();
-    set(&mut spec, "selector", json!(selector(release, &workload.name, digits)));
+    set(&mut spec, "selector", json!(service_selector(release, &service.name, (&workload.name, digits))));
     manifest(
         Kind::Service,
         service.name.clone(),
@@ -72,7 +72,10 @@ pub fn preview_service(
         &marks,
         json!({
             "metadata": { "ownerReferences": owners(release, anchor) },
-            "spec": { "ports": ports, "selector": selector(release, &workload.name, revision.digits()) },
+            "spec": {
+                "ports": ports,
+                "selector": service_selector(release, &service.name, (&workload.name, revision.digits())),
+            },
         }),
     )
 }
@@ -96,7 +99,7 @@ pub struct Target<'a> {
 /// refuses it for a re-created or meanwhile changed Service.
 #[must_use]
 pub fn service_patch(release: &ReleaseSeen, seen: &ServiceSeen, target: Target<'_>) -> Value {
-    let right = selector(release, target.workload, target.digits);
+    let right = service_selector(release, &seen.name, (target.workload, target.digits));
     // In a merge patch keys that somebody else put in stay unless they are named.
     let strangers = seen.selector.keys().filter(|key| !right.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let new_selector: Map<String, Value> =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AttemptSeen, BackupSeen, DefaultsSeen, ObjectSeen, QuotaSeen, SelectingSeen, ServiceSeen};
+use super::{AttemptSeen, BackupSeen, DefaultsSeen, ObjectSeen, QuotaSeen, RunningSeen, SelectingSeen, ServiceSeen};
 use crate::release::manifests::{Kind, Manifest};
 
 /// What a plan asks for before it can be made.
@@ -16,6 +16,8 @@ pub enum Ask {
     Quotas,
     /// The object of this kind and name as it is now.
     LiveObject(Kind, String),
+    /// The Deployment or Service of this name as it runs, whoever it belongs to.
+    Running(Kind, String),
     /// Who else writes the selector of a Service.
     SelectorManager(String),
     /// Everything of this kind in the namespace that selects pods or scales Deployments.
@@ -58,6 +60,8 @@ pub enum Answer {
     Service(Option<Box<ServiceSeen>>),
     /// The live object; `None` when there is none.
     Object(Option<ObjectSeen>),
+    /// What runs; `None` when nothing does.
+    Running(Option<Box<RunningSeen>>),
     /// The field manager that wrote a selector last, beside us; `None` when that is not known.
     Manager(Option<String>),
     /// The quotas, and what containers get that do not say.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{
-    RevisionId,
+    Record, RevisionId,
     labels::{REVISION, Role, WORKLOAD},
 };
 
@@ -62,8 +62,12 @@ pub struct DeploymentSeen {
     pub replicas: i32,
     /// Pods that exist.
     pub existing: i32,
+    /// Pods that are ready, by the Deployment controller's word.
+    pub ready: i32,
     /// Pods that were ready for `minReadySeconds`.
     pub available: i32,
+    /// Whether it ran before its Release did: its pods have none of our labels.
+    pub adopted: bool,
     /// Whether the Deployment controller has seen the present spec.
     pub observed: bool,
     /// What the Deployment controller could not do: quota, admission.
@@ -87,6 +91,8 @@ pub struct ServiceSeen {
     pub role: Option<Role>,
     /// Its whole selector.
     pub selector: BTreeMap<String, String>,
+    /// Workload and digits of what was taken over with it, while it selects what it selected then.
+    pub adopted: Option<(String, String)>,
     /// Value of the fence annotation.
     pub fence: Option<String>,
     /// Whether it is being deleted.
@@ -203,6 +209,17 @@ impl PodSeen {
 }
 
 impl ServiceSeen {
+    /// Recognises a selector that was found when the Service was taken over: it names no revision.
+    #[must_use]
+    pub fn known_by(mut self, record: &Record) -> Self {
+        let adoption = record.adoption.as_ref();
+        let adopted = adoption.and_then(|adoption| Some((adoption.behind(&self.name)?, adoption.revision.digits())));
+        self.adopted = adopted
+            .filter(|(adopted, _)| adopted.selector == self.selector)
+            .map(|(adopted, digits)| (adopted.workload.clone(), digits.to_owned()));
+        self
+    }
+
     /// Returns whether the selector names a revision.
     #[must_use]
     pub fn selects(&self, revision: &RevisionId) -> bool {
@@ -212,12 +229,14 @@ impl ServiceSeen {
     /// Returns the workload that the selector names.
     #[must_use]
     pub fn workload(&self) -> Option<&str> {
-        self.selector.get(WORKLOAD).map(String::as_str)
+        let adopted = self.adopted.as_ref().map(|(workload, _)| workload);
+        adopted.or_else(|| self.selector.get(WORKLOAD)).map(String::as_str)
     }
 
     /// Returns the digits that the selector names.
     #[must_use]
     pub fn selected(&self) -> Option<&str> {
-        self.selector.get(REVISION).map(String::as_str)
+        let adopted = self.adopted.as_ref().map(|(_, digits)| digits);
+        adopted.or_else(|| self.selector.get(REVISION)).map(String::as_str)
     }
 }

@@ -70,6 +70,8 @@ pub enum Action {
         /// The field manager that had written it, when that is known.
         by: Option<String>,
     },
+    /// Takes over what ran before, by labels and owners; and of a Service the selector, as it is.
+    TakeOver(Box<Manifest>),
     /// Deletes an object of ours.
     Delete {
         /// Its kind.

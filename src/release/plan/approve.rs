@@ -70,6 +70,7 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
     let (policies, authors) = (Policies(&seen.policies), authors::of(seen, &record));
     let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
     let (elsewhere, later) = not_yet(seen);
+    let is_first = record.is_first();
     // It hastens what comes after as well: a rehearsal is not waited for.
     let hastened = decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_)));
     let waits = if matches!(hastened, Ok(Some(_))) { &[] } else { later.as_slice() };
@@ -77,7 +78,7 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
         let more: Vec<&str> =
             elsewhere.iter().chain(waits.iter().map(|later| &later.message)).map(String::as_str).collect();
         let given = Given { people: &people, authors: &authors, more: &more };
-        plan.unmet = proposal::unmet((&seen.release, policies), record.active.is_none(), given, seen.now);
+        plan.unmet = proposal::unmet((&seen.release, policies), is_first, given, seen.now);
     }
     if let Some((reason, message)) = policies.refuses(&seen.release.spec, seen.now) {
         return Plan::stay(record, Situation::Failed(reason, message)).into();
@@ -179,7 +180,7 @@ fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
 }
 
 fn mode(seen: &Observed, record: &Record) -> Mode {
-    Policies(&seen.policies).mode(seen.release.spec.mode, record.active.is_none())
+    Policies(&seen.policies).mode(seen.release.spec.mode, record.is_first())
 }
 
 fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {

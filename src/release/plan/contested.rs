@@ -29,7 +29,8 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
             plan.contested = Some(told(&service.name, last.by.as_deref(), &revision.to_string()));
             plan.look_again_at(later(last.at, QUIET));
         }
-        if service.selector == manifests::selector(&seen.release, &workload, revision.digits()) {
+        if service.selector == manifests::service_selector(&seen.release, &service.name, (&workload, revision.digits()))
+        {
             continue;
         }
         if let Some(next) = last.map(|last| later(last.at, BETWEEN)).filter(|next| *next > seen.now) {

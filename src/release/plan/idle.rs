@@ -22,6 +22,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if record.failure.as_ref().is_some_and(|failure| failure.revision != *wanted) {
         record.failure = None;
     }
+    record.forget_adoption();
     let asked = match person(seen, &mut record) {
         Ok(None) => None,
         Ok(Some(next)) => return next,

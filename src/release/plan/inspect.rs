@@ -6,7 +6,7 @@ use super::{
         manifests::{self, Kind, Manifest, PhaseChecks},
         observed::{Answer, Ask, Observed},
     },
-    Move, Plan, Situation,
+    Move, Plan, Situation, adopt,
     checks::{self, Preflight},
     config,
     database::{self, Look},
@@ -57,6 +57,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     if overdue(seen, &record) {
         return too_late(seen, record);
+    }
+    if let Some(next) = adopt::look(seen, &mut record) {
+        return next;
     }
     match look(seen, &record) {
         None => record.database = None,
@@ -172,7 +175,8 @@ fn objects(seen: &Observed, record: &Record) -> Vec<Manifest> {
         }
         objects.push(manifests::workload_pod(release, spec, workload));
         for service in &workload.services {
-            if seen.service(&service.name).is_none() {
+            let adopted = record.adoption.as_ref().and_then(|adoption| adoption.behind(&service.name));
+            if seen.service(&service.name).is_none() && adopted.is_none() {
                 let none = crate::api::labels::NO_REVISION;
                 objects.push(manifests::active_service(release, (workload, service), none, None));
             }

@@ -3,11 +3,12 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Move, Plan, Situation, abort, authors, candidate_content,
+    Action, Move, Plan, Situation, abort, adopt, authors, candidate_content,
     checks::{self, Preflight},
     database::{self, Look},
     ending::{self, Why},
     enter,
+    found::{self, Found},
     inspect::{self, Inspection},
     overdue,
     policies::Policies,
@@ -41,6 +42,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(candidate) = &mut record.candidate {
         candidate.content = Some(frozen.uid.clone());
     }
+    if let Some(next) = adopt::take(seen, &record) {
+        return next;
+    }
     let missing: Vec<Action> = content
         .services()
         .filter(|(_, service)| seen.service(&service.name).is_none())
@@ -63,7 +67,7 @@ fn is_approved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> bool 
         return rollback::content(seen, candidate) == Some(content);
     }
     let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
-    approved == Some(proposal::digest_of(seen, record.database.as_ref(), content).as_str())
+    approved == Some(proposal::digest_of(seen, record, content).as_str())
 }
 
 /// Ends an attempt whose content is not the approved one: because of what else an approval covers, or because somebody
@@ -117,6 +121,16 @@ fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
             return Plan { actions, asks, ..Plan::stay(record, told) }.into();
         }
         Some(Look::Refused(reason, message)) => return rest(seen, record, (reason, message)),
+    }
+    match found::look(seen, &record) {
+        Found::Nothing => {}
+        Found::Asking(asks) => return Plan { asks, ..Plan::stay(record, working()) }.into(),
+        Found::Refused(reason, message) => return rest(seen, record, (reason, message)),
+        Found::Here(now, _) => {
+            if !record.adoption.as_ref().is_some_and(|known| adopt::is_same(known, &now)) {
+                return anew(seen, record);
+            }
+        }
     }
     match checks::preflight(seen, &record, &seen.release.spec) {
         Preflight::Passed => {}

@@ -1,5 +1,6 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
+mod adoption;
 mod checks;
 mod config;
 mod database;
@@ -16,8 +17,9 @@ use jiff::Timestamp;
 
 use super::{
     super::observed::{Observed, PolicySeen, ReleaseSeen},
+    adopt,
     authors::Authors,
-    elsewhere,
+    elsewhere, found,
     policies::{Frozen, Policies},
 };
 use crate::api::{
@@ -38,6 +40,7 @@ const FORM: u8 = 1;
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast((&seen.release, &seen.policies), record, seen.now);
     let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
+    risks.extend(found::risks(seen, record).iter().map(|risk| line(risk)));
     risks.extend(plan.risks);
     risks.truncate(MOST_RISKS);
     let mut plan = expect(PlanRecord { digest: digest(seen, record), risks, ..plan }, &record.history);
@@ -49,6 +52,7 @@ pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
 /// an approval is about.
 #[must_use]
 pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Record, now: Timestamp) -> PlanRecord {
+    let record = &adopt::expected(record, now);
     let (active, looked) = (record.active.as_ref(), record.database.as_ref());
     let (spec, policies) = (&release.spec, Policies(policies));
     let freeze = policies.frozen(now).map(|freeze| frozen(release, &freeze));
@@ -60,7 +64,7 @@ pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Rec
         revision: release.wanted.clone(),
         steps: steps(spec, record, proof),
         way_back: way_back((spec, looked), record),
-        risks: risks::of(spec, record, proof),
+        risks: risks::of((spec, &release.wanted), record, proof),
         unmet: unmet((release, policies), active.is_none(), given, now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
@@ -81,11 +85,11 @@ pub fn expect(mut plan: PlanRecord, history: &[HistoryEntry]) -> PlanRecord {
 /// Returns the digest over everything that an approval covers: what runs, and what decides whether it stays.
 /// Version text, notes and sizes are not part of it.
 pub(super) fn digest(seen: &Observed, record: &Record) -> String {
-    digest_of(seen, record.database.as_ref(), &seen.release.spec)
+    digest_of(seen, record, &seen.release.spec)
 }
 
 /// Returns the digest that an approval of a content would have to name.
-pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: &ReleaseSpec) -> String {
+pub(super) fn digest_of(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> String {
     let mut covered = json!({
         "form": FORM,
         "release": seen.release.uid,
@@ -97,7 +101,7 @@ pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: 
         "rollback": spec.rollback,
     });
     if let (Some(database), Some(covered)) = (&spec.database, covered.as_object_mut()) {
-        let looked = looked.map(|looked| {
+        let looked = record.database.as_ref().map(|looked| {
             // What lint makes of it is no part of what runs.
             let pending = looked.pending.as_ref();
             let pending =
@@ -108,6 +112,9 @@ pub(super) fn digest_of(seen: &Observed, looked: Option<&DatabaseRecord>, spec: 
             })
         });
         covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
+    }
+    if let (Some(adoption), Some(covered)) = (adoption::covered(record), covered.as_object_mut()) {
+        covered.insert("adoption".to_owned(), adoption);
     }
     if let (false, Some(covered)) = (spec.hooks.is_empty(), covered.as_object_mut()) {
         covered.insert("hooks".to_owned(), json!(spec.hooks));
@@ -151,7 +158,8 @@ fn planned(step: Step, does: String) -> PlannedStep {
 
 fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
     let (active, looked) = (record.active.as_ref(), record.database.as_ref());
-    let mut steps = vec![planned(Step::Preflight, preflight((spec, looked)))];
+    let mut steps =
+        vec![planned(Step::Preflight, joined(preflight((spec, looked)), adoption::preflight(spec, record)))];
     steps.extend(database::steps(spec, looked, proof));
     steps.push(planned(Step::Deploy, deploy(spec, record)));
     steps.extend(verify(spec, record).map(|does| planned(Step::Verify, does)));

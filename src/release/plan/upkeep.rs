@@ -2,7 +2,7 @@
 
 use super::{
     super::{manifests, observed::Observed},
-    Action, Plan, active_content, config, contested, scaling,
+    Action, Plan, active_content, adopt, config, contested, scaling,
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
@@ -10,6 +10,9 @@ use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
     let moves_traffic = matches!(plan.record.step, Step::Switch | Step::SwitchBack);
     if moves_traffic || plan.act_first || plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return;
+    }
+    if adopt::keep(seen, plan) {
         return;
     }
     // Services first: a Deployment that the cluster refuses must not keep traffic from where it belongs.

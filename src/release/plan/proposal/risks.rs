@@ -2,23 +2,25 @@
 
 use serde_json::Value;
 
-use super::{MOST_RISKS, config, database, line, scaling, workers};
-use crate::api::{PodTemplate, ProofLevel, Record, ReleaseSpec, Workload, is_semantic};
+use super::{MOST_RISKS, adoption, config, database, line, scaling, workers};
+use crate::api::{PodTemplate, ProofLevel, Record, ReleaseSpec, RevisionId, Workload, is_semantic};
 
 /// Lists what could go wrong and can be read from the spec.
-pub(super) fn of(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<String> {
-    let mut risks: Vec<String> = spec
-        .workloads
-        .iter()
-        .flat_map(|workload| {
-            let mut found = Vec::new();
-            found.extend(scaling::risks(workload));
-            let of_worker = workers::risk(spec, record, workload);
-            let of_pod = pod_risks(workload);
-            found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
-            found
-        })
-        .collect();
+pub(super) fn of(
+    (spec, revision): (&ReleaseSpec, &RevisionId),
+    record: &Record,
+    proof: Option<ProofLevel>,
+) -> Vec<String> {
+    let mut risks = adoption::risks(spec, record, revision);
+    let workloads = spec.workloads.iter().flat_map(|workload| {
+        let mut found = Vec::new();
+        found.extend(scaling::risks(workload));
+        let of_worker = workers::risk(spec, record, workload);
+        let of_pod = pod_risks(workload);
+        found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
+        found
+    });
+    risks.extend(workloads);
     risks.extend(config::risks(spec));
     risks.extend(database::risks(spec, record.database.as_ref(), proof));
     if !is_semantic(&spec.version) {
