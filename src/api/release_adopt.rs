@@ -13,15 +13,15 @@ pub struct Adoption {
     /// Name of the Deployment that serves today.
     #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub deployment: String,
-    /// Name of the Service in front of it; one of the workload's Services.
-    #[schemars(length(min = 1, max = 55), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    /// Name of the Service in front of it; one of the workload's Services, whose names it so has to be like.
+    #[schemars(length(min = 1, max = 55))]
     pub service: String,
     /// The key of the Service's selector whose value differs on the pods of the first release, so that the Service does
     /// not select them before they are verified (default: the last that selects the Deployment's pods as well).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 317),
-        regex(pattern = r"^([-.a-z0-9]{1,253}/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$")
+        regex(pattern = r"^([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$")
     )]
     pub key: Option<String>,
 }

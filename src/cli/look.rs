@@ -147,7 +147,9 @@ impl Objects {
             match kind {
                 Kind::Deployment => seen.add_deployment(object),
                 Kind::Service => {
-                    seen.services.extend(slim(object).as_ref().and_then(watched::service).map(|(_, _, seen)| seen));
+                    let record = seen.release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
+                    let found = slim(object).as_ref().and_then(watched::service).map(|(_, _, seen)| seen);
+                    seen.services.extend(found.map(|service| service.known_by(&record)));
                 }
                 Kind::EndpointSlice => {
                     seen.slices.extend(slim(object).as_ref().and_then(watched::slice).map(|(_, _, seen)| seen));

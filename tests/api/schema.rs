@@ -50,7 +50,7 @@ const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// Each pattern with texts that it accepts and texts that it refuses: rows 4 and 50 of the bad inputs.
-const PATTERNS: [(&str, &[&str], &[&str]); 26] = [
+const PATTERNS: [(&str, &[&str], &[&str]); 27] = [
     (VARIABLE, &["A", "DB_HOST", "_x9"], &["", "9A", "a-b", "a b", "A\n", "A=B", "\u{410}"]),
     (
         HOST,
@@ -161,6 +161,11 @@ const PATTERNS: [(&str, &[&str], &[&str]); 26] = [
             "7000/16384/sh\nop/none",
             "7000/16384/shop/none\n",
         ],
+    ),
+    (
+        r"^([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$",
+        &["app", "app.kubernetes.io/name", "a"],
+        &["", "-a", "a/", "/a", "a/b/c", "app name", "app\n", "../a", "А"],
     ),
 ];
 
@@ -672,6 +677,10 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
         };
         let with = |text: &str| {
             let mut body = body.clone();
+            // What is adopted is one of the Services.
+            if place.ends_with("/services/0/name") {
+                body["spec"]["workloads"][0].as_object_mut().unwrap().remove("adopt");
+            }
             // A storage is one or the other.
             if place.starts_with("/spec/volume/") {
                 body["spec"] = json!({ "volume": { "claim": "disk" } });
