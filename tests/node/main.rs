@@ -11,6 +11,7 @@
 )]
 
 mod account;
+mod adopted;
 mod audited;
 mod autoscaled;
 mod away;
