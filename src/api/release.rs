@@ -190,6 +190,10 @@ impl DeletionPolicy {
     "give replicas or autoscaling, not both: what an autoscaler sets would be set back (replicas: null takes it out)"
 ))]
 #[x_kube(validation = (
+    "!has(self.adopt) || !has(self.handover)",
+    "adopt and handover: pods of what is taken over carry no label by which their end could be seen; say handover from the next release on"
+))]
+#[x_kube(validation = (
     "!has(self.adopt) || (has(self.services) && self.services.exists(s, s.name == self.adopt.service))",
     "adopt names a Service that is not among the workload's services: what it looks like from the first release on is said there"
 ))]

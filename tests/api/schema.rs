@@ -286,6 +286,14 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/workloads/0/adopt", adopt("one", "shop")), ("/spec/workloads/1", adopting("one"))],
         ),
         (
+            "adopt and handover: pods of what is taken over carry no label by which their end could be seen; say handover from the next release on",
+            vec![("/spec/workloads/0/adopt", adopt("one", "shop"))],
+            vec![
+                ("/spec/workloads/0/adopt", adopt("one", "shop")),
+                ("/spec/workloads/0/handover", "StopThenStart".into()),
+            ],
+        ),
+        (
             "adopt names a Service that is not among the workload's services: what it looks like from the first release on is said there",
             vec![("/spec/workloads/0/adopt", adopt("one", "shop"))],
             vec![("/spec/workloads/0/adopt", adopt("one", "other"))],
