@@ -218,8 +218,12 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
         ),
         (
             "handover: Overlap is for workers: traffic of a workload with Services is switched from one version to the next, unless it may be away meanwhile (StopThenStart)",
-            vec![("/spec/workloads/1", worker("Overlap")), ("/spec/workloads/0/handover", "StopThenStart".into())],
-            vec![("/spec/workloads/0/handover", "Overlap".into())],
+            vec![
+                ("/spec/workloads/1", worker("Overlap")),
+                ("/spec/workloads/0/adopt", Value::Null),
+                ("/spec/workloads/0/handover", "StopThenStart".into()),
+            ],
+            vec![("/spec/workloads/0/adopt", Value::Null), ("/spec/workloads/0/handover", "Overlap".into())],
         ),
         (
             "write no selector: the operator moves it from revision to revision",
