@@ -254,6 +254,12 @@ impl Workload {
         self.autoscaling.as_ref().map_or_else(|| self.size(), |autoscaling| autoscaling.max)
     }
 
+    /// Returns whether a Service of this name carries its traffic.
+    #[must_use]
+    pub fn has_service(&self, name: &str) -> bool {
+        self.services.iter().any(|service| service.name == name)
+    }
+
     /// Returns how the workload is handed over; `None` where nothing but its traffic is switched.
     #[must_use]
     pub fn handed_over(&self) -> Option<Handover> {

@@ -193,6 +193,14 @@ pub async fn delete(client: &Client, place: &Place, (uid, version): (&str, Optio
     }
 }
 
+fn if_there<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads an object; `None` when there is none.
 ///
 /// # Errors
@@ -202,11 +210,7 @@ where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), &place.namespace);
-    match call("read", &place.to_string(), api.get(&place.name)).await {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    if_there(call("read", &place.to_string(), api.get(&place.name)).await)
 }
 
 /// Reads an object of any kind; `None` when there is none.
@@ -214,11 +218,7 @@ where
 /// # Errors
 /// As [`call`].
 pub async fn read_whole(client: &Client, place: &Place) -> Result<Option<DynamicObject>, Error> {
-    match call("read", &place.to_string(), place.api(client).get(&place.name)).await {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    if_there(call("read", &place.to_string(), place.api(client).get(&place.name)).await)
 }
 
 /// Takes an object over by server-side apply. With UID and resourceVersion in the body nothing is made, and one that has
@@ -239,11 +239,7 @@ pub async fn take_over(client: &Client, place: &Place, body: &Value) -> Result<(
 /// # Errors
 /// As [`call`].
 pub async fn read_meta(client: &Client, place: &Place) -> Result<Option<PartialObjectMeta<DynamicObject>>, Error> {
-    match call("read", &place.to_string(), place.api(client).get_metadata(&place.name)).await {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    if_there(call("read", &place.to_string(), place.api(client).get_metadata(&place.name)).await)
 }
 
 /// Lists the metadata of the objects of a namespace, or of those with these labels, from the API server, not from a watch.

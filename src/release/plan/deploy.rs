@@ -100,8 +100,8 @@ pub(super) fn size(seen: &Observed, record: &Record, workload: &Workload) -> i32
         .filter(|blue| blue.workloads.iter().any(|candidate| candidate.name == workload.name))
         .and_then(|blue| seen.deployment(&workload.name, &blue.revision()))
         .map_or(0, |deployment| deployment.replicas);
-    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-    let promised = record.traffic.iter().filter(|traffic| record.step == Step::Switch && behind(&traffic.service));
+    let promised =
+        record.traffic.iter().filter(|traffic| record.step == Step::Switch && workload.has_service(&traffic.service));
     workload.size().max(live).max(promised.map(|traffic| traffic.pods).max().unwrap_or(0))
 }
 

@@ -36,6 +36,12 @@ pub(super) fn starts_late(record: &Record, workload: &Workload) -> bool {
     former.chain(workload.handed_over()).any(|side| side == Handover::StopThenStart)
 }
 
+/// Returns the Services of workloads that come up only then: they answer nobody until it is proven.
+pub(super) fn late_services<'a>(record: &Record, content: &'a ReleaseSpec) -> impl Iterator<Item = &'a str> {
+    let late = content.services().filter(|(workload, _)| starts_late(record, workload));
+    late.map(|(_, service)| service.name.as_str())
+}
+
 /// Returns whether a workload with Services that started late was seen ready.
 pub(super) fn has_started(record: &Record, workload: &Workload) -> bool {
     let worker = record.workers.iter().find(|worker| worker.workload == workload.name);

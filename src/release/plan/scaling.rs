@@ -74,8 +74,7 @@ pub(super) fn bounds_of_spec(found: &AutoscalerSeen) -> Option<Action> {
 
 /// Remembers how many pods a workload of the active revision has to have.
 pub(super) fn expect(record: &mut Record, workload: &Workload, pods: i32) {
-    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-    let traffic = record.traffic.iter_mut().filter(|traffic| behind(&traffic.service));
+    let traffic = record.traffic.iter_mut().filter(|traffic| workload.has_service(&traffic.service));
     traffic.for_each(|traffic| traffic.pods = pods);
     let worker = record.workers.iter_mut().find(|worker| worker.workload == workload.name);
     worker.and_then(|worker| worker.active.as_mut()).into_iter().for_each(|side| side.pods = pods);

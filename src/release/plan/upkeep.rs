@@ -79,8 +79,7 @@ fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
         let stopped = is_active && worker.stops_first() && record.step == Step::Watch;
         return side.filter(|_| !stopped).map_or(0, |side| side.pods);
     }
-    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-    let traffic = record.traffic.iter().filter(|traffic| behind(&traffic.service));
+    let traffic = record.traffic.iter().filter(|traffic| workload.has_service(&traffic.service));
     // Until the candidate is proven, the Services count its pods and remember those of what served before.
     let before = is_active && record.step == Step::Watch;
     let pods = traffic.map(|traffic| traffic.pods_before.filter(|_| before).unwrap_or(traffic.pods));

@@ -94,16 +94,15 @@ pub(super) fn late_limit(record: &Record, content: &ReleaseSpec) -> Duration {
 
 /// Returns whether something with Services starts, and is verified, only in the switch.
 pub(crate) fn is_late(seen: &Observed, record: &Record) -> bool {
-    let late = |content: &ReleaseSpec| content.services().any(|(workload, _)| handover::starts_late(record, workload));
-    candidate_content(seen, record).is_some_and(|content| late(content))
+    candidate_content(seen, record).is_some_and(|content| handover::late_services(record, content).next().is_some())
 }
 
 /// Returns whether a check waits until the switch has begun: what it asks starts only then. Nobody can tell what a Job of
 /// the user's asks.
 pub(super) fn waits(record: &Record, content: &ReleaseSpec, check: &Check) -> bool {
-    let mut late = content.services().filter(|(workload, _)| handover::starts_late(record, workload));
+    let mut late = handover::late_services(record, content);
     match &check.kind {
-        CheckKind::Http(HttpCheck { service: Some(name), .. }) => late.any(|(_, service)| service.name == *name),
+        CheckKind::Http(HttpCheck { service: Some(name), .. }) => late.any(|late| late == name),
         CheckKind::Job(_) => late.next().is_some(),
         CheckKind::Http(_) | CheckKind::Prometheus(_) | CheckKind::Tls(_) | CheckKind::Dns(_) | CheckKind::Sql(_) => {
             false

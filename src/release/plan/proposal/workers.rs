@@ -47,8 +47,7 @@ pub(super) fn hand_over(spec: &ReleaseSpec, record: &Record) -> Option<String> {
 /// Says which Services answer nobody for a while, and for how long at most; `None` where none is ever away.
 pub(super) fn away(spec: &ReleaseSpec, record: &Record) -> Option<String> {
     record.active.as_ref()?;
-    let late = spec.services().filter(|(workload, _)| handover::starts_late(record, workload));
-    let names: Vec<&str> = late.map(|(_, service)| service.name.as_str()).collect();
+    let names: Vec<&str> = handover::late_services(record, spec).collect();
     let most = spec.deadlines.handover + verify::late_limit(record, spec) + spec.deadlines.switch;
     (!names.is_empty()).then(|| {
         format!(
@@ -61,8 +60,7 @@ pub(super) fn away(spec: &ReleaseSpec, record: &Record) -> Option<String> {
 
 /// Returns whether a Service of a workload points at the active revision.
 fn serves(record: &Record, workload: &Workload) -> bool {
-    let behind = |name: &str| workload.services.iter().any(|service| service.name == name);
-    record.traffic.iter().any(|traffic| traffic.revision.is_some() && behind(&traffic.service))
+    record.traffic.iter().any(|traffic| traffic.revision.is_some() && workload.has_service(&traffic.service))
 }
 
 /// Returns whether a worker of the active revision stops before anything of the candidate's starts.
