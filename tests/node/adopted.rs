@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use switchback::api::{Outcome, Step};
 
 use crate::{
-    harness::{Scene, active, record},
+    harness::{Scene, active, nodes_learn, record},
     support::{SOON, in_namespace, within},
 };
 
@@ -110,6 +110,7 @@ async fn what_runs_already_is_taken_over_released_from_and_let_go_without_a_lost
         run_without_us(&scene).await;
         let deployments = namespace.api::<Deployment>(&namespace.cluster.admin);
         let generation = deployments.get("shop").await.unwrap().metadata.generation;
+        nodes_learn().await;
         let load = scene.load().await;
 
         // One that is not well goes back to what nobody had released.

@@ -6,7 +6,7 @@ use switchback::api::{Outcome, Step};
 
 use crate::{
     database_scene::{bring_up, psql},
-    harness::{Scene, active, condition, record},
+    harness::{Scene, active, condition, nodes_learn, record},
     support::in_namespace,
 };
 
@@ -74,8 +74,7 @@ async fn two_versions_of_what_must_run_alone_never_meet_in_either_direction() {
         assert_eq!(condition(&over, "Stalled"), ("True".into(), "ChecksFailed".into()));
         assert_eq!(condition(&over, "Serving").0, "True");
         assert_eq!(worked().await, "1.0.0,2.0.0,3.0.0");
-        // Nothing answered until a moment ago, and nodes learn of endpoints once a second.
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        nodes_learn().await;
         let load = scene.load().await;
         tokio::time::sleep(std::time::Duration::from_secs(15)).await;
         let counted = load.end("away").await;

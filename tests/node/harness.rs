@@ -238,6 +238,12 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// Waits until nodes know of endpoints that have become ready a moment ago where nothing answered before: they learn once
+/// a second.
+pub async fn nodes_learn() {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
 /// Waits until the admission policies guard: for a while after they were written no approval counts.
 async fn until_guarded(namespace: &Namespace) {
     let api: Api<ValidatingAdmissionPolicy> = Api::all(namespace.cluster.admin.clone());
