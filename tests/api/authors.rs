@@ -142,9 +142,20 @@ async fn forgery_a_stamp_written_by_another_policy() {
             forged.then(|| assert_eq!(answer.annotations().get(CHANGED_BY).unwrap(), "1\n2 anna"))
         })
         .await;
-        let insists = Patch::Merge(json!({ "spec": { "reinvocationPolicy": "IfNeeded" } }));
-        cluster.policies("MutatingAdmissionPolicy").patch(&name, &PatchParams::default(), &insists).await.unwrap();
-        let refused = soon("its stamp is refused", async || api.patch("shop", &trial, &changed).await.err()).await;
+        // Which of two policies comes first the server deals anew whenever one of them changes, and only then: theirs is
+        // changed until it has come last. Where ours comes last, the truth has the last word.
+        let mut dealt = 0;
+        let refused = soon("its stamp is refused", async || {
+            dealt += 1;
+            let insists = Patch::Merge(json!({
+                "metadata": { "annotations": { "example.com/dealt": dealt.to_string() } },
+                "spec": { "reinvocationPolicy": "IfNeeded" },
+            }));
+            cluster.policies("MutatingAdmissionPolicy").patch(&name, &PatchParams::default(), &insists).await.unwrap();
+            let answer = api.patch("shop", &trial, &changed).await;
+            answer.map(|it| assert_eq!(it.annotations().get(CHANGED_BY).unwrap(), "1\n2 anna")).err()
+        })
+        .await;
         for kind in ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"] {
             cluster.policies(kind).delete(&name, &DeleteParams::default()).await.unwrap();
         }
