@@ -15,10 +15,10 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use switchback::{
     api::{
-        ActiveRevision, CandidateRevision, ConditionType, DatabaseRecord, DecisionRecord, Ending, FailureRecord,
-        HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord, PlannedStep, PreviousRevision, Reason,
-        Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step, Suspension, TrafficRecord, WayBackPoint,
-        set_condition,
+        ActiveRevision, CandidateRevision, ConditionType, ContractRecord, DatabaseRecord, DecisionRecord, Ending,
+        FailureRecord, Gate, HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord, PlannedStep,
+        PreviousRevision, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step, Suspension, TrafficRecord,
+        WayBackPoint, set_condition,
     },
     cli::{
         abort, approve,
@@ -117,6 +117,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
         approved_by: vec![],
         images: vec![],
         rollback: None,
+        contract: false,
     })
 }
 
@@ -129,6 +130,7 @@ fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> Histor
         outcome,
         reason: Reason::Released.as_str().into(),
         message: message.into(),
+        contract: false,
         steps: vec![],
         content: None,
         started_at: micro(86_400 * (9 - attempt) + 300),
@@ -755,6 +757,52 @@ fn exit_codes_are_those_of_the_reference() {
     assert_eq!(table, [0, 1, 2, 3, 8]);
 }
 
+/// The Contract migration of 2.4.0.
+fn contract(state: &str) -> ContractRecord {
+    let plan = PlanRecord {
+        steps: vec![PlannedStep {
+            step: Step::Migrate,
+            does: "Runs `migrate up` under the database's lock.".into(),
+            expected: None,
+        }],
+        way_back: vec![WayBackPoint {
+            after: Step::Migrate,
+            scope: Scope::ForwardOnly,
+            loses: "earlier versions are declared not to work on the result".into(),
+        }],
+        ..plan_record(DIGEST)
+    };
+    let database = json!({
+        "name": "shop", "uid": "u", "fingerprint": "f", "endpoint": "db:5432", "serverVersion": "15.18", "sizeBytes": 1,
+        "environment": "Production", "storages": ["offsite"],
+    });
+    let waits = json!({
+        "revision": spec("2.4.0").revision(), "version": "2.4.0", "state": state, "reason": "ContractPending",
+        "message": "It waits.", "since": micro(60), "database": database,
+    });
+    let contract: ContractRecord = serde_json::from_value(waits).unwrap();
+    ContractRecord { plan: Some(plan), ..contract }
+}
+
+#[test]
+fn the_plan_of_a_contract_that_waits() {
+    let record = Record { active: active("2.4.0", 4_000), contract: Some(contract("Pending")), ..Record::default() };
+    let message = "The Contract migration of 2.4.0 waits for its approval; 2.4.0 serves without it.";
+    let told = [
+        (ConditionType::Ready, Some(true), Reason::Released, "2.4.0 serves."),
+        (ConditionType::ContractPending, Some(true), Reason::ContractPending, message),
+    ];
+    let release = release("2.4.0", record, &told);
+    insta::assert_snapshot!("plan_contract", plan::text(&PlanView::of_contract(&release).unwrap(), ICONS));
+    let summary = Summary::of(&release, ago(0));
+    assert!(summary.notes.iter().any(|note| note.contains(message)), "{:?}", summary.notes);
+    assert!(
+        summary.next.iter().any(|next| next.contains("approve shop -n prod --gate contract")),
+        "{:?}",
+        summary.next
+    );
+}
+
 /// A Release in a step of an attempt, in words and as an object.
 fn situations() -> Vec<(String, Release)> {
     let at = |step: Step| {
@@ -784,6 +832,12 @@ fn situations() -> Vec<(String, Release)> {
     let steps = [Step::Approve, Step::Deploy, Step::Migrate, Step::Switch, Step::Watch, Step::Retire, Step::CleanUp];
     let mut all: Vec<(String, Release)> = steps.into_iter().map(at).collect();
     all.push(("served, at rest".into(), release("2.4.0", served(), &[])));
+    let contract = |state: &str| Record { contract: Some(contract(state)), ..served() };
+    all.push(("served, a Contract waits".into(), release("2.4.0", contract("Pending"), &[])));
+    all.push(("served, a Contract was rejected".into(), release("2.4.0", contract("Rejected"), &[])));
+    let withdrawn = json!({ "before": 8, "version": "2.4.0", "at": micro(60) });
+    let applied = Record { withdrawn: serde_json::from_value(withdrawn).unwrap(), ..contract("Applied") };
+    all.push(("served, a Contract was applied".into(), release("2.4.0", applied, &[])));
     all.push(("failed, at rest".into(), release("2.5.0", failed, &[])));
     all.push(("suspended in Verify".into(), release("2.4.0", suspended, &[])));
     all.push(("watching a first release".into(), release("2.4.0", first, &[])));
@@ -793,9 +847,11 @@ fn situations() -> Vec<(String, Release)> {
 #[test]
 fn each_decision_says_what_it_would_do_or_why_it_would_do_nothing() {
     type Propose = fn(&Release) -> Result<Proposal, Problem>;
-    let verbs: [(&str, Propose); 10] = [
-        ("approve", |release| approve::propose(release, None, ASCII)),
-        ("reject", |release| reject::propose(release, ASCII)),
+    let verbs: [(&str, Propose); 12] = [
+        ("approve", |release| approve::propose(release, (Gate::Release, None), ASCII)),
+        ("approve --gate contract", |release| approve::propose(release, (Gate::Contract, None), ASCII)),
+        ("reject", |release| reject::propose(release, Gate::Release, ASCII)),
+        ("reject --gate contract", |release| reject::propose(release, Gate::Contract, ASCII)),
         ("abort", |release| abort::propose(release, ASCII)),
         ("retry", |release| retry::propose(release, ASCII)),
         ("rollback", |release| rollback::propose(release, None, ASCII)),

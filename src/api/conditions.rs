@@ -40,6 +40,8 @@ pub enum ConditionType {
     Switched,
     /// Somebody else writes the selector of a Service.
     TrafficContested,
+    /// A Contract migration of what serves has not been applied.
+    ContractPending,
     /// A database answers.
     Reachable,
     /// A database is the one that was accepted.

@@ -80,11 +80,11 @@ pub enum TargetKind {
 pub enum DecisionKind {
     /// The plan with this digest may run.
     Approve(Approval),
-    /// The plan that waits now shall not run.
-    Reject(Empty),
+    /// The plan that waits now shall not run. With gate Contract: the migration that waits is dropped.
+    Reject(Rejection),
     /// The attempt that runs now shall stop; traffic goes back when it had moved.
     Abort(Empty),
-    /// The revision that failed shall be tried once more.
+    /// The revision that failed shall be tried once more; at rest, a Contract migration that was rejected waits again.
     Retry(Empty),
     /// A revision that served before shall serve again. Of an attempt that runs: the active one.
     Rollback(Rollback),
@@ -99,6 +99,18 @@ pub enum DecisionKind {
 }
 
 impl DecisionKind {
+    /// Returns whether it lets the plan of a gate run.
+    #[must_use]
+    pub fn opens(&self, gate: Gate) -> bool {
+        matches!(self, Self::Approve(approval) if approval.gate == gate)
+    }
+
+    /// Returns whether it keeps the plan of a gate from running.
+    #[must_use]
+    pub fn closes(&self, gate: Gate) -> bool {
+        matches!(self, Self::Reject(rejection) if rejection.gate == gate)
+    }
+
     /// Returns the verb of the decision.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -110,7 +122,7 @@ impl DecisionKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// Digest of the plan, as `status.plan.digest` shows it.
+    /// Digest of the plan, as `status.plan.digest` shows it, or `status.contract.plan.digest` for gate Contract.
     #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
     /// What may happen.
@@ -124,6 +136,17 @@ pub enum Gate {
     /// The release itself (default).
     #[default]
     Release,
+    /// The migration that the version before does not work on, once nothing of it runs.
+    Contract,
+}
+
+/// A plan that shall not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// Which of the plans that may wait.
+    #[serde(default)]
+    pub gate: Gate,
 }
 
 /// A way back that a person asks for.

@@ -50,7 +50,7 @@ pub use database::{
 };
 pub use decision::{
     Approval, Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Empty, Gate,
-    Rollback, TargetKind,
+    Rejection, Rollback, TargetKind,
 };
 pub use digest::{RevisionId, canonical_json, sha256_hex};
 pub use duration::Duration;
@@ -73,11 +73,11 @@ pub use release_database::{
 pub use release_service::{ServiceMetadata, WorkloadService};
 pub use release_settings::{Deadlines, RollbackSettings, SwitchSettings, WatchSettings};
 pub use release_status::{
-    ActiveRevision, AdoptedWorkload, AdoptionRecord, BackupRecord, CandidateRevision, DatabaseRecord, DecisionRecord,
-    Ending, FailureRecord, HeldLock, HistoryEntry, LintFinding, MigrationProgress, MigrationRecord, Outcome,
-    PendingMigration, PlanRecord, PlannedStep, PreviousRevision, Record, RehearsalFindings, RehearsalRecord,
-    ReleaseStatus, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime, Suspension, Taken, TimedFile,
-    TrafficRecord, UndoProgress, UndoRecord, WayBackPoint, WorkerPods, WorkerRecord,
+    ActiveRevision, AdoptedWorkload, AdoptionRecord, BackupRecord, CandidateRevision, ContractProgress, ContractRecord,
+    DatabaseRecord, DecisionRecord, Ending, FailureRecord, HeldLock, HistoryEntry, LintFinding, MigrationProgress,
+    MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep, PreviousRevision, Record, RehearsalFindings,
+    RehearsalRecord, ReleaseStatus, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime, Suspension, Taken,
+    TimedFile, TrafficRecord, UndoProgress, UndoRecord, WayBackPoint, Withdrawal, WorkerPods, WorkerRecord,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

@@ -158,6 +158,11 @@ pub struct ApprovalRules {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 8), default = "one")]
     pub required: u8,
+    /// How many people must approve a Contract migration, which waits for approvals of its own and never runs without
+    /// (default: as many as `required` says).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8))]
+    pub contract_required: Option<u8>,
     /// Whether nobody's approval of their own change counts (default: false). Everybody who changed the spec since what
     /// serves was asked for is an author. Takes an API server that stamps who did (MutatingAdmissionPolicy).
     #[serde(default)]
@@ -177,7 +182,7 @@ const fn one() -> u8 {
 
 impl Default for ApprovalRules {
     fn default() -> Self {
-        Self { required: one(), not_author: false, expires: None, statements: vec![] }
+        Self { required: one(), contract_required: None, not_author: false, expires: None, statements: vec![] }
     }
 }
 

@@ -39,6 +39,10 @@ pub enum Reason {
     SwitchingBack,
     /// `down` takes the migration back; traffic has gone back before.
     RestoringData,
+    /// A Contract migration waits for an approval of its own; the version that serves does not need it.
+    ContractPending,
+    /// A Contract migration begins: the database is looked at once more, and what was kept of earlier versions goes.
+    Contracting,
     /// What the candidate left is removed.
     CleaningUp,
     /// Nothing goes on: the spec or a Decision says so.
@@ -228,6 +232,8 @@ pub enum Reason {
     CreatedUnguarded,
     /// It names a revision that never served, serves already, or whose content is kept no longer.
     NoSuchRevision,
+    /// It names a version that does not work on what a Contract migration made of the schema.
+    Withdrawn,
     /// It does not say the sentence that a ReleasePolicy asks for.
     StatementMissing,
     /// Whoever made it changed what it approves, and a ReleasePolicy asks for somebody else.

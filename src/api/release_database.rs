@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, PodTemplate, ProofLevel, names};
+use super::{Duration, PodTemplate, ProofLevel, ReleaseSpec, names};
 
 /// The database of a Release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +16,7 @@ pub struct ReleaseDatabase {
     /// The backup that is taken before anything changes.
     #[serde(default, skip_serializing_if = "ReleaseBackup::is_default")]
     pub backup: ReleaseBackup,
-    /// What changes the schema, before the new version comes up.
+    /// What changes the schema: before the new version comes up, or once nothing of the old one runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Migration>,
 }
@@ -83,7 +83,7 @@ pub struct Migration {
     #[serde(default, skip_serializing_if = "Rehearsal::is_default")]
     pub rehearse: Rehearsal,
     /// The command that takes the migration back: program and arguments, run by the same image. The rehearsal runs it
-    /// after the migration and fails when the schema is not as it was before.
+    /// after the migration and fails when the schema is not as it was before. After a Contract nothing else runs it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
     pub down: Vec<String>,
@@ -101,9 +101,9 @@ pub struct Rehearsal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env: Vec<RehearsalVariable>,
-    /// A pod of the old version. Each of its containers with a readiness probe must get ready on the migrated copy,
-    /// which it reaches through DATABASE_URL and the PG* variables, at 127.0.0.1:5432: as soon as its startup probe asks
-    /// for, or within five minutes.
+    /// A pod of the version that serves while it runs: of the old one with `change: Expand`, of this one with Contract.
+    /// Each of its containers with a readiness probe must get ready on the migrated copy, which it reaches through
+    /// DATABASE_URL and the PG* variables, at 127.0.0.1:5432: as soon as its startup probe asks for, or within five minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<PodTemplate>,
 }
@@ -159,6 +159,9 @@ pub struct SqlFiles {
 pub enum Change {
     /// It works on the result, so traffic can go back at any time.
     Expand,
+    /// It does not, so nothing is migrated until nothing of it runs. After the release the migration waits for an approval
+    /// of its own, with a plan and a backup of its own; the new version must work on the schema as it is until then.
+    Contract,
 }
 
 /// What becomes of the schema on the way back. Traffic goes back first, and waits for none of it.
@@ -167,7 +170,8 @@ pub enum DatabaseRollback {
     /// It stays migrated: the earlier version is declared to work on it.
     #[default]
     Keep,
-    /// `down` takes the migration back, unless a row would be lost by that.
+    /// `down` takes the migration back, unless a row would be lost by that. Not with `change: Contract`, which has changed
+    /// nothing yet while traffic may go back.
     Down,
 }
 
@@ -197,6 +201,12 @@ fn is_default_lock_timeout(timeout: &Duration) -> bool {
 }
 
 impl ReleaseDatabase {
+    /// Returns the migration when it is of this kind.
+    #[must_use]
+    pub fn migration_of(&self, change: Change) -> Option<&Migration> {
+        self.migration.as_ref().filter(|migration| migration.change == change)
+    }
+
     /// Returns how far the backup must be proven: where no migration is due, nothing depends on it yet. A policy may
     /// ask for more.
     #[must_use]
@@ -218,6 +228,18 @@ impl Migration {
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         self.idempotent.unwrap_or(matches!(self.source, MigrationSource::Sql(_)))
+    }
+
+    /// Returns the user's pod that it runs in; `None` where the agent's own is enough.
+    #[must_use]
+    pub fn template<'a>(&'a self, spec: &'a ReleaseSpec) -> Option<&'a PodTemplate> {
+        match &self.source {
+            MigrationSource::Workload(name) => {
+                spec.workloads.iter().find(|workload| workload.name == *name).map(|workload| &workload.template)
+            }
+            MigrationSource::Pod(template) => Some(template),
+            MigrationSource::Sql(_) => None,
+        }
     }
 
     /// Returns what runs, in words.

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod attempt;
+mod contract;
 mod database;
 mod plan;
 mod worker;
@@ -11,6 +12,7 @@ pub use attempt::{
     ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
     RunningImage, Step, StepTime, Suspension,
 };
+pub use contract::{ContractProgress, ContractRecord, Withdrawal};
 pub use database::{
     BackupRecord, DatabaseRecord, HeldLock, LintFinding, MigrationProgress, MigrationRecord, PendingMigration,
     RehearsalFindings, RehearsalRecord, Taken, TimedFile, UndoProgress, UndoRecord,
@@ -92,6 +94,12 @@ pub struct Record {
     pub rehearsal: Option<RehearsalRecord>,
     /// The last migration.
     pub migration: Option<MigrationRecord>,
+    /// The Contract migration of the active revision: it waits for an approval of its own, runs, or has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractRecord>,
+    /// What a Contract migration has taken the way back from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Withdrawal>,
     /// Where each Service was pointed by the last switch.
     #[schemars(length(max = 128))]
     pub traffic: Vec<TrafficRecord>,

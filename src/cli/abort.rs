@@ -48,6 +48,10 @@ fn effect(record: &Record) -> Result<String, String> {
             Err("this is the first release and serves already: there is no earlier version to go back to".to_owned())
         }
         (Step::Idle, _) => Err("nothing is under way".to_owned()),
+        (Step::Contract, active) => Ok(format!(
+            "Nothing was migrated. {} serves on, and its Contract migration waits for another approval.",
+            active.unwrap_or("What serves")
+        )),
         (Step::Retire, _) => Err("the former version drains already: there is nothing to go back to".to_owned()),
         (Step::SwitchBack | Step::RestoreData | Step::CleanUp, _) => Err("it is on its way back already".to_owned()),
     }

@@ -1,6 +1,6 @@
 //! `kubectl switchback approve`: the plan that waits may run.
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 
 use super::{
     connection::Cluster,
@@ -21,6 +21,9 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     common: decide::Args,
+    /// Which of the plans that may wait
+    #[arg(long, value_name = "GATE", default_value = "release")]
+    gate: GateArg,
     /// Digest of the plan that is meant; any other is not approved
     #[arg(long, value_name = "sha256:...")]
     digest: Option<String>,
@@ -29,37 +32,63 @@ pub struct Args {
     statement: Option<String>,
 }
 
+/// Which of the plans of a Release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GateArg {
+    /// The plan of the release itself
+    Release,
+    /// The plan of the migration that the version before does not work on
+    Contract,
+}
+
+impl From<GateArg> for Gate {
+    fn from(gate: GateArg) -> Self {
+        match gate {
+            GateArg::Release => Self::Release,
+            GateArg::Contract => Self::Contract,
+        }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// When no plan waits, another digest is asked for, or the Decision cannot be written.
 pub async fn run(cluster: &Cluster, args: &Args) -> Result<Exit, Problem> {
     let common = decide::Args { statement: args.statement.clone(), ..args.common.clone() };
-    decide::run(cluster, &common, |release, style| propose(release, args.digest.as_deref(), style)).await
+    decide::run(cluster, &common, |release, style| propose(release, (args.gate.into(), args.digest.as_deref()), style))
+        .await
 }
 
 /// Says what the decision would do to a Release as it is.
 ///
 /// # Errors
 /// Why it would do nothing.
-pub fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<Proposal, Problem> {
-    let view = waiting(release, "approve")?;
+pub fn propose(release: &Release, (gate, digest): (Gate, Option<&str>), style: Style) -> Result<Proposal, Problem> {
+    let view = waiting(release, "approve", gate)?;
     let found = view.plan.digest.clone();
     if let Some(asked) = digest.filter(|asked| *asked != found) {
         let what = format!("cannot approve Release {}/{}", view.namespace, view.name);
         return Err(Problem::new(Exit::Failed, what, format!("the plan that waits is {found}, not {asked}"))
-            .next(format!("kubectl switchback plan {} -n {}", view.name, view.namespace)));
+            .next(format!("kubectl switchback plan {}{} -n {}", view.name, view.option(), view.namespace)));
     }
     let mut short = plan_text::short(&view.plan);
     short.push(Line { step: None, head: "Digest".to_owned(), text: found.clone() });
     let short = lines(&short, None, style);
-    let head = format!("{} of Release {} in namespace {}", view.version, view.name, view.namespace);
+    let (what, question) = match gate {
+        Gate::Release => (view.version.clone(), format!("Release {} now?", view.version)),
+        Gate::Contract => (
+            format!("the Contract migration of {}", view.version),
+            format!("Run the Contract migration of {} now?", view.version),
+        ),
+    };
+    let head = format!("{what} of Release {} in namespace {}", view.name, view.namespace);
     Ok(Proposal {
         text: format!("{} {head}\n{short}\n", style.bold("Approves")),
-        question: format!("Release {} now?", view.version),
+        question,
         shown: format!("plan {found}"),
         statements: view.plan.statements.clone(),
-        decision: DecisionKind::Approve(Approval { digest: found, gate: Gate::Release }),
+        decision: DecisionKind::Approve(Approval { digest: found, gate }),
     })
 }
 
@@ -67,7 +96,7 @@ pub fn propose(release: &Release, digest: Option<&str>, style: Style) -> Result<
 ///
 /// # Errors
 /// When no plan waits.
-pub(super) fn waiting(release: &Release, verb: &str) -> Result<PlanView, Problem> {
+pub(super) fn waiting(release: &Release, verb: &str, gate: Gate) -> Result<PlanView, Problem> {
     let summary = Summary::of(release, clock::now());
     let (name, namespace) = (&summary.name, &summary.namespace);
     let cannot = |why: String| {
@@ -78,12 +107,30 @@ pub(super) fn waiting(release: &Release, verb: &str) -> Result<PlanView, Problem
     if status.observed_generation < release.metadata.generation.unwrap_or(0) {
         return Err(cannot("the controller has not looked at the present spec yet; its plan is still to come".into()));
     }
+    if gate == Gate::Contract {
+        return PlanView::of_contract(release).ok_or_else(|| cannot(no_contract(release)));
+    }
     match PlanView::of(release) {
         Some(view) if view.standing == Standing::Waiting => Ok(view),
+        None if PlanView::of_contract(release).is_some() => {
+            Err(cannot("no plan of a release waits; a Contract migration does, which is another gate: contract".into()))
+        }
         Some(view) => Err(cannot(format!(
             "no plan waits: that of {} runs already, its step is {}",
             view.version, summary.step.name
         ))),
         None => Err(cannot(format!("no plan waits: the step is {}, {}", summary.step.name, summary.reason))),
     }
+}
+
+/// Says why no Contract migration waits.
+fn no_contract(release: &Release) -> String {
+    let contract = release.status.as_ref().and_then(|status| status.record.contract.as_ref());
+    contract.map_or_else(
+        || "no Contract migration waits".to_owned(),
+        |contract| {
+            let state: &str = contract.state.into();
+            format!("no Contract migration waits: that of {} is {}", contract.version, state.to_lowercase())
+        },
+    )
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{
-        Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Record, Release,
+        Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Gate, Record, Release,
         TargetKind,
     },
     clock,
@@ -107,6 +107,7 @@ pub(super) async fn run(
     let release = look::release(cluster, &args.name).await?;
     let proposal = propose(&release, style)?;
     let verb = proposal.decision.as_str();
+    let command = format!("kubectl switchback {verb} {}{}", args.name, option(&proposal.decision));
     let mut statement = args.statement.clone();
     if let Some(said) = statement.as_ref().filter(|said| !proposal.statements.contains(said)) {
         let asked = if proposal.statements.is_empty() {
@@ -125,10 +126,7 @@ pub(super) async fn run(
                 format!("cannot {verb} Release {}/{}", cluster.namespace, args.name),
                 "nobody can be asked: standard input is no terminal",
             )
-            .next(format!(
-                "kubectl switchback {verb} {} -n {} --yes{}",
-                args.name, cluster.namespace, with_statement
-            )));
+            .next(format!("{command} -n {} --yes{with_statement}", cluster.namespace)));
         }
         print(&proposal.text)?;
         let is_yes = if proposal.statements.is_empty() || statement.is_some() {
@@ -156,14 +154,13 @@ pub(super) async fn run(
                 format!("cannot {verb} Release {}/{}", cluster.namespace, args.name),
                 why,
             )
-            .next(format!("kubectl switchback {verb} {} -n {}", args.name, cluster.namespace)));
+            .next(format!("{command} -n {}", cluster.namespace)));
         }
     } else {
         print(&proposal.text)?;
         if !proposal.statements.is_empty() && statement.is_none() {
             let why = format!("a sentence is asked for: {}", sentences(&proposal));
-            return Err(refuse(&release, verb, &why)
-                .next(format!("kubectl switchback {verb} {} --yes --statement TEXT", args.name)));
+            return Err(refuse(&release, verb, &why).next(format!("{command} --yes --statement TEXT")));
         }
     }
     let decision = write(cluster, &release, proposal.decision, (statement, args.reason.clone())).await?;
@@ -176,6 +173,12 @@ pub(super) async fn run(
         Ok(Some(status)) => tell(cluster, &args.name, &name, &status),
         Ok(None) | Err(_) => Err(unanswered(cluster, &args.name, &name).await),
     }
+}
+
+/// Returns what a command has to say to mean the plan of a Contract migration.
+fn option(decision: &DecisionKind) -> &'static str {
+    let is_contract = decision.opens(Gate::Contract) || decision.closes(Gate::Contract);
+    if is_contract { " --gate contract" } else { "" }
 }
 
 fn sentences(proposal: &Proposal) -> String {

@@ -1,14 +1,14 @@
 //! `kubectl switchback expedite`: the plan that waits shall not wait for what only time meets: a freeze, a soak.
 
 use super::{approve::waiting, decide::Proposal, problem::Problem, style::Style};
-use crate::api::{DecisionKind, Empty, Release};
+use crate::api::{DecisionKind, Empty, Gate, Release};
 
 /// Says what the decision would do to a Release as it is.
 ///
 /// # Errors
 /// Why it would do nothing.
 pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
-    let view = waiting(release, "expedite")?;
+    let view = waiting(release, "expedite", Gate::Release)?;
     let text = format!(
         "{} of Release {}: no freeze holds it up, and no time that it should have served elsewhere before. \
          Its approvals, its backup and its checks are needed all the same.",

@@ -63,7 +63,7 @@ enum Command {
     /// Approve the plan that waits
     Approve(approve::Args),
     /// Reject the plan that waits
-    Reject(decide::Args),
+    Reject(reject::Args),
     /// Stop the attempt that runs; traffic goes back when it had moved
     Abort(decide::Args),
     /// Try once more what failed and is not tried again by itself
@@ -135,7 +135,7 @@ async fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Get(args) => get::run(&connect(flags).await?, args).await,
         Command::Plan(args) => plan::run(flags, args).await,
         Command::Approve(args) => approve::run(&connect(flags).await?, args).await,
-        Command::Reject(args) => decide::run(&connect(flags).await?, args, reject::propose).await,
+        Command::Reject(args) => reject::run(&connect(flags).await?, args).await,
         Command::Abort(args) => decide::run(&connect(flags).await?, args, abort::propose).await,
         Command::Retry(args) => decide::run(&connect(flags).await?, args, retry::propose).await,
         Command::Rollback(args) => rollback::run(&connect(flags).await?, args).await,

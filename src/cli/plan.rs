@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 
 use super::{
+    approve::GateArg,
     connection::{Cluster, Flags, connect},
     file, look,
     problem::{Exit, Problem},
@@ -13,7 +14,7 @@ use super::{
     view::{PlanView, Standing, State, Summary},
 };
 use crate::{
-    api::{Release, Step},
+    api::{Gate, Release, Step},
     clock,
     release::plan_text::{self, Line, Section},
 };
@@ -24,6 +25,9 @@ use crate::{
 pub struct Args {
     /// Name of the Release whose plan waits or runs
     pub name: Option<String>,
+    /// Which of the plans that may wait; without: that of a release, or else of a Contract migration
+    #[arg(long, value_name = "GATE", requires = "name")]
+    pub gate: Option<GateArg>,
     /// File with a Release, to see what applying it would do; - for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -53,7 +57,7 @@ pub async fn run(flags: &Flags, args: &Args) -> Result<Exit, Problem> {
         (Some(name), _) => {
             let cluster = connect(flags).await?;
             let release = look::release(&cluster, name).await?;
-            (PlanView::of(&release).ok_or_else(|| none(&cluster, &release))?, vec![])
+            (of(&release, args.gate).ok_or_else(|| none(&cluster, &release))?, vec![])
         }
         (None, Some(path)) => {
             let forecast = file::forecast(flags, path, args.offline).await?;
@@ -70,6 +74,13 @@ pub async fn run(flags: &Flags, args: &Args) -> Result<Exit, Problem> {
         Some(Output::Yaml) => yaml(&view)?,
     })?;
     Ok(Exit::Reached)
+}
+
+/// Returns the plan that is asked for.
+fn of(release: &Release, gate: Option<GateArg>) -> Option<PlanView> {
+    let of_release = PlanView::of(release).filter(|view| gate.is_none_or(|gate| Gate::from(gate) == view.gate));
+    let contract = || PlanView::of_contract(release).filter(|_| gate != Some(GateArg::Release));
+    of_release.or_else(contract)
 }
 
 /// Says why a Release has no plan.
@@ -96,7 +107,8 @@ pub fn text(view: &PlanView, style: Style) -> String {
         Standing::Running => Some(["get", "abort"]),
     };
     if let Some(verbs) = next {
-        let command = |verb| format!("  kubectl switchback {verb} {} -n {}", view.name, view.namespace);
+        let option = if view.standing == Standing::Waiting { view.option() } else { "" };
+        let command = |verb| format!("  kubectl switchback {verb} {}{option} -n {}", view.name, view.namespace);
         parts.push(format!("{}\n{}", style.bold("Next"), verbs.map(command).join("\n")));
     }
     format!("{}\n", parts.join("\n\n"))
@@ -106,7 +118,11 @@ fn heads(view: &PlanView, style: Style) -> String {
     let head = |name: &str, text: &str| style.hang(&format!("{name:<10}"), text);
     let plan = &view.plan;
     let place = if view.namespace.is_empty() { String::new() } else { format!(" in namespace {}", view.namespace) };
-    let subject = format!("{} of Release {}{place}", view.version, view.name);
+    let what = match view.gate {
+        Gate::Release => view.version.clone(),
+        Gate::Contract => format!("Contract migration of {}", view.version),
+    };
+    let subject = format!("{what} of Release {}{place}", view.name);
     let mut lines = vec![head("Plan", &subject), head("Revision", &plan.revision.to_string())];
     let standing = match (view.standing, view.step) {
         (Standing::Forecast, _) => {

@@ -5,7 +5,7 @@ use super::{
     problem::Problem,
     style::Style,
 };
-use crate::api::{DecisionKind, Empty, Mode, Release};
+use crate::api::{ContractProgress, DecisionKind, Empty, Mode, Release};
 
 /// Says what the decision would do to a Release as it is.
 ///
@@ -14,6 +14,17 @@ use crate::api::{DecisionKind, Empty, Mode, Release};
 pub fn propose(release: &Release, style: Style) -> Result<Proposal, Problem> {
     let record = release.status.as_ref().map(|status| &status.record);
     let failure = record.and_then(|record| record.failure.as_ref());
+    let rejected = record.and_then(|record| record.contract.as_ref());
+    let rejected = rejected.filter(|contract| contract.state == ContractProgress::Rejected && failure.is_none());
+    if let Some(contract) = rejected {
+        let text = format!(
+            "The Contract migration of {}, which was rejected, waits again for an approval of its own.",
+            contract.version
+        );
+        let question = format!("Let the Contract migration of {} wait again?", contract.version);
+        return Ok(Proposal::new((DecisionKind::Retry(Empty {}), "Tries again"), text, question, style)
+            .about(format!("the rejected Contract migration of {}", contract.revision)));
+    }
     let Some(failure) = failure.filter(|_| record.is_some_and(|record| record.candidate.is_none())) else {
         return Err(refuse(release, "retry", "nothing that failed waits to be tried again"));
     };

@@ -69,6 +69,10 @@ pub fn propose(release: &Release, to: Option<&str>, style: Style) -> Result<Prop
     Ok(Proposal::new((decision, "Goes back"), text, format!("Go back to {version}?"), style).about(about))
 }
 
+fn asks_for(to: Option<&str>, (revision, version): &(&RevisionId, &String)) -> bool {
+    to.is_none_or(|to| to == version.as_str() || to == revision.to_string())
+}
+
 /// Returns whether an attempt has begun to do something.
 fn begun(record: &Record) -> bool {
     record.candidate.is_some() && !matches!(record.step, Step::Inspect | Step::Approve)
@@ -82,6 +86,9 @@ fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), Str
     if matches!(record.step, Step::SwitchBack | Step::RestoreData | Step::CleanUp) {
         return Err("it is on its way back already".to_owned());
     }
+    if record.candidate.as_ref().is_some_and(|candidate| candidate.contract) {
+        return Err("a Contract migration is under way, and what serves goes on serving: abort it first".to_owned());
+    }
     if begun(record) {
         let is_active = |to: &str| to == active.version || to == active.revision.to_string();
         return match to {
@@ -92,18 +99,26 @@ fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), Str
             Some(_) | None => Ok((active.revision.clone(), active.version.clone())),
         };
     }
-    let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
-    let served: Vec<(&RevisionId, &String)> = record
+    let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded && !entry.contract);
+    let all = record
         .previous
         .iter()
-        .map(|previous| (&previous.revision, &previous.version))
-        .chain(served.map(|entry| (&entry.revision, &entry.version)))
-        .filter(|(revision, _)| **revision != active.revision)
-        .collect();
-    let found =
-        served.iter().find(|(revision, version)| to.is_none_or(|to| *to == **version || to == revision.to_string()));
+        .map(|previous| (previous.attempt, (&previous.revision, &previous.version)))
+        .chain(served.map(|entry| (entry.attempt, (&entry.revision, &entry.version))))
+        .filter(|(_, (revision, _))| **revision != active.revision);
+    let is_withdrawn = |attempt: i64| record.withdrawn.as_ref().is_some_and(|last| attempt < last.before);
+    let (gone, served): (Vec<_>, Vec<_>) = all.partition(|(attempt, _)| is_withdrawn(*attempt));
+    let served: Vec<(&RevisionId, &String)> = served.into_iter().map(|(_, found)| found).collect();
+    let found = served.iter().find(|found| asks_for(to, found));
     if let Some((revision, version)) = found {
         return Ok(((*revision).clone(), (*version).clone()));
+    }
+    let gone = gone.into_iter().map(|(_, found)| found);
+    if let (Some((_, version)), Some(last)) = (gone.into_iter().find(|found| asks_for(to, found)), &record.withdrawn) {
+        return Err(format!(
+            "{version} is withdrawn: it does not work on the schema that the Contract migration of {} made; the way is forward",
+            last.version
+        ));
     }
     let mut known: Vec<&str> = served.iter().map(|(_, version)| version.as_str()).collect();
     known.dedup();

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// What is told of a Release: that it is not as it is at rest, and why.
-const TOLD: [(ConditionType, &str); 4] = [
+const TOLD: [(ConditionType, &str); 5] = [
     (ConditionType::Stalled, "True"),
+    (ConditionType::ContractPending, "True"),
     (ConditionType::TrafficContested, "True"),
     (ConditionType::Ready, "False"),
     (ConditionType::Ready, "Unknown"),

@@ -17,6 +17,7 @@ mod checks;
 mod clean_up;
 mod config;
 mod contested;
+mod contract;
 mod database;
 mod decisions;
 mod delete;
@@ -61,6 +62,7 @@ use super::observed::{Ask, Observed};
 use crate::api::{CandidateRevision, Duration, Outcome, Reason, Record, ReleaseSpec, Step, StepTime};
 
 pub use action::Action;
+pub use contract::is_under_way as is_contract;
 pub use health::Readiness;
 pub use proposal::{expect, forecast};
 pub(super) use verify::is_late;
@@ -123,7 +125,8 @@ pub fn plan(seen: &Observed) -> Plan {
         let told = Situation::Working(Reason::Inspecting, "Taking the Release in.".to_owned());
         return Plan { actions: vec![Action::AddFinalizer], ..Plan::stay(record, told) };
     }
-    if let Some(taken) = seen.taken.as_ref().filter(|_| record.step <= Step::Verify && record.candidate.is_some()) {
+    let makes = record.step <= Step::Verify || record.step == Step::Contract;
+    if let Some(taken) = seen.taken.as_ref().filter(|_| makes && record.candidate.is_some()) {
         let message =
             format!("{taken} exists and does not belong to this Release. Rename it in the spec, or delete it.");
         let why = ending::Why { reason: Reason::NameTaken, message, outcome: Outcome::Failed };
@@ -153,6 +156,7 @@ pub fn plan(seen: &Observed) -> Plan {
             Step::Switch => switch::plan(seen, record),
             Step::Watch => watch::plan(seen, record),
             Step::Retire => retire::plan(seen, record),
+            Step::Contract => contract::plan(seen, record),
             Step::SwitchBack => switch_back::plan(seen, record),
             Step::RestoreData => restore_data::plan(seen, record),
             Step::CleanUp => clean_up::plan(seen, record),

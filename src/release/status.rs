@@ -4,13 +4,16 @@
 //! intended.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod contract;
+mod database;
+
 use super::{
     observed::Observed,
     plan::{self, Plan, Situation},
-    plan_text::rehearsed,
 };
 use crate::api::{
-    Condition, ConditionType, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp, set_condition,
+    Condition, ConditionType, HistoryEntry, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp,
+    set_condition,
 };
 
 /// Something to tell once.
@@ -46,9 +49,14 @@ pub fn status(seen: &Observed, plan: &Plan) -> ReleaseStatus {
 }
 
 fn is_abnormal(condition: &Condition) -> bool {
-    [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::TrafficContested]
-        .iter()
-        .any(|type_| type_.as_str() == condition.type_)
+    [
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::TrafficContested,
+        ConditionType::ContractPending,
+    ]
+    .iter()
+    .any(|type_| type_.as_str() == condition.type_)
 }
 
 type Row = (ConditionType, Option<bool>, Reason, String);
@@ -64,6 +72,8 @@ impl Said<'_> {
         rows.push(self.serving());
         rows.extend(self.finished());
         rows.extend(self.progress());
+        rows.extend(self.contract());
+        rows.extend(self.contracted());
         if let Some(contested) = &self.plan.contested {
             rows.push((ConditionType::TrafficContested, Some(true), Reason::TrafficContested, contested.clone()));
         }
@@ -79,6 +89,7 @@ impl Said<'_> {
             Situation::Served | Situation::ActiveUnhealthy(_) | Situation::Suspended(_) => vec![],
         };
         holds.extend(self.plan.contested.as_ref().map(|_| ConditionType::TrafficContested.as_str()));
+        holds.extend(self.contract().map(|_| ConditionType::ContractPending.as_str()));
         holds
     }
 
@@ -198,48 +209,24 @@ impl Said<'_> {
         let under_way = record.candidate.as_ref();
         match (under_way, record.history.last()) {
             (Some(candidate), _) => {
-                let message = format!("The attempt to release {} is under way.", candidate.version);
+                let message = if candidate.contract {
+                    format!("The Contract migration of {} is under way.", candidate.version)
+                } else {
+                    format!("The attempt to release {} is under way.", candidate.version)
+                };
                 Some((ConditionType::Finished, Some(false), reason_of(record.step), message))
             }
-            (None, Some(last)) => {
-                let reason = Reason::of_outcome(last.outcome, &last.reason);
-                Some((ConditionType::Finished, Some(true), reason, last.message.clone()))
-            }
+            (None, Some(last)) => Some((ConditionType::Finished, Some(true), ended(last), last.message.clone())),
             (None, None) => None,
-        }
-    }
-
-    fn backed_up(&self) -> String {
-        self.plan.record.backup.as_ref().map_or_else(String::new, |backup| {
-            let proof: &str = backup.proof.into();
-            let rehearsal = self.plan.record.rehearsal.as_ref().filter(|rehearsal| rehearsal.backup == backup.uid);
-            let restored = rehearsal.map(|rehearsal| format!(" The rehearsal restored it in {}.", rehearsal.recovery));
-            format!("DatabaseBackup {} is complete, proven: {proof}.{}", backup.name, restored.unwrap_or_default())
-        })
-    }
-
-    /// What the attempt's rehearsal has shown. Until its own backup is there, the last one of both is of an earlier attempt.
-    fn rehearsed(&self) -> Row {
-        let record = &self.plan.record;
-        let said = |holds, reason, message: String| (ConditionType::Rehearsed, Some(holds), reason, message);
-        if record.step <= Step::Rehearse {
-            return said(false, reason_of(record.step), "Not yet.".to_owned());
-        }
-        let restored = record.rehearsal.as_ref().zip(record.backup.as_ref());
-        match restored.filter(|(rehearsal, backup)| rehearsal.backup == backup.uid) {
-            None => said(false, reason_of(record.step), "The migration was not rehearsed.".to_owned()),
-            Some((rehearsal, _)) => {
-                let reaches = rehearsal.findings.reaches_production;
-                let reason = if reaches { Reason::RehearsalReachesProduction } else { reason_of(record.step) };
-                said(true, reason, format!("On a restored copy of the data: {}.", rehearsed(&rehearsal.findings)))
-            }
         }
     }
 
     /// How far the attempt is: each of these is true from the step on that follows what it speaks of.
     fn progress(&self) -> Vec<Row> {
         let record = &self.plan.record;
-        let Some(candidate) = record.candidate.as_ref().filter(|_| record.step <= Step::Watch) else { return vec![] };
+        // What a Contract migration is an attempt of is up, verified and switched to.
+        let is_release = record.step <= Step::Watch && !plan::is_contract(record);
+        let Some(candidate) = record.candidate.as_ref().filter(|_| is_release) else { return vec![] };
         let people = &candidate.approved_by;
         let by = match &candidate.rollback {
             Some(order) => format!("{} goes back to it.", order.actor),
@@ -248,8 +235,13 @@ impl Said<'_> {
         };
         let looked = record.database.as_ref();
         let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Rehearse, self.backed_up()));
-        let due = looked.filter(|looked| looked.pending.is_some());
+        let plans = |step| record.plan.iter().flat_map(|plan| &plan.steps).any(|planned| planned.step == step);
+        let due = looked.filter(|_| plans(Step::Migrate));
         let migrated = due.map(|_| (ConditionType::Migrated, Step::Deploy, "The ledger says: applied.".to_owned()));
+        let later = plans(Step::Contract).then(|| {
+            let message = "Not with the release: its Contract migration waits for an approval of its own.".to_owned();
+            (ConditionType::Migrated, Some(false), reason_of(record.step), message)
+        });
         let rehearsed = due.map(|_| self.rehearsed());
         let (ready, verified) =
             if plan::is_late(self.seen, record) { (Step::Watch, Step::Watch) } else { (Step::Verify, Step::Switch) };
@@ -267,6 +259,7 @@ impl Said<'_> {
                 (type_, Some(holds), reason_of(record.step), if holds { message } else { "Not yet.".to_owned() })
             })
             .chain(rehearsed)
+            .chain(later)
             .collect()
     }
 }
@@ -286,10 +279,19 @@ const fn reason_of(step: Step) -> Reason {
         Step::Switch => Reason::Switching,
         Step::Watch => Reason::Watching,
         Step::Retire => Reason::Retiring,
+        Step::Contract => Reason::Contracting,
         Step::SwitchBack => Reason::SwitchingBack,
         Step::RestoreData => Reason::RestoringData,
         Step::CleanUp => Reason::CleaningUp,
     }
+}
+
+/// Returns the reason by which people know how an attempt ended.
+fn ended(entry: &HistoryEntry) -> Reason {
+    if entry.contract && entry.outcome == Outcome::Succeeded {
+        return Reason::Migrated;
+    }
+    Reason::of_outcome(entry.outcome, &entry.reason)
 }
 
 /// Returns what is worth an event: each step entered, and one warning per cause.
@@ -312,12 +314,7 @@ pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
     if let Some(last) = after.history.last().filter(|last| before.history.last() != Some(*last)) {
         let told = before.ending.is_some() || turned.is_some();
         if last.outcome == Outcome::Succeeded || !told {
-            tell(
-                last.outcome != Outcome::Succeeded,
-                Reason::of_outcome(last.outcome, &last.reason),
-                after.step,
-                &last.message,
-            );
+            tell(last.outcome != Outcome::Succeeded, ended(last), after.step, &last.message);
         }
     }
     for hook in after.hooks.iter().filter(|hook| !before.hooks.contains(hook)) {
@@ -327,6 +324,9 @@ pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
     }
     if before.step != after.step && after.step != Step::Idle {
         tell(false, reason_of(after.step), after.step, entered(&plan.situation));
+    }
+    if let Some((reason, note)) = contract::waits(before, after) {
+        tell(false, reason, Step::Contract, &note);
     }
     if let Some(suspended) = after.suspended.as_ref().filter(|_| before.suspended.is_none()) {
         let note = format!("{} suspended it by Decision {}.", suspended.actor, suspended.decision);

@@ -276,6 +276,22 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/rollback/database", "Down".into())],
         ),
         (
+            "rollback.database is Down, and a Contract migration changes nothing until there is no way back",
+            vec![
+                ("/spec/database/migration", by_workload("web")),
+                ("/spec/database/migration/command", json!(["migrate"])),
+                ("/spec/database/migration/down", json!(["migrate", "down"])),
+                ("/spec/database/migration/change", "Contract".into()),
+            ],
+            vec![
+                ("/spec/database/migration", by_workload("web")),
+                ("/spec/database/migration/command", json!(["migrate"])),
+                ("/spec/database/migration/down", json!(["migrate", "down"])),
+                ("/spec/database/migration/change", "Contract".into()),
+                ("/spec/rollback/database", "Down".into()),
+            ],
+        ),
+        (
             "down means nothing with sql: it is a command of an image",
             vec![
                 ("/spec/database/migration", by_workload("web")),

@@ -239,7 +239,7 @@ impl World {
 
     /// The agent does its work in Jobs that are not suspended.
     pub fn end_database_jobs(&mut self) {
-        let names = ["-inspect-", "-preflight-", "-mark", "-rehearse", "-migrate-", "-undo-"];
+        let names = ["-inspect-", "-preflight-", "-contract-", "-mark", "-rehearse", "-migrate-", "-undo-"];
         let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
         let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
@@ -383,6 +383,7 @@ impl World {
             return result(MigrationState::Applied, None);
         }
         self.may_migrate();
+        crate::contract::may_migrate(self);
         *self.database.ran.entry(revision.clone()).or_default() += 1;
         let (state, problem) = match self.database.migration {
             MigrationEnd::PodLost => {

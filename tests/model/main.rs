@@ -14,6 +14,7 @@ mod away;
 mod budgets;
 mod checks;
 mod config;
+mod contract;
 mod database;
 mod database_rules;
 mod decisions;

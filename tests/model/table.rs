@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use strum::VariantArray as _;
 use switchback::{
-    api::{DecisionKind, Empty, Step},
+    api::{Approval, DecisionKind, Empty, Gate, Step},
     release::{observed::Guard, plan::Plan, plan::Situation},
 };
 
@@ -229,6 +229,31 @@ fn rows(step: Step) -> Vec<Seen> {
                 world.wait(11);
             }),
         ],
+        Step::Contract => vec![
+            ("the database was looked at", |world| freeze_contract(world, 0)),
+            ("the database is looked at and the SQL was edited", |world| {
+                world.database.checksum = "bb".into();
+                world.look(usize::MAX);
+                world.settle();
+            }),
+            ("the database does not answer in time", |world| world.wait(301)),
+            ("the content is frozen", |world| {
+                freeze_contract(world, 1);
+            }),
+            ("what was kept is given up", |world| {
+                freeze_contract(world, 2);
+            }),
+            ("a pod of the former version has not ended", |world| {
+                freeze_contract(world, 3);
+                let former = world.digits_of("1.0.0");
+                let pod = crate::world::pod("shop-web-former".into(), &former, "web", false);
+                world.pods.insert(pod.name.clone(), pod);
+            }),
+            ("nothing of the former version is left", |world| {
+                freeze_contract(world, 3);
+                world.settle();
+            }),
+        ],
         Step::Retire | Step::SwitchBack | Step::CleanUp => vec![("everything has followed", |world| {
             world.settle();
             world.wait(10);
@@ -267,6 +292,49 @@ fn rehearse(world: &mut World, end: RehearsalEnd) {
     world.look(usize::MAX);
     world.database.rehearsal = end;
     world.end_database_jobs();
+}
+
+/// Lets a Contract migration look at the database and freeze its content, and some looks after that.
+fn freeze_contract(world: &mut World, looks: usize) {
+    world.look(usize::MAX);
+    world.settle();
+    for _ in 0..looks {
+        world.look(usize::MAX);
+    }
+}
+
+/// What may be observed at rest while a Contract migration waits.
+fn waiting_contract() -> Vec<Seen> {
+    vec![
+        ("nothing new", |_| {}),
+        ("anna approves it", |world| {
+            world.approve_contract("anna");
+        }),
+        ("anna approves it and ben rejects it", |world| {
+            world.approve_contract("anna");
+            world.reject_contract();
+        }),
+        ("anna approves the release's gate", |world| {
+            let digest = world.record().contract.as_ref().unwrap().plan.as_ref().unwrap().digest.clone();
+            world.decide(DecisionKind::Approve(Approval { digest, gate: Gate::Release }), "anna");
+        }),
+        ("anna approves it and a pod of what serves is not ready", |world| {
+            world.approve_contract("anna");
+            world.set_ready("2.0.0", 1);
+        }),
+        ("anna approves it while it is suspended", |world| {
+            world.approve_contract("anna");
+            world.spec.suspend = true;
+        }),
+        ("anna approves it and the spec says 3.0.0", |world| {
+            world.approve_contract("anna");
+            world.ask_for("3.0.0");
+        }),
+        ("anna goes back", |world| {
+            world.roll_back(None);
+        }),
+        ("the Release is deleted", |world| world.deleting = true),
+    ]
 }
 
 fn told(situation: &Situation) -> String {
@@ -312,6 +380,8 @@ fn the_plan_of_every_step_by_what_is_observed() {
                 }
                 world
             }
+            // 2.0.0 serves there.
+            Step::Contract => World::with_contract_at(step),
             Step::Retire => {
                 let mut world = World::at(Step::Watch);
                 world.run_to(Step::Retire);
@@ -341,6 +411,16 @@ fn the_plan_of_every_step_by_what_is_observed() {
             happen(&mut world);
             let (_, plan) = world.plan();
             row(&mut text, name, &plan);
+        }
+    }
+    writeln!(text, "\nIdle, while 2.0.0 serves and its Contract migration waits").unwrap();
+    for (name, happen) in waiting_contract() {
+        let mut world = World::with_contract();
+        happen(&mut world);
+        let (_, plan) = world.plan();
+        row(&mut text, name, &plan);
+        if let Some(contract) = &plan.record.contract {
+            writeln!(text, "       of it  {:?}, {}: {}", contract.state, contract.reason, contract.message).unwrap();
         }
     }
     insta::assert_snapshot!("plan_of_a_release", text);

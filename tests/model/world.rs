@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use switchback::{
     api::{
-        Approval, ChangedBy, DecisionKind, DeletionPolicy, Empty, Gate, PodTemplate, Record, ReleaseSpec,
+        Approval, ChangedBy, DecisionKind, DeletionPolicy, Empty, Gate, PodTemplate, Record, Rejection, ReleaseSpec,
         ReleaseStatus, RevisionId, Rollback, Step,
         labels::{self, Role},
     },
@@ -330,7 +330,7 @@ impl World {
     }
 
     pub fn reject(&mut self) -> String {
-        self.decide(DecisionKind::Reject(Empty {}), "anna")
+        self.decide(DecisionKind::Reject(Rejection::default()), "anna")
     }
 
     /// Digits of the revision of a version.
@@ -428,11 +428,13 @@ impl World {
     }
 
     fn left(&self, selector: &BTreeMap<String, String>) -> Option<String> {
-        let (workload, digits) = (&selector[labels::WORKLOAD], &selector[labels::REVISION]);
-        let set = self.deployments.values().find(|seen| seen.workload == *workload && seen.revision == *digits);
+        // Without a workload: of all of them.
+        let is_meant = |workload: &String| selector.get(labels::WORKLOAD).is_none_or(|meant| meant == workload);
+        let digits = &selector[labels::REVISION];
+        let set = self.deployments.values().find(|seen| is_meant(&seen.workload) && seen.revision == *digits);
         let set = set.filter(|set| set.replicas > 0 || !set.observed).map(|set| format!("ReplicaSet of {}", set.name));
         let mut pods = self.pods.values().filter(|pod| !pod.ended && pod.job.is_none());
-        let pod = pods.find(|pod| pod.workload == *workload && pod.revision == *digits);
+        let pod = pods.find(|pod| is_meant(&pod.workload) && pod.revision == *digits);
         set.or_else(|| pod.map(|pod| format!("pod {}", pod.name)))
     }
 
@@ -1075,7 +1077,10 @@ pub fn versions(text: &str) -> String {
     let known = |text: String, version: &str| {
         let with = crate::database::spec(version).revision();
         let worker = crate::workers::spec(version).revision();
-        let all = [World::digits(version), with.digits().to_owned(), worker.digits().to_owned()];
+        let contract = crate::contract::spec(version).revision();
+        let (with, worker, contract) =
+            (with.digits().to_owned(), worker.digits().to_owned(), contract.digits().to_owned());
+        let all = [World::digits(version), with, worker, contract];
         all.iter().fold(text, |text, digits| text.replace(digits, &format!("<{version}>")))
     };
     ["1.0.0", "2.0.0", "3.0.0"].into_iter().fold(text.to_owned(), known)

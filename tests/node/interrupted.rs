@@ -78,8 +78,8 @@ impl Change {
             // Traffic may have moved or not.
             Step::Switch => &[Some(Outcome::Superseded), Some(Outcome::Succeeded)],
             Step::Watch | Step::Retire | Step::Idle => &[Some(Outcome::Succeeded)],
-            Step::SwitchBack | Step::RestoreData | Step::CleanUp => {
-                panic!("nothing went back: it stood at {:?}", self.met)
+            Step::Contract | Step::SwitchBack | Step::RestoreData | Step::CleanUp => {
+                panic!("nothing went back, or was contracted: it stood at {:?}", self.met)
             }
         }
     }

@@ -66,6 +66,8 @@ pub enum Step {
     Watch,
     /// The former version drains.
     Retire,
+    /// A Contract migration begins: the database is looked at once more, and what was kept of earlier versions goes.
+    Contract,
     /// Services go back.
     SwitchBack,
     /// The migration is taken back.
@@ -139,6 +141,9 @@ pub struct CandidateRevision {
     /// Set when a person asked for a revision that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackOrder>,
+    /// Whether it serves already and this attempt runs its Contract migration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contract: bool,
 }
 
 /// What a container runs, as the node says.
@@ -275,6 +280,9 @@ pub struct HistoryEntry {
     /// What was seen.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// Whether it was about the Contract migration of a revision that served already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contract: bool,
     /// How long its steps took, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

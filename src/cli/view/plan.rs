@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::API_VERSION;
 use crate::{
-    api::{PlanRecord, Release, ReleaseSpec, Source, Step},
+    api::{Gate, PlanRecord, Release, ReleaseSpec, Source, Step},
     release::plan_text,
 };
 
@@ -39,6 +39,8 @@ pub struct PlanView {
     pub notes: Option<String>,
     /// Where the version comes from.
     pub source: Option<Source>,
+    /// Whether it is the plan of the release, or of the migration that comes after it.
+    pub gate: Gate,
     /// How far it is.
     pub standing: Standing,
     /// The step that is under way.
@@ -56,8 +58,28 @@ impl PlanView {
         let record = &release.status.as_ref()?.record;
         let standing = if record.step <= Step::Approve { Standing::Waiting } else { Standing::Running };
         let version = record.candidate.as_ref().map(|candidate| candidate.version.clone());
+        let is_contract = record.candidate.as_ref().is_some_and(|candidate| candidate.contract);
+        let gate = if is_contract { Gate::Contract } else { Gate::Release };
         let view = Self::forecast(release, record.plan.clone()?);
-        Some(Self { standing, step: Some(record.step), version: version.unwrap_or(view.version), ..view })
+        Some(Self { gate, standing, step: Some(record.step), version: version.unwrap_or(view.version), ..view })
+    }
+
+    /// Makes the view of the plan of a Contract migration that waits; `None` when none does.
+    #[must_use]
+    pub fn of_contract(release: &Release) -> Option<Self> {
+        let contract = release.status.as_ref()?.record.contract.as_ref().filter(|contract| contract.is_open())?;
+        let view = Self::forecast(release, contract.plan.clone()?);
+        let version = contract.version.clone();
+        Some(Self { gate: Gate::Contract, standing: Standing::Waiting, version, ..view })
+    }
+
+    /// Returns what a command has to say to mean this plan.
+    #[must_use]
+    pub fn option(&self) -> &'static str {
+        match self.gate {
+            Gate::Release => "",
+            Gate::Contract => " --gate contract",
+        }
     }
 
     /// Makes the view of a plan that nobody has asked for yet.
@@ -74,6 +96,7 @@ impl PlanView {
             version,
             notes,
             source,
+            gate: Gate::Release,
             standing: Standing::Forecast,
             step: None,
             point_of_no_return: plan_text::point_of_no_return(&plan).map(|point| point.after),

@@ -54,7 +54,8 @@ fn named(record: &Record) -> Vec<Known> {
         keep_until,
     };
     let active = record.active.as_ref();
-    let candidate = record.candidate.as_ref();
+    // That of a Contract migration is the active one.
+    let candidate = record.candidate.as_ref().filter(|candidate| !candidate.contract);
     let previous = record.previous.as_ref();
     let mut all: Vec<Known> = Vec::new();
     all.extend(active.map(|it| known((&it.revision, &it.version), Part::Active, Some(it.since.0), None)));

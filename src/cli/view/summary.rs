@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::{ReleaseView, State, StepView, Summary};
-use crate::api::{Condition, ConditionType, Reason, Record, Release, Step};
+use crate::api::{Condition, ConditionType, ContractRecord, Reason, Record, Release, Step};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -144,6 +144,9 @@ fn notes(release: &Release) -> Vec<String> {
     if let Some(contested) = find(&status.conditions, ConditionType::TrafficContested) {
         notes.push(format!("{}: {}", contested.type_, contested.message));
     }
+    if let Some(contract) = find(&status.conditions, ConditionType::ContractPending) {
+        notes.push(format!("{}: {}", contract.type_, contract.message));
+    }
     if let Some(by) = status.record.suspended.as_ref().filter(|_| !is_suspended(&status.conditions)) {
         notes.push(format!("{} suspended it by Decision {}: no further step begins.", by.actor, by.decision));
     }
@@ -184,12 +187,16 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
         | Step::Migrate
         | Step::Deploy
         | Step::Verify
-        | Step::Switch => {
+        | Step::Switch
+        | Step::Contract => {
             vec![watch, summary.command("abort")]
         }
         Step::Inspect | Step::Retire | Step::SwitchBack | Step::RestoreData | Step::CleanUp => vec![watch],
         Step::Idle if summary.state == State::Bad => {
             vec![format!("kubectl switchback plan -f FILE -n {}", summary.namespace), summary.command("retry")]
+        }
+        Step::Idle if record.contract.as_ref().is_some_and(ContractRecord::is_open) => {
+            ["plan", "approve", "reject"].map(|verb| format!("{} --gate contract", summary.command(verb))).to_vec()
         }
         Step::Idle => vec![],
     }

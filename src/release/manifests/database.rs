@@ -188,7 +188,7 @@ pub(super) fn migrate(release: &ReleaseSeen, spec: &ReleaseSpec, what: &Migrate<
 
 /// Returns the user's pod that a migration runs in, with the config of the revision; `None` where the agent's own is enough.
 pub(super) fn migration_pod(release: &ReleaseSeen, spec: &ReleaseSpec, migration: &Migration) -> Option<PodTemplate> {
-    template(spec, migration).map(|pod| PodTemplate(with_own_config(release, spec, &pod.0).into_owned()))
+    migration.template(spec).map(|pod| PodTemplate(with_own_config(release, spec, &pod.0).into_owned()))
 }
 
 /// Returns the image that a migration runs in.
@@ -196,17 +196,6 @@ pub(super) fn image(pod: Option<&PodTemplate>) -> Option<Image<'_>> {
     match pod {
         Some(pod) => Some(Image::User { pod, container: pod.containers().next()?.get("name")?.as_str()? }),
         None => Some(Image::Agent),
-    }
-}
-
-/// Returns the user's pod that a migration runs in; `None` where the agent's own is enough.
-fn template<'a>(spec: &'a ReleaseSpec, migration: &'a Migration) -> Option<&'a PodTemplate> {
-    match &migration.source {
-        MigrationSource::Workload(name) => {
-            spec.workloads.iter().find(|workload| workload.name == *name).map(|workload| &workload.template)
-        }
-        MigrationSource::Pod(template) => Some(template),
-        MigrationSource::Sql(_) => None,
     }
 }
 

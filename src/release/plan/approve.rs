@@ -18,7 +18,7 @@ use super::{
     slots::{self, Slots, Waits},
     still_wanted, suspend,
 };
-use crate::api::{DecisionKind, Mode, Outcome, Reason, Record, Step};
+use crate::api::{DecisionKind, Gate, Mode, Outcome, Reason, Record, Step};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !still_wanted(seen, &record) {
@@ -154,19 +154,14 @@ enum Word<'a> {
 
 /// Looks for a word; a no counts more than a yes.
 fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, Ask> {
-    if let Some(rejected) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Reject(_)))? {
+    if let Some(rejected) = decisions::find(seen, record, |kind| kind.closes(Gate::Release))? {
         return Ok(Word::No(rejected, Reason::Rejected));
     }
     if let Some(aborted) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Abort(_)))? {
         return Ok(Word::No(aborted, Reason::Aborted));
     }
-    let mut people: Vec<&DecisionSeen> = vec![];
-    for approval in decisions::find_all(seen, record, |kind| matches!(kind, DecisionKind::Approve(_)))? {
-        if people.iter().all(|known| known.actor != approval.actor) {
-            people.push(approval);
-        }
-    }
-    Ok(Word::Yes(people))
+    let approvals = decisions::find_all(seen, record, |kind| kind.opens(Gate::Release))?;
+    Ok(Word::Yes(decisions::one_of_each(approvals)))
 }
 
 /// Returns whether the word of the spec, or of a policy, is enough. It is not for an attempt that was under way before
@@ -176,7 +171,12 @@ fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
         (Guard::Since(since), Some(candidate)) => candidate.since.0 >= *since,
         (Guard::Since(_), None) | (Guard::Missing(_), _) => false,
     };
-    mode(seen, record) == Mode::Automatic && guarded
+    mode(seen, record) == Mode::Automatic && guarded && withdrawn(seen, record).is_none()
+}
+
+/// Says that a version is asked for which does not work on the schema any more.
+fn withdrawn(seen: &Observed, record: &Record) -> Option<String> {
+    proposal::contract::withdrawn(record, &seen.release.spec)
 }
 
 fn mode(seen: &Observed, record: &Record) -> Mode {
@@ -189,6 +189,13 @@ fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
         (Some(actor), _) => {
             (Reason::ApprovalStale, format!("What {actor} approved is not what would run now; that approval is void. "))
         }
+        (None, Guard::Since(_)) if mode(seen, record) == Mode::Automatic && withdrawn(seen, record).is_some() => (
+            Reason::WaitingForApproval,
+            format!(
+                "It is automatic, and a person has to look at it: {} ",
+                withdrawn(seen, record).unwrap_or_default()
+            ),
+        ),
         (None, Guard::Since(since)) if mode(seen, record) == Mode::Automatic => (
             Reason::WaitingForApproval,
             format!(

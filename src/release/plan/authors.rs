@@ -72,6 +72,11 @@ pub(super) fn in_force(seen: &Observed) -> Option<Timestamp> {
 
 /// Returns who must not approve the spec as it is now.
 pub(super) fn of<'a>(seen: &'a Observed, record: &Record) -> Authors<'a> {
+    since(seen, record, record.active.as_ref().map_or(0, |active| active.generation))
+}
+
+/// Returns who must not approve what came of the spec's changes after a generation.
+pub(super) fn since<'a>(seen: &'a Observed, record: &Record, after: i64) -> Authors<'a> {
     let Some(policy) = Policies(&seen.policies).not_author() else { return Authors::Anybody };
     let asks = format!("ReleasePolicy {policy} asks that nobody approves a change of their own");
     if let Guard::Missing(why) = &seen.stamp {
@@ -81,7 +86,7 @@ pub(super) fn of<'a>(seen: &'a Observed, record: &Record) -> Authors<'a> {
         );
         return Authors::Unknown(Reason::ApprovalPolicyMissing, message);
     }
-    let (after, until) = (record.active.as_ref().map_or(0, |active| active.generation), seen.release.generation);
+    let until = seen.release.generation;
     let since = in_force(seen);
     let holds = |stamped: &&StampRecord| Some(stamped.since.0) == since && stamped.generation <= after;
     let certain = record.stamped.as_ref().filter(holds).is_some();

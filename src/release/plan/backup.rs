@@ -22,7 +22,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     };
     let name = manifests::backup_name(&seen.release, &record);
-    let asked = database.proof(looked.pending.is_some(), looked.policy_proof);
+    let due = database::due(&record, (database, looked)).is_some();
+    let asked = database.proof(due, looked.policy_proof);
     let is_rehearsed = rehearse::due(&record, (database, looked)).is_some();
     // The rehearsal restores it.
     let proof = if is_rehearsed { asked.min(ProofLevel::Readable) } else { asked };
@@ -41,7 +42,6 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
             ending::failed(seen, record, (Reason::NameTaken, message))
         }
         BackupState::Complete(done) if done.proof >= proof => {
-            let due = looked.pending.is_some();
             record.backup = Some((**done).clone());
             if is_rehearsed {
                 return enter(record, Step::Rehearse, seen.now, Some(content.deadlines.rehearse));

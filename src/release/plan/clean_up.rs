@@ -22,8 +22,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !recorded(seen, &record) {
         return Plan::stay(record, situation).into();
     }
-    let candidate = record.candidate.as_ref().map(|candidate| candidate.revision.digits());
-    let belongings = match belongings::remove(seen, candidate) {
+    let belongings = match belongings::remove(seen, made(&record)) {
         Ok(removals) => removals,
         Err(asks) => return Plan { asks, ..Plan::stay(record, situation) }.into(),
     };
@@ -34,7 +33,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         let why = why(&record);
         return ending::come_to_rest(record, &seen.release.wanted, (seen.now, why));
     }
-    let digits = record.candidate.as_ref().map(|candidate| candidate.revision.digits().to_owned()).unwrap_or_default();
+    let digits = made(&record).unwrap_or_default().to_owned();
     let fences =
         fence::deployments(seen, &record, of_revision(seen, &digits).filter(|deployment| !deployment.deleting));
     if !fences.is_empty() {
@@ -81,6 +80,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
+/// Returns the revision that the attempt has made; that of a Contract migration serves, and stays.
+fn made(record: &Record) -> Option<&str> {
+    let candidate = record.candidate.as_ref().filter(|candidate| !candidate.contract)?;
+    Some(candidate.revision.digits())
+}
+
 /// Returns the Deployments of a revision.
 fn of_revision<'a>(seen: &'a Observed, digits: &'a str) -> impl Iterator<Item = &'a DeploymentSeen> {
     seen.deployments.iter().filter(move |deployment| deployment.ours && deployment.revision == digits)
@@ -88,7 +93,7 @@ fn of_revision<'a>(seen: &'a Observed, digits: &'a str) -> impl Iterator<Item = 
 
 /// Lists what is still there of the attempt, and whether it is on its way out.
 fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
-    let digits = record.candidate.as_ref().map_or("", |candidate| candidate.revision.digits());
+    let digits = made(record).unwrap_or_default();
     let deployments = of_revision(seen, digits).map(|deployment| (Action::remove(deployment), deployment.deleting));
     let services = seen
         .services

@@ -7,11 +7,14 @@ use super::{
         manifests::{self, LookFor},
         observed::{Answer, Ask, InstanceSeen, JobSeen, JobState, Observed, StorageSeen},
     },
-    Action, when_recorded,
+    Action, contract, when_recorded,
 };
 use crate::{
     agent_job::targets,
-    api::{DatabaseRecord, MigrationSource, PendingMigration, Reason, Record, ReleaseDatabase, ReleaseSpec},
+    api::{
+        Change, DatabaseRecord, Migration, MigrationSource, PendingMigration, Reason, Record, ReleaseDatabase,
+        ReleaseSpec,
+    },
     protocol::{self, DatabaseFacts, InspectResult, MigrationFacts, MigrationState, Refusal},
 };
 
@@ -232,6 +235,16 @@ fn pending(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Optio
         findings: facts.findings.into_iter().take(16).collect(),
         found: facts.found,
     }))
+}
+
+/// Returns the migration that the attempt runs when something of it is due: of a release one that the version before
+/// works on; the other kind has an attempt of its own.
+pub(super) fn due<'a>(
+    record: &Record,
+    (database, looked): (&'a ReleaseDatabase, &DatabaseRecord),
+) -> Option<&'a Migration> {
+    let change = if contract::is_under_way(record) { Change::Contract } else { Change::Expand };
+    database.migration_of(change).filter(|_| looked.pending.is_some())
 }
 
 /// What a Job has said.

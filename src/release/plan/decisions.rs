@@ -5,11 +5,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, DecisionSeen, Guard, Observed},
-    Action, Plan, authors,
+    Action, Plan,
+    authors::{self, Authors},
+    contract,
     policies::Policies,
     rollback, suspend,
 };
-use crate::api::{DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Reason, Record, Rollback, Step, clamp};
+use crate::api::{
+    Approval, DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Gate, Reason, Record, Rejection, Rollback,
+    Step, clamp,
+};
 
 /// How many Decisions status remembers.
 const REMEMBERED: usize = 32;
@@ -18,7 +23,7 @@ const REMEMBERED: usize = 32;
 const ANOTHER_ATTEMPT: &str = "It was made before this attempt began: it was about another one.";
 
 /// Whether a Decision counts now.
-enum Standing {
+pub(super) enum Standing {
     /// It counts.
     Counts,
     /// Whether it counts cannot be said now.
@@ -57,6 +62,17 @@ pub(super) fn find_all<'a>(
     }
     found.sort_by_key(|decision| decision.created);
     Ok(found)
+}
+
+/// Returns one Decision of each person, the first.
+pub(super) fn one_of_each(all: Vec<&DecisionSeen>) -> Vec<&DecisionSeen> {
+    let mut people: Vec<&DecisionSeen> = vec![];
+    for decision in all {
+        if people.iter().all(|known| known.actor != decision.actor) {
+            people.push(decision);
+        }
+    }
+    people
 }
 
 /// Returns the Decisions of a kind that count by what was seen of them. What was refused stays refused: its status says
@@ -175,19 +191,28 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
             let asked = policies.statements().join("\" or \"");
             refused(Reason::StatementMissing, format!("Each approval says, word for word: \"{asked}\"."))
         }
-        DecisionKind::Approve(approval) => approve(seen, record, (decision, &approval.digest)),
+        DecisionKind::Approve(Approval { digest, gate: Gate::Release }) => approve(seen, record, (decision, digest)),
+        DecisionKind::Approve(Approval { digest, gate: Gate::Contract }) => {
+            contract::approve(seen, record, (decision, digest))
+        }
+        DecisionKind::Reject(Rejection { gate: Gate::Contract }) => contract::reject(record, decision),
         DecisionKind::Reject(_) | DecisionKind::Abort(_) | DecisionKind::Expedite(_)
             if is_earlier(decision, record) =>
         {
             refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned())
         }
         DecisionKind::Reject(_) if record.step == Step::Approve => Standing::Counts,
-        DecisionKind::Reject(_) => {
-            refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()))
-        }
+        DecisionKind::Reject(_) => refused(
+            Reason::TooLate,
+            format!("No plan waits: the step is {}.{}", record.step.as_str(), of_contract(record)),
+        ),
         DecisionKind::Abort(_) if abortable(record) => Standing::Counts,
         DecisionKind::Abort(_) => refused(Reason::TooLate, too_late_to_abort(record)),
-        DecisionKind::Retry(_) if record.step == Step::Idle && record.failure.is_some() => Standing::Counts,
+        DecisionKind::Retry(_)
+            if record.step == Step::Idle && (record.failure.is_some() || contract::is_rejected(record)) =>
+        {
+            Standing::Counts
+        }
         DecisionKind::Retry(_) => {
             let message = format!("Nothing that failed waits to be tried again: the step is {}.", record.step.as_str());
             refused(Reason::TooLate, message)
@@ -227,10 +252,12 @@ fn back(seen: &Observed, record: &Record, (decision, asked): (&DecisionSeen, &Ro
         (Some(_), None) => false,
         (None, _) => true,
     };
+    // What serves goes on serving whatever becomes of its Contract migration: that is aborted, not gone back from.
+    let to_active = to_active && !contract::is_under_way(record);
     match record.step {
         Step::Idle | Step::Inspect | Step::Approve => match rollback::former(seen, record, asked) {
             Ok(_) => Standing::Counts,
-            Err(message) => refused(Reason::NoSuchRevision, message),
+            Err((reason, message)) => refused(reason, message),
         },
         Step::Preflight
         | Step::Backup
@@ -239,7 +266,8 @@ fn back(seen: &Observed, record: &Record, (decision, asked): (&DecisionSeen, &Ro
         | Step::Deploy
         | Step::Verify
         | Step::Switch
-        | Step::Watch => {
+        | Step::Watch
+        | Step::Contract => {
             if is_earlier(decision, record) {
                 refused(Reason::TooEarly, ANOTHER_ATTEMPT.to_owned())
             } else if !to_active {
@@ -265,7 +293,7 @@ fn is_earlier(decision: &DecisionSeen, record: &Record) -> bool {
 
 /// Returns whether a Decision was created before a moment. The API server's creation times have whole seconds, and its
 /// clock may not be ours to the second.
-fn is_before(created: Timestamp, moment: Timestamp) -> bool {
+pub(super) fn is_before(created: Timestamp, moment: Timestamp) -> bool {
     let second = moment.round(Unit::Second).unwrap_or(moment);
     created < second.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(second)
 }
@@ -274,6 +302,8 @@ fn is_before(created: Timestamp, moment: Timestamp) -> bool {
 fn waits_for(seen: &Observed, record: &Record) -> &'static str {
     if suspend::holds(seen, record) {
         "the Release is suspended."
+    } else if contract::is_open(record) && record.step == Step::Idle {
+        "condition ContractPending says for what."
     } else if record.step == Step::Approve {
         "not everything that the plan lists as unmet is met yet."
     } else if record.step == Step::Watch {
@@ -286,7 +316,8 @@ fn waits_for(seen: &Observed, record: &Record) -> &'static str {
 fn approve(seen: &Observed, record: &Record, (decision, digest): (&DecisionSeen, &str)) -> Standing {
     let refused = |reason, message: String| Standing::Refused(DecisionState::Refused, reason, message);
     let (Step::Approve, Some(plan)) = (record.step, &record.plan) else {
-        return refused(Reason::TooLate, format!("No plan waits: the step is {}.", record.step.as_str()));
+        let message = format!("No plan waits: the step is {}.{}", record.step.as_str(), of_contract(record));
+        return refused(Reason::TooLate, message);
     };
     if plan.digest != digest {
         return refused(Reason::OtherDigest, format!("It approves {digest}; the plan that waits is {}.", plan.digest));
@@ -294,7 +325,11 @@ fn approve(seen: &Observed, record: &Record, (decision, digest): (&DecisionSeen,
     if record.step_since.as_ref().is_some_and(|shown| is_before(decision.created, shown.0)) {
         return refused(Reason::TooEarly, "It was created before the plan was there to be read.".to_owned());
     }
-    let authors = authors::of(seen, record);
+    by_author(decision, &authors::of(seen, record))
+}
+
+/// Judges an approval by who gave it.
+pub(super) fn by_author(decision: &DecisionSeen, authors: &Authors<'_>) -> Standing {
     if authors.are_unknown() {
         // No verdict: what keeps it from counting may be mended.
         return Standing::Open;
@@ -305,7 +340,7 @@ fn approve(seen: &Observed, record: &Record, (decision, digest): (&DecisionSeen,
                 "{} changed what it approves, and ReleasePolicy {policy} asks for somebody else's approval.",
                 decision.actor
             );
-            refused(Reason::AuthorMayNotApprove, message)
+            Standing::Refused(DecisionState::Refused, Reason::AuthorMayNotApprove, message)
         }
         None => Standing::Counts,
     }
@@ -321,11 +356,17 @@ const fn abortable(record: &Record) -> bool {
         | Step::Rehearse
         | Step::Migrate
         | Step::Deploy
-        | Step::Verify => true,
+        | Step::Verify
+        | Step::Contract => true,
         // Without an earlier version there is nothing to go back to, and traffic never points at nothing.
         Step::Switch | Step::Watch => record.active.is_some(),
         Step::Idle | Step::Retire | Step::SwitchBack | Step::RestoreData | Step::CleanUp => false,
     }
+}
+
+/// Says that another plan than the one that was meant waits.
+fn of_contract(record: &Record) -> &'static str {
+    if contract::is_open(record) { " A Contract migration waits: that is gate Contract." } else { "" }
 }
 
 fn too_late_to_abort(record: &Record) -> String {

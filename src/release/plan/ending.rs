@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{super::observed::Observed, Move, abort, enter, handover, later, note_time};
+use super::{super::observed::Observed, Move, abort, contract, enter, handover, later, note_time};
 use crate::api::{
     ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
     Reason, Record, RevisionId, RollbackSettings, Step,
@@ -18,7 +18,9 @@ pub(super) struct Why {
 
 /// Returns whether a Service was seen to point at the candidate; without Services, whether its workers work.
 pub(super) fn moved(record: &Record) -> bool {
-    let candidate = record.candidate.as_ref().map(|candidate| &candidate.revision);
+    // A Contract migration moves no traffic: its revision serves already.
+    let candidate = record.candidate.as_ref().filter(|candidate| !candidate.contract);
+    let candidate = candidate.map(|candidate| &candidate.revision);
     if record.traffic.is_empty() {
         // Nothing but workers.
         return record.workers.iter().any(|worker| worker.handed_over_at.is_some());
@@ -54,6 +56,7 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
         | Step::Deploy
         | Step::Verify
         | Step::Retire
+        | Step::Contract
         | Step::SwitchBack
         | Step::RestoreData
         | Step::CleanUp => Step::CleanUp,
@@ -123,6 +126,9 @@ pub(super) fn told(record: &Record) -> String {
 
 /// Ends the attempt under way and goes to rest.
 pub(super) fn come_to_rest(mut record: Record, wanted: &RevisionId, (now, why): (Timestamp, Why)) -> Move {
+    if contract::is_under_way(&record) {
+        return contract::come_to_rest(record, now, &why);
+    }
     if let Some(candidate) = record.candidate.take() {
         // What the spec asks for and had failed has not failed anew with a way back that a person asked for.
         let failed_before = record.failure.as_ref().is_some_and(|failure| failure.revision == *wanted);
@@ -146,7 +152,7 @@ pub(super) fn come_to_rest(mut record: Record, wanted: &RevisionId, (now, why): 
 }
 
 /// Writes an attempt that has ended into the history.
-fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, why: &Why) {
+pub(super) fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, why: &Why) {
     note_time(record, now);
     let steps = std::mem::take(&mut record.steps);
     record.history.push(HistoryEntry {
@@ -157,6 +163,7 @@ fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, w
         outcome: why.outcome,
         reason: why.reason.as_str().to_owned(),
         message: why.message.clone(),
+        contract: candidate.contract,
         steps,
         content: candidate.content,
         started_at: candidate.since,
@@ -184,7 +191,12 @@ pub(super) fn failed(seen: &Observed, record: Record, (reason, message): (Reason
 
 /// Ends an attempt whose spec was replaced before traffic moved.
 pub(super) fn superseded(seen: &Observed, record: Record) -> Move {
-    let message = format!("The spec changed to {}; this attempt ends before traffic moved.", seen.release.spec.version);
+    let wanted = &seen.release.spec.version;
+    let message = if contract::is_under_way(&record) {
+        format!("The spec changed to {wanted}; the Contract migration ends before it ran.")
+    } else {
+        format!("The spec changed to {wanted}; this attempt ends before traffic moved.")
+    };
     turn_back(record, seen.now, Why { reason: Reason::Superseded, message, outcome: Outcome::Superseded })
 }
 

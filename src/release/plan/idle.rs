@@ -11,7 +11,7 @@ use super::{
         manifests::Kind,
         observed::{Ask, AttemptSeen, DeploymentSeen, Observed},
     },
-    Action, Move, Plan, Situation, belongings, decisions, handover,
+    Action, Move, Plan, Situation, belongings, contract, decisions, handover,
     health::{self, Readiness},
     inspect, rollback, scaling, suspend,
 };
@@ -33,6 +33,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if pending && !suspend::holds(seen, &record) {
         return begin(seen, record);
     }
+    let waits = match contract::at_rest(seen, &mut record) {
+        contract::Rest::Begins(next) => return next,
+        contract::Rest::Waits(waits) => waits,
+    };
     let mut situation = situation(seen, &record);
     if pending && situation == Situation::Served {
         situation = suspend::situation(seen, &record, Step::Inspect);
@@ -45,6 +49,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     remove_old(seen, &mut plan);
     plan.asks.extend(asked);
+    waits.join(&mut plan);
     plan.into()
 }
 
@@ -55,6 +60,7 @@ fn person(seen: &Observed, record: &mut Record) -> Result<Option<Move>, Ask> {
     }
     if let Some(retry) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Retry(_)))? {
         record.failure = None;
+        contract::wait_again(seen, record);
         decisions::use_up(record, retry, seen.now);
     }
     Ok(None)
@@ -73,6 +79,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         approved_by: vec![],
         images: vec![],
         rollback: None,
+        contract: false,
     });
     record.plan = None;
     record.hooks.clear();

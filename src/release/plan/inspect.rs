@@ -139,8 +139,19 @@ pub(super) fn last_told(seen: &Observed) -> &str {
 
 /// Asks for a dry run of every object, or concludes from the answers.
 pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
-    let objects = objects(seen, record).into_iter().map(|manifest| Ask::DryRun(Box::new(manifest)));
-    let asks: Vec<Ask> = config::inspect(seen, &seen.release.spec).into_iter().chain(objects).collect();
+    dry_run(seen, config::inspect(seen, &seen.release.spec), objects(seen, record))
+}
+
+/// The same of the Job of a migration alone.
+pub(super) fn migration(seen: &Observed, record: &Record) -> Inspection {
+    let job = migration_job(seen, record, &seen.release.spec);
+    let pod = job.as_ref().and_then(|job| manifests::job_pod(&seen.release, job));
+    dry_run(seen, vec![], job.into_iter().chain(pod).collect())
+}
+
+fn dry_run(seen: &Observed, config: Vec<Ask>, objects: Vec<Manifest>) -> Inspection {
+    let objects = objects.into_iter().map(|manifest| Ask::DryRun(Box::new(manifest)));
+    let asks: Vec<Ask> = config.into_iter().chain(objects).collect();
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {
         return Inspection::Asking(asks);
     }

@@ -10,7 +10,7 @@ use super::{
         manifests::{self, Kind},
         observed::{self, Ask, BackupState, InstanceSeen, JobSeen, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content, config,
+    Action, Move, Plan, Situation, abort, candidate_content, config, contract,
     database::{self, LOST_JOBS, Said},
     ending, enter, later, overdue, recorded, rehearse, still_wanted, when_recorded,
 };
@@ -69,6 +69,10 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
             return moved;
         }
         return again(seen, record, format!("Job {name} is gone: somebody deleted it."));
+    }
+    // Days may have passed since nothing of the old version ran.
+    if let Some(waits) = contract::still_withdrawn(seen, &record) {
+        return waits;
     }
     if !is_approved(instance, looked) {
         let message = format!(
@@ -188,6 +192,9 @@ fn is_applied(record: &Record, migration: &MigrationRecord) -> bool {
 }
 
 fn applied(seen: &Observed, record: Record) -> Move {
+    if contract::is_under_way(&record) {
+        return contract::applied(seen, record);
+    }
     let limit = candidate_content(seen, &record).map(|content| content.deadlines.deploy);
     enter(record, Step::Deploy, seen.now, limit)
 }

@@ -51,6 +51,12 @@ impl<'a> Policies<'a> {
         self.specs().map(|(_, policy)| usize::from(policy.approval.required)).max().unwrap_or(1)
     }
 
+    /// Returns how many people must approve a Contract migration.
+    pub(super) fn contract_required(self) -> usize {
+        let asked = |policy: &ReleasePolicySpec| policy.approval.contract_required.unwrap_or(policy.approval.required);
+        self.specs().map(|(_, policy)| usize::from(asked(policy))).max().unwrap_or(1)
+    }
+
     /// Returns the policy that takes no approval of an author.
     pub(super) fn not_author(self) -> Option<&'a str> {
         self.specs().find(|(_, policy)| policy.approval.not_author).map(|(name, _)| name)

@@ -169,7 +169,7 @@ fn rest(seen: &Observed, record: Record, (reason, message): (Reason, String)) ->
 }
 
 /// Claims the database and has it marked when it was never marked; then the backup can begin.
-fn take_database(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
+pub(super) fn take_database(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
     let Some((_, looked)) = database::of(content, &record) else {
         return enter(record, Step::Deploy, seen.now, Some(content.deadlines.deploy));
     };

@@ -3,6 +3,8 @@
 mod adoption;
 mod checks;
 mod config;
+pub(super) mod contract;
+mod covered;
 mod database;
 mod rehearsal;
 mod risks;
@@ -23,8 +25,9 @@ use super::{
     policies::{Frozen, Policies},
 };
 use crate::api::{
-    ActiveRevision, Autoscaling, CheckPhase, DatabaseRecord, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord,
-    PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, sha256_hex,
+    ActiveRevision, Autoscaling, Change, CheckPhase, DatabaseRecord, Gate, HistoryEntry, HookMoment, Mode, Outcome,
+    PlanRecord, PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to,
+    sha256_hex,
 };
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
@@ -74,7 +77,7 @@ pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Rec
 #[must_use]
 pub fn expect(mut plan: PlanRecord, history: &[HistoryEntry]) -> PlanRecord {
     let came_through: Vec<&HistoryEntry> =
-        history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded).collect();
+        history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded && !entry.contract).collect();
     for planned in &mut plan.steps {
         let times = came_through.iter().flat_map(|entry| &entry.steps);
         planned.expected = times.filter(|time| time.step == planned.step).map(|time| time.took).next();
@@ -101,17 +104,7 @@ pub(super) fn digest_of(seen: &Observed, record: &Record, spec: &ReleaseSpec) ->
         "rollback": spec.rollback,
     });
     if let (Some(database), Some(covered)) = (&spec.database, covered.as_object_mut()) {
-        let looked = record.database.as_ref().map(|looked| {
-            // What lint makes of it is no part of what runs.
-            let pending = looked.pending.as_ref();
-            let pending =
-                pending.map(|due| json!({ "checksum": due.checksum, "files": due.files, "names": due.names }));
-            json!({
-                "uid": looked.uid, "who": looked.fingerprint, "environment": looked.environment,
-                "storages": looked.storages, "pending": pending,
-            })
-        });
-        covered.insert("database".to_owned(), json!({ "asked": database, "looked": looked }));
+        covered.insert("database".to_owned(), covered::database(database, record.database.as_ref()));
     }
     if let (Some(adoption), Some(covered)) = (adoption::covered(record), covered.as_object_mut()) {
         covered.insert("adoption".to_owned(), adoption);
@@ -132,11 +125,8 @@ pub(super) fn digest_of(seen: &Observed, record: &Record, spec: &ReleaseSpec) ->
     if let (false, Some(covered)) = (scaled.is_empty(), covered.as_object_mut()) {
         covered.insert("autoscaling".to_owned(), json!(scaled));
     }
-    if let (false, Some(covered)) = (spec.jobs.is_default(), covered.as_object_mut()) {
-        covered.insert("jobs".to_owned(), json!(spec.jobs));
-    }
-    if let (false, Some(covered)) = (seen.policies.is_empty(), covered.as_object_mut()) {
-        covered.insert("policies".to_owned(), Policies(&seen.policies).covered());
+    if let Some(covered) = covered.as_object_mut() {
+        covered::settings(seen, spec, covered);
     }
     format!("sha256:{}", sha256_hex(canonical_json(&covered)))
 }
@@ -160,7 +150,7 @@ fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<
     let (active, looked) = (record.active.as_ref(), record.database.as_ref());
     let mut steps =
         vec![planned(Step::Preflight, joined(preflight((spec, looked)), adoption::preflight(spec, record)))];
-    steps.extend(database::steps(spec, looked, proof));
+    steps.extend(database::steps(spec, looked, proof, Change::Expand));
     steps.push(planned(Step::Deploy, deploy(spec, record)));
     steps.extend(verify(spec, record).map(|does| planned(Step::Verify, does)));
     steps.push(planned(Step::Switch, switch(spec, record)));
@@ -177,6 +167,7 @@ fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<
             ),
         )
     }));
+    steps.extend(contract::after_release(spec, looked));
     steps
 }
 
@@ -288,6 +279,7 @@ fn way_back((spec, looked): Content<'_>, record: &Record) -> Vec<WayBackPoint> {
     } else {
         points.push(point(Step::Switch, Scope::ForwardOnly, "there is no earlier version to go back to"));
     }
+    points.extend(contract::way_back(spec, looked));
     points
 }
 
@@ -314,7 +306,7 @@ pub(super) fn unmet(
     if policies.mode(asked, is_first) == Mode::Manual {
         let left = policies.required().saturating_sub(given.people.len());
         if left > 0 {
-            unmet.extend(approvals((release, policies), given.people, left));
+            unmet.extend(approvals((release, policies), given.people, (left, Gate::Release)));
         }
         unmet.extend(given.authors.unmet(left));
     }
@@ -328,8 +320,20 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// Says which approvals are still missing.
-fn approvals((release, policies): (&ReleaseSeen, Policies<'_>), people: &[&str], left: usize) -> Vec<String> {
-    let (name, asked) = (&release.name, release.spec.mode);
+fn approvals(
+    (release, policies): (&ReleaseSeen, Policies<'_>),
+    people: &[&str],
+    (left, gate): (usize, Gate),
+) -> Vec<String> {
+    let (asked, required) = match gate {
+        Gate::Release => (release.spec.mode, policies.required()),
+        // No mode speaks of it.
+        Gate::Contract => (None, policies.contract_required()),
+    };
+    let name = match gate {
+        Gate::Release => release.name.clone(),
+        Gate::Contract => format!("{} --gate contract", release.name),
+    };
     let forbids = policies.forbids_automatic().filter(|_| asked == Some(Mode::Automatic));
     let by_itself =
         forbids.map(|policy| format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));
@@ -342,8 +346,7 @@ fn approvals((release, policies): (&ReleaseSeen, Policies<'_>), people: &[&str],
              approve {name}"
         ),
         people => format!(
-            "{left} more of {} approvals: kubectl switchback approve {name}, by somebody else than {}",
-            policies.required(),
+            "{left} more of {required} approvals: kubectl switchback approve {name}, by somebody else than {}",
             people.join(", ")
         ),
     };

@@ -11,7 +11,7 @@ use super::{
         manifests,
         observed::{JobSeen, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content, config,
+    Action, Move, Plan, Situation, abort, candidate_content, config, contract,
     database::{self, Said},
     ending, enter, migrate, overdue, still_wanted, when_recorded,
 };
@@ -28,8 +28,8 @@ pub(super) fn due<'a>(
     record: &Record,
     (database, looked): (&'a ReleaseDatabase, &DatabaseRecord),
 ) -> Option<&'a Migration> {
-    let migration = database.migration.as_ref().filter(|migration| migration.rehearse.enabled)?;
-    (looked.pending.is_some() && !is_expedited(record)).then_some(migration)
+    let migration = database::due(record, (database, looked)).filter(|migration| migration.rehearse.enabled)?;
+    (!is_expedited(record)).then_some(migration)
 }
 
 /// Returns whether somebody said that the attempt under way shall not wait for a rehearsal.
@@ -96,7 +96,8 @@ fn follow(seen: &Observed, record: Record, job: &JobSeen) -> Move {
     let pod = pods.max_by_key(|pod| pod.created).filter(|pod| !pod.deleting);
     // Once the agent runs, they have got ready; what `down` takes from them afterwards is not theirs to live with.
     if let Some(problem) = pod.filter(|pod| !pod.agent_ran).and_then(|pod| pod.contract.as_deref()) {
-        let message = format!("The old version did not get ready on the migrated copy: {problem}.");
+        let whose = if contract::is_under_way(&record) { "The version that serves" } else { "The old version" };
+        let message = format!("{whose} did not get ready on the migrated copy: {problem}.");
         return failed(seen, record, (Reason::ContractTestFailed, &message));
     }
     let problem = pod.and_then(|pod| pod.problem.as_deref());

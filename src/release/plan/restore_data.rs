@@ -25,7 +25,7 @@ use crate::{
 /// Returns whether the attempt that goes back has migrated, asks for that to be taken back, and does not know yet what
 /// became of it.
 pub(super) fn is_due(seen: &Observed, record: &Record) -> bool {
-    let Some(candidate) = &record.candidate else { return false };
+    let Some(candidate) = record.candidate.as_ref().filter(|candidate| !candidate.contract) else { return false };
     let asks = candidate_content(seen, record).is_some_and(|content| asked(content).is_some());
     asks && record.migration.as_ref().is_some_and(|migration| {
         let of_attempt = migration.ended_at.as_ref().is_some_and(|ended| ended.0 >= candidate.since.0);

@@ -14,8 +14,8 @@ use super::{
     Action, Move, Plan, Situation, decisions, ending, enter, recorded,
 };
 use crate::api::{
-    CandidateRevision, DecisionKind, FailureRecord, Outcome, Reason, Record, ReleaseSpec, RevisionId, Rollback,
-    RollbackOrder, Step,
+    CandidateRevision, DecisionKind, FailureRecord, HistoryEntry, Outcome, Reason, Record, ReleaseSpec, RevisionId,
+    Rollback, RollbackOrder, Step, Withdrawal,
 };
 
 /// A revision that served before.
@@ -29,16 +29,17 @@ pub(super) struct Former {
 }
 
 /// Returns the revision that a Decision asks for while nothing has happened yet, or why there is none.
-pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Result<Former, String> {
+pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Result<Former, (Reason, String)> {
+    let none = |message: String| Err((Reason::NoSuchRevision, message));
     let Some(active) = &record.active else {
-        return Err("Nothing of this Release serves yet: there is nothing to go back from.".to_owned());
+        return none("Nothing of this Release serves yet: there is nothing to go back from.".to_owned());
     };
     if asked.to.as_ref() == Some(&active.revision) {
-        return Err(format!("{} ({}) serves already.", active.version, active.revision));
+        return none(format!("{} ({}) serves already.", active.version, active.revision));
     }
     if asked.to.is_none() && record.failure.is_some() {
         // Whoever decided this may have seen what had not gone back yet.
-        return Err(format!("The last attempt ended and {} serves: name the revision to go back to.", active.version));
+        return none(format!("The last attempt ended and {} serves: name the revision to go back to.", active.version));
     }
     let former = |revision: &RevisionId, version: &str, (attempt, generation): (i64, i64)| Former {
         revision: revision.clone(),
@@ -50,7 +51,8 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         .previous
         .iter()
         .map(|last| (former(&last.revision, &last.version, (last.attempt, last.generation)), &last.content));
-    let served = record.history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded);
+    let brought = |entry: &&HistoryEntry| entry.outcome == Outcome::Succeeded && !entry.contract;
+    let served = record.history.iter().rev().filter(brought);
     let served = served
         .map(|entry| (former(&entry.revision, &entry.version, (entry.attempt, entry.generation)), &entry.content));
     let wanted = |revision: &RevisionId| match &asked.to {
@@ -62,16 +64,31 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         seen.attempt(former.attempt).is_some_and(|kept| content.as_ref().is_none_or(|uid| *uid == kept.uid))
     };
     let mut served: Vec<_> = previous.chain(served).filter(|(former, _)| wanted(&former.revision)).collect();
-    if let Some(at) = served.iter().position(kept) {
+    let is_withdrawn = |former: &Former| record.withdrawn.as_ref().filter(|last| former.attempt < last.before);
+    if let Some(at) = served.iter().position(|former| is_withdrawn(&former.0).is_none() && kept(former)) {
         return Ok(served.swap_remove(at).0);
     }
-    let Some((Former { revision, version, .. }, _)) = served.first() else {
-        return Err(match &asked.to {
+    let Some((former, _)) = served.first() else {
+        return none(match &asked.to {
             Some(to) => format!("{to} never served, or is forgotten: see status.history and spec.historyLimit."),
             None => "No earlier version is remembered: see status.history and spec.historyLimit.".to_owned(),
         });
     };
-    Err(format!("The content of {version} ({revision}) is kept no longer."))
+    let Former { revision, version, .. } = former;
+    if let Some(last) = is_withdrawn(former) {
+        return Err((Reason::Withdrawn, withdrawn(version, last)));
+    }
+    none(format!("The content of {version} ({revision}) is kept no longer."))
+}
+
+/// Says why a version cannot be gone back to.
+fn withdrawn(version: &str, last: &Withdrawal) -> String {
+    format!(
+        "{version} is withdrawn: the Contract migration of {}, at {} UTC, made a schema that {version} is declared not to \
+         work on. The way is forward: release a fix.",
+        last.version,
+        last.at.0.strftime("%F %H:%M:%S")
+    )
 }
 
 /// Begins a way back that a person asked for while nothing has happened yet; `None` when nobody did.
@@ -99,6 +116,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         approved_by: vec![decision.actor.clone()],
         images: vec![],
         rollback: Some(order),
+        contract: false,
     });
     record.plan = None;
     record.hooks.clear();

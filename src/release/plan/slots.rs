@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, Observed, PolicySeen},
-    Action, Plan, Situation, inspect,
+    Action, Plan, Situation, contract,
 };
 use crate::api::{Reason, Record, RunningRelease, Step, clamp};
 
@@ -41,7 +41,8 @@ pub(super) fn look(seen: &Observed) -> Slots {
         names.join(" and ")
     );
     // Once that is told: acting and telling in one look would act again on what is outdated by then.
-    let actions = if inspect::last_told(seen) == clamp(&message) { changes(seen, &limits) } else { vec![] };
+    let is_told = seen.release.status.conditions.iter().any(|told| told.message.starts_with(clamp(&message)));
+    let actions = if is_told { changes(seen, &limits) } else { vec![] };
     Slots::Waits(Waits { asks, actions, message })
 }
 
@@ -70,7 +71,8 @@ fn changes(seen: &Observed, limits: &[(&PolicySeen, usize)]) -> Vec<Action> {
 /// Gives back what a Release holds and needs no longer.
 pub(super) fn give_back(seen: &Observed, plan: &mut Plan) {
     let goes_on = |record: &Record| record.candidate.is_some() && record.step >= Step::Preflight;
-    let waits = matches!(plan.situation, Situation::WaitingForApproval(Reason::WaitingForSlot, _));
+    let waits = matches!(plan.situation, Situation::WaitingForApproval(Reason::WaitingForSlot, _))
+        || contract::waits_for(&plan.record, Reason::WaitingForSlot);
     // What is read back is what others see, and what was written a moment ago no watch may have shown yet.
     if plan.act_first || waits || goes_on(&plan.record) || plan.record != *seen.record() {
         return;

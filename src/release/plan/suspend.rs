@@ -75,6 +75,7 @@ fn limit(seen: &Observed, record: &Record) -> Option<Duration> {
         | Step::Switch
         | Step::Watch
         | Step::Retire
+        | Step::Contract
         | Step::SwitchBack
         | Step::RestoreData
         | Step::CleanUp => None,
@@ -94,7 +95,8 @@ fn goes_forward(next: &Record) -> bool {
         | Step::Migrate
         | Step::Deploy
         | Step::Verify
-        | Step::Switch => true,
+        | Step::Switch
+        | Step::Contract => true,
         Step::Idle
         | Step::Inspect
         | Step::Approve

@@ -10,7 +10,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     checks::{self, Verdict},
-    decisions,
+    contract, decisions,
     ending::{self, Why},
     health::{self, Readiness},
     images, later, overdue, recorded, rollback, suspend,
@@ -216,7 +216,8 @@ fn watching(seen: &Observed, record: &Record, content: &ReleaseSpec) -> String {
 
 /// The window is over and nothing failed.
 fn proven(seen: &Observed, mut record: Record, content: &ReleaseSpec, how: &str) -> Move {
-    let message = format!("{} serves and {how}.", content.version);
+    let contract = contract::follows(seen, &mut record, content);
+    let message = format!("{} serves and {how}.{contract}", content.version);
     rollback::left(seen, &mut record);
     let why = Why { reason: Reason::Released, message, outcome: Outcome::Succeeded };
     ending::stay_on_candidate(record, seen.now, content.rollback.keep_previous, why)

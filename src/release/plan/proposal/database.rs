@@ -2,12 +2,13 @@
 
 use super::{super::super::plan_text::size, line, planned, rehearsal};
 use crate::api::{
-    DatabaseRecord, DatabaseRollback, Environment, Migration, PendingMigration, PlannedStep, ProofLevel,
+    Change, DatabaseRecord, DatabaseRollback, Environment, Migration, PendingMigration, PlannedStep, ProofLevel,
     ReleaseDatabase, ReleaseSpec, Scope, Step, WayBackPoint,
 };
 
 /// What is asked for, and what was seen of it; a forecast has seen nothing.
-type Asked<'a> = (&'a ReleaseDatabase, Option<&'a DatabaseRecord>);
+/// Of which kind the migration is that the attempt runs is part of it.
+type Asked<'a> = (&'a ReleaseDatabase, Option<&'a DatabaseRecord>, Change);
 
 /// Says what Preflight does about the database.
 pub(super) fn preflight(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> String {
@@ -24,9 +25,10 @@ pub(super) fn steps(
     spec: &ReleaseSpec,
     looked: Option<&DatabaseRecord>,
     policy: Option<ProofLevel>,
+    change: Change,
 ) -> Vec<PlannedStep> {
     let Some(database) = &spec.database else { return vec![] };
-    let asked = (database, looked);
+    let asked = (database, looked, change);
     let mut steps = vec![planned(Step::Backup, backup(asked, policy))];
     steps.extend(rehearsed(asked).map(|migration| planned(Step::Rehearse, rehearsal::rehearse(migration))));
     steps.extend(due(asked).map(|migration| planned(Step::Migrate, migrate(migration, looked))));
@@ -38,12 +40,13 @@ fn rehearsed(asked: Asked<'_>) -> Option<&Migration> {
     due(asked).filter(|migration| migration.rehearse.enabled)
 }
 
-/// Returns the migration when something of it is due, or may be.
-fn due<'a>((database, looked): Asked<'a>) -> Option<&'a Migration> {
-    database.migration.as_ref().filter(|_| looked.is_none_or(|looked| looked.pending.is_some()))
+/// Returns the migration when it is of that kind, and something of it is due, or may be.
+fn due((database, looked, change): Asked<'_>) -> Option<&Migration> {
+    database.migration_of(change).filter(|_| looked.is_none_or(|looked| looked.pending.is_some()))
 }
 
-fn backup((database, looked): Asked<'_>, policy: Option<ProofLevel>) -> String {
+fn backup(asked: Asked<'_>, policy: Option<ProofLevel>) -> String {
+    let (database, looked, _) = asked;
     let (what, to) = match looked {
         Some(looked) => (
             format!(
@@ -61,9 +64,9 @@ fn backup((database, looked): Asked<'_>, policy: Option<ProofLevel>) -> String {
         }
         None => (database.name.clone(), database.backup.storage.join(" and ")),
     };
-    let asked = database.proof(due((database, looked)).is_some(), policy);
-    let asked = if rehearsed((database, looked)).is_some() { asked.min(ProofLevel::Readable) } else { asked };
-    let proof = match asked {
+    let proof = database.proof(due(asked).is_some(), policy);
+    let proof = if rehearsed(asked).is_some() { proof.min(ProofLevel::Readable) } else { proof };
+    let proof = match proof {
         ProofLevel::Stored => "reads sizes and checksums back",
         ProofLevel::Readable => "reads all of it back",
         ProofLevel::Restored => "restores it into a scratch server and compares every table",
@@ -75,11 +78,15 @@ fn migrate(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
     let pending = looked.and_then(|looked| looked.pending.as_ref()).map(files).unwrap_or_default();
     format!(
         "Runs {}{pending} under the database's lock, within {}; a statement waits at most {} for a lock. \
-         {} The version that serves is declared to work on the result.",
+         {} {}",
         migration.in_words(),
         migration.timeout,
         migration.lock_timeout,
-        linted(migration, looked)
+        linted(migration, looked),
+        match migration.change {
+            Change::Expand => "The version that serves is declared to work on the result.",
+            Change::Contract => "The version that serves is made for the result; no earlier one works on it.",
+        }
     )
 }
 
@@ -119,7 +126,7 @@ fn files(pending: &PendingMigration) -> String {
 /// Says what going back after the migration restores.
 pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<WayBackPoint> {
     let database = spec.database.as_ref()?;
-    due((database, looked)).map(|migration| WayBackPoint {
+    due((database, looked, Change::Expand)).map(|migration| WayBackPoint {
         after: Step::Migrate,
         scope: Scope::Full,
         loses: match spec.rollback.database {
@@ -153,7 +160,8 @@ fn down_risk(spec: &ReleaseSpec, migration: &Migration) -> Option<String> {
 /// Lists what could go wrong with the database.
 pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy: Option<ProofLevel>) -> Vec<String> {
     let Some(database) = &spec.database else { return vec![] };
-    let Some(migration) = due((database, looked)) else { return vec![] };
+    let either = [Change::Expand, Change::Contract].map(|change| due((database, looked, change)));
+    let Some(migration) = either.into_iter().flatten().next() else { return vec![] };
     let mut risks: Vec<String> = looked.and_then(|looked| looked.pending.as_ref()).map(findings).unwrap_or_default();
     if migration.direct {
         risks.push(

@@ -1,7 +1,7 @@
 //! What the plan says of a rehearsal, before it and after the last one, in words; pure.
 
 use super::{super::super::plan_text::rehearsed, line};
-use crate::api::{Migration, PlanRecord, RehearsalRecord, Step, clamp_to};
+use crate::api::{Change, Migration, PlanRecord, RehearsalRecord, Step, clamp_to};
 
 /// How long what a step does may be, in bytes: as the schema has it.
 const DOES_BYTES: usize = 1024;
@@ -10,7 +10,11 @@ const DOES_BYTES: usize = 1024;
 pub(super) fn rehearse(migration: &Migration) -> String {
     let contract = migration.rehearse.contract.as_ref().map(|template| {
         let images: Vec<&str> = template.images().map(|(_, image)| image).collect();
-        format!(" Then the old version ({}) must get ready on the migrated copy.", images.join(", "))
+        let whose = match migration.change {
+            Change::Expand => "the old version",
+            Change::Contract => "the version that serves",
+        };
+        format!(" Then {whose} ({}) must get ready on the migrated copy.", images.join(", "))
     });
     let down = (!migration.down.is_empty()).then(|| {
         let command = migration.down.join(" ");

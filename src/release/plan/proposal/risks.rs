@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MOST_RISKS, adoption, config, database, line, scaling, workers};
+use super::{MOST_RISKS, adoption, config, contract, database, line, scaling, workers};
 use crate::api::{PodTemplate, ProofLevel, Record, ReleaseSpec, RevisionId, Workload, is_semantic};
 
 /// Lists what could go wrong and can be read from the spec.
@@ -23,6 +23,7 @@ pub(super) fn of(
     risks.extend(workloads);
     risks.extend(config::risks(spec));
     risks.extend(database::risks(spec, record.database.as_ref(), proof));
+    risks.extend(contract::waiting(spec, record).into_iter().chain(contract::withdrawn(record, spec)));
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }

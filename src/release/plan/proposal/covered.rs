@@ -1,0 +1,30 @@
+//! What every approval covers, whatever its gate: the database, as whom Jobs run, and by which rules; pure.
+
+use serde_json::{Map, Value, json};
+
+use super::super::{super::observed::Observed, policies::Policies};
+use crate::api::{DatabaseRecord, ReleaseDatabase, ReleaseSpec};
+
+/// Returns what an approval covers of a database.
+pub(super) fn database(database: &ReleaseDatabase, looked: Option<&DatabaseRecord>) -> Value {
+    let looked = looked.map(|looked| {
+        // What lint makes of it is no part of what runs.
+        let pending = looked.pending.as_ref();
+        let pending = pending.map(|due| json!({ "checksum": due.checksum, "files": due.files, "names": due.names }));
+        json!({
+            "uid": looked.uid, "who": looked.fingerprint, "environment": looked.environment,
+            "storages": looked.storages, "pending": pending,
+        })
+    });
+    json!({ "asked": database, "looked": looked })
+}
+
+/// Adds as whom Jobs run, and by which rules.
+pub(super) fn settings(seen: &Observed, spec: &ReleaseSpec, covered: &mut Map<String, Value>) {
+    if !spec.jobs.is_default() {
+        covered.insert("jobs".to_owned(), json!(spec.jobs));
+    }
+    if !seen.policies.is_empty() {
+        covered.insert("policies".to_owned(), Policies(&seen.policies).covered());
+    }
+}
