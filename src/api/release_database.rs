@@ -32,9 +32,20 @@ pub struct ReleaseBackup {
     /// How far it is proven before the release goes on (default: Restored when there is a migration, else Stored).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofLevel>,
+    /// How old a backup may be that is used instead of taking another: the newest one of the database that every storage
+    /// holds, proven as far as is asked (default: 0s, one is always taken). What was written since it was taken is not in
+    /// it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reuse: Duration,
 }
 
 impl ReleaseBackup {
+    /// Returns whether one that is there already may serve.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        !is_zero(&self.reuse)
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -195,6 +206,9 @@ const fn default_lock_timeout() -> Duration {
 }
 fn is_default_timeout(timeout: &Duration) -> bool {
     *timeout == default_timeout()
+}
+fn is_zero(duration: &Duration) -> bool {
+    *duration == Duration::default()
 }
 fn is_default_lock_timeout(timeout: &Duration) -> bool {
     *timeout == default_lock_timeout()

@@ -26,6 +26,7 @@ pub(super) fn make(seen: &Observed, look: &Probing) -> Action {
             database: Some(targets::database(&seen.name, &seen.spec, None)),
             storages: vec![],
             migration: None,
+            schema: false,
         }),
     };
     // The schema of ours belongs to whoever writes the ledger.

@@ -142,6 +142,9 @@ pub struct InspectParameters {
     /// The migration that is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<MigrationTarget>,
+    /// Whether the schema is read, to tell which backups hold it as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub schema: bool,
 }
 
 /// Whose migration it is.
@@ -170,6 +173,9 @@ pub struct InspectResult {
     /// The migration; absent also when the database was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Answer<MigrationFacts>>,
+    /// Fingerprint of the schema, hex, where it was asked for; absent also when the database was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Answer<String>>,
 }
 
 /// What was seen of a storage.

@@ -96,6 +96,14 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             });
             calls::merge::<PartialObjectMeta<ReleasePolicy>>(client, &place, &patch, true).await.map(|_| ())
         }
+        Action::Hold { backup, uid, resource_version, finalizers } => {
+            let place = Place::new::<DatabaseBackup>(namespace, backup);
+            let patch = json!({ "metadata": {
+                "uid": uid, "resourceVersion": resource_version, "finalizers": finalizers,
+                "labels": { RELEASE_UID: release.uid },
+            } });
+            calls::merge::<PartialObjectMeta<DatabaseBackup>>(client, &place, &patch, false).await.map(|_| ())
+        }
         Action::LetGo { backup, uid, resource_version, finalizers } => {
             let left: Vec<&str> = finalizers.iter().map(String::as_str).collect();
             let place = place_of(namespace, Kind::DatabaseBackup, backup);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core, policy::v1 as policy,
 };
-use kube::{Client, ResourceExt, core::PartialObjectMeta};
+use kube::{Client, ResourceExt, core::DeserializeGuard, core::PartialObjectMeta};
 
 use super::{
     manifests::{Kind, Manifest},
@@ -263,6 +263,12 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         Ask::LiveBackup(name) => {
             let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;
             Ok(Answer::Backup(found.map(|backup| Box::new(watched::backup_seen(&backup)))))
+        }
+        Ask::BackupsOf(database) => {
+            let found = calls::list::<DeserializeGuard<DatabaseBackup>>(client, namespace, None).await?;
+            let read = found.iter().filter_map(|backup| backup.0.as_ref().ok());
+            let of = read.filter(|backup| backup.spec.database == *database);
+            Ok(Answer::Backups(of.map(watched::backup_seen).collect()))
         }
         Ask::LiveAttempts(uid) => {
             let whose = format!("{}={uid}", labels::RELEASE_UID);

@@ -149,6 +149,7 @@ fn job(seen: &Observed, name: &str) -> Value {
         database: None,
         storages: vec![targets::storage(&seen.name, &seen.spec)],
         migration: None,
+        schema: false,
     });
     let owner = Owner { kind: "BackupStorage", name: &seen.name, uid: &seen.uid };
     AgentJob {

@@ -119,7 +119,8 @@ impl Bench {
     pub fn inspect(&self, database: &DatabaseTarget, sql: Option<PathBuf>) -> Ran<InspectResult> {
         let migration = MigrationTarget { release_uid: UID.into(), revision: REVISION.into(), sql };
         let database = Some(database.clone());
-        let parameters = InspectParameters { database, storages: Vec::new(), migration: Some(migration) };
+        let parameters =
+            InspectParameters { database, storages: Vec::new(), migration: Some(migration), schema: false };
         let ran: Ran<InspectResult> = self.run("inspect", &parameters);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran

@@ -118,7 +118,7 @@ fn a_role_of_its_own_migrates_when_it_may_act_as_the_owner() {
     let facts = applied(migrator.migrate(&parameters)).database.unwrap();
     for secret in [&bench.login.secret, &backup.secret] {
         let other = DatabaseTarget { secret: secret.clone(), ..bench.target(Some(&facts)) };
-        let seen = InspectParameters { database: Some(other), storages: vec![], migration: None };
+        let seen = InspectParameters { database: Some(other), storages: vec![], migration: None, schema: false };
         let seen = bench.run::<InspectResult>("inspect", &seen).result;
         assert!(matches!(&seen.database, Some(Answer::Done(seen)) if seen.identity == facts.identity), "{seen:?}");
     }
@@ -126,6 +126,31 @@ fn a_role_of_its_own_migrates_when_it_may_act_as_the_owner() {
     admin.sql("ALTER SCHEMA switchback OWNER TO roles_backup");
     let said = refused(migrator.mark(&migrator.target(Some(&facts))), Reason::IdentityUncertain);
     assert!(said.contains("schema switchback belongs to roles_backup"), "{said}");
+}
+
+#[test]
+fn the_schema_is_read_where_it_is_asked_for_and_another_one_reads_differently() {
+    let bench = Bench::new("schema_of");
+    done(bench.mark(&bench.target(None)));
+    let seen = |schema| {
+        let database = Some(bench.target(None));
+        let asked = InspectParameters { database, storages: vec![], migration: None, schema };
+        bench.run::<InspectResult>("inspect", &asked).result.schema
+    };
+    let read = || match seen(true) {
+        Some(Answer::Done(schema)) => schema,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(seen(false), None);
+    let before = read();
+    assert_eq!(before.len(), 64);
+    bench.login.sql("CREATE TABLE carts (id bigint)");
+    let with = read();
+    assert_ne!(with, before);
+    bench.login.sql("INSERT INTO carts VALUES (1)");
+    assert_eq!(read(), with, "rows are no schema");
+    bench.login.sql("DROP TABLE carts");
+    assert_eq!(read(), before);
 }
 
 #[test]

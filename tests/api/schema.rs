@@ -593,7 +593,7 @@ fn full() -> Value {
         } },
     ]);
     body["spec"]["database"] = json!({
-        "name": "shop", "backup": { "storage": ["offsite"] },
+        "name": "shop", "backup": { "storage": ["offsite"], "reuse": "6h" },
         "migration": {
             "sql": { "configMap": "shop-1" }, "change": "Expand",
             "rehearse": { "env": [{ "name": "A", "value": "b" }], "contract": pod },

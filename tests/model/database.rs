@@ -16,7 +16,7 @@ use switchback::{
     },
 };
 
-use crate::world::{UID, World, pod};
+use crate::world::{UID, World, newer, pod};
 
 /// How a migration ends in this world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct Database {
     pub rehearsal: RehearsalEnd,
     /// How far each backup was asked to be proven.
     pub asked: BTreeMap<String, ProofLevel>,
+    /// Fingerprint of the schema as it is.
+    pub schema: String,
     /// UIDs of backups that a rehearsal has restored.
     pub restored: Vec<String>,
     pub migration: MigrationEnd,
@@ -145,6 +147,7 @@ impl World {
             }],
             pending: 1,
             checksum: "aa".into(),
+            schema: "cc".into(),
             ..Database::default()
         };
         world.spec = spec("1.0.0");
@@ -185,8 +188,21 @@ impl World {
         self.database.backups.retain(|_, backup| !backup.deleting || !backup.finalizers.is_empty());
     }
 
+    /// Takes one into use that is there already; one that was deleted or has changed since is not.
+    pub fn hold(&mut self, (name, uid, version): (&str, &str, &str), finalizers: &[String]) -> bool {
+        let found = self.database.backups.get_mut(name);
+        let Some(backup) = found.filter(|found| found.uid == uid && found.resource_version == version) else {
+            return false;
+        };
+        assert!(!backup.deleting, "the API server takes no new finalizer");
+        newer(&mut backup.resource_version);
+        backup.finalizers = finalizers.to_vec();
+        backup.user = Some(UID.into());
+        true
+    }
+
     pub fn create_backup(&mut self, manifest: &Manifest, uid: String) {
-        let name = manifest.name.clone();
+        let (name, marker) = (manifest.name.clone(), self.marker());
         let asked = serde_json::from_value(manifest.body["spec"]["proof"].clone()).unwrap();
         self.database.asked.insert(name.clone(), asked);
         self.database.backups.entry(name.clone()).or_insert(BackupSeen {
@@ -195,6 +211,9 @@ impl World {
             resource_version: "1".into(),
             database: manifest.body["spec"]["database"].as_str().unwrap().to_owned(),
             storages: serde_json::from_value(manifest.body["spec"]["storage"].clone()).unwrap(),
+            user: Some(UID.into()),
+            marker,
+            copies: vec![],
             finalizers: vec![labels::IN_USE.into()],
             deleting: false,
             state: BackupState::Working("it runs.".into()),
@@ -215,7 +234,7 @@ impl World {
     /// The controller of backups does its work.
     pub fn end_backups(&mut self) {
         let (fails, hangs, now) = (self.database.backup_fails, self.database.backup_hangs, self.now);
-        let asked = self.database.asked.clone();
+        let (asked, schema) = (self.database.asked.clone(), self.database.schema.clone());
         for backup in self.database.backups.values_mut() {
             if hangs || !matches!(backup.state, BackupState::Working(_)) {
                 continue;
@@ -223,13 +242,14 @@ impl World {
             backup.state = if fails {
                 BackupState::Failed { reason: "NoSpace".into(), message: "Storage offsite is full.".into() }
             } else {
+                backup.copies.clone_from(&backup.storages);
                 BackupState::Complete(Box::new(BackupRecord {
                     name: backup.name.clone(),
                     uid: backup.uid.clone(),
                     manifest: format!("7d0c1d2a/{}/manifest.json", backup.name),
                     storage: "offsite".into(),
                     sha256: "bb".into(),
-                    schema: "cc".into(),
+                    schema: schema.clone(),
                     proof: asked[&backup.name],
                     taken_at: MicroTime(now),
                 }))
@@ -274,6 +294,10 @@ impl World {
         self.pods.insert(name, pod);
     }
 
+    fn marker(&self) -> Option<String> {
+        self.facts().identity.marker.map(|marker| marker.uuid.to_string())
+    }
+
     fn facts(&self) -> DatabaseFacts {
         let marker = self.database.instances[0].status.identity.as_ref().and_then(|known| known.marker.clone());
         DatabaseFacts {
@@ -315,6 +339,7 @@ impl World {
             database: Some(database),
             storages: vec![StorageFacts { name: "offsite".into(), problem: None }],
             migration: well.then_some(Answer::Done(facts)),
+            schema: well.then(|| Answer::Done(self.database.schema.clone())),
         };
         Said { well, message: Some(json!(result)) }
     }
@@ -396,6 +421,9 @@ impl World {
             }
             MigrationEnd::Applied | MigrationEnd::Hangs | MigrationEnd::NeverStarts => (MigrationState::Applied, None),
         };
+        if state == MigrationState::Applied {
+            self.database.schema.clone_from(&revision);
+        }
         self.database.ledger.insert(revision, state);
         result(state, problem)
     }
@@ -420,6 +448,7 @@ impl World {
         match self.database.undo {
             UndoEnd::Undone => {
                 self.database.ledger.insert(job.revision.clone(), MigrationState::Undone);
+                self.database.schema = self.record().backup.as_ref().map(|backup| backup.schema.clone()).unwrap();
                 said(MigrationState::Undone, None)
             }
             UndoEnd::Loses => {
@@ -443,6 +472,7 @@ impl World {
         let BackupState::Complete(done) = &live.state else { panic!("I2: {live:?}") };
         let restored = self.database.restored.contains(&backup.uid);
         assert!(done.proof == ProofLevel::Restored || (done.proof == ProofLevel::Readable && restored), "I2: {done:?}");
+        assert_eq!(done.schema, self.database.schema, "the backup is of this schema");
         let claim = self.database.instances[0].status.claim.as_ref().expect("rule 10: the database is claimed");
         assert_eq!(claim.release_uid, UID);
         assert!(!record.decisions.is_empty(), "I6: somebody approved");

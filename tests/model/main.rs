@@ -27,6 +27,7 @@ mod policies;
 mod quota;
 mod random;
 mod rehearsal;
+mod reuse;
 mod rules;
 mod slots;
 mod table;

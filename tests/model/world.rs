@@ -376,7 +376,8 @@ impl World {
             jobs: self.jobs.values().cloned().collect(),
             instances: self.database.instances.clone(),
             storages: self.database.storages.clone(),
-            backups: self.database.backups.values().cloned().collect(),
+            // The watch shows what carries our label.
+            backups: self.database.backups.values().filter(|seen| seen.user.as_deref() == Some(UID)).cloned().collect(),
             policies: self.policies.clone(),
             sources: self.sources.clone(),
             former_policies: self.former_policies.clone(),
@@ -420,6 +421,10 @@ impl World {
             Ask::Running(kind, name) => Answer::Running(self.running(*kind, name).map(Box::new)),
             Ask::SelectorManager(_) => Answer::Manager(self.manager.clone()),
             Ask::LiveBackup(name) => Answer::Backup(self.database.backups.get(name).cloned().map(Box::new)),
+            Ask::BackupsOf(name) => {
+                let of = self.database.backups.values().filter(|backup| backup.database == *name);
+                Answer::Backups(of.cloned().collect())
+            }
             Ask::LiveAttempts(_) => Answer::Attempts(self.contents.values().map(|(seen, _)| seen.clone()).collect()),
             Ask::Left(selector) => Answer::Left(self.left(selector)),
             Ask::LiveRelease { uid, .. } => Answer::Exists(uid == UID || self.database.others.contains(uid)),
@@ -649,6 +654,9 @@ impl World {
                     found.running.clone_from(running);
                     found.resource_version.push('1');
                 }
+            }
+            Action::Hold { backup, uid, resource_version, finalizers } => {
+                return self.hold((backup, uid, resource_version), finalizers);
             }
             Action::LetGo { backup, uid, finalizers, .. } => self.let_go(backup, uid, finalizers),
             Action::Settle { decision, resource_version, status } => {
@@ -1066,6 +1074,7 @@ pub fn words(action: &Action) -> String {
             let names: Vec<&str> = running.iter().map(|running| running.name.as_str()).collect();
             format!("running under {policy}: {}", names.join(", "))
         }
+        Action::Hold { backup, .. } => format!("hold {backup}"),
         Action::LetGo { backup, .. } => format!("let go of {backup}"),
         Action::Settle { decision, status, .. } => format!("settle {decision}: {} {}", status.state, status.reason),
     };

@@ -13,7 +13,7 @@ use crate::{
     database_scene::{
         ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report, until_backed_up,
     },
-    harness::{Scene, active, condition, message, names_of, proof, record},
+    harness::{Scene, active, condition, merge, message, names_of, proof, record},
     support::{SOON, in_namespace, within},
 };
 
@@ -249,6 +249,36 @@ async fn rule_06_and_11_a_migration_that_runs_is_let_end_and_then_the_release_go
         assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Applied'").await, "2");
         assert_eq!(held(&scene).await.len(), 0);
         within(SOON, "the other backup alone stays", async || (backups(&scene).await.len() == 1).then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_is_there_already_is_used_and_one_from_before_the_last_migration_is_not() {
+    in_namespace("reuse", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        // Version 1's own is younger than an hour too, and holds what was there before its migration.
+        apply::<DatabaseBackup>(&scene, "by-hand", json!({ "spec": { "database": "shop", "proof": "Readable" } }))
+            .await;
+        let by_hand = until_backed_up(&scene, "by-hand").await;
+        let before = backups(&scene).await.len();
+        make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
+        let mut spec = by_sql("shop-2");
+        merge(&mut spec, json!({ "database": { "backup": { "reuse": "1h" } } }));
+        scene.ask_for("2.0.0", &[], spec).await;
+        scene.approve().await;
+        scene.until_step(Step::Rehearse).await;
+        assert_eq!(held(&scene).await, ["by-hand"]);
+        let over = scene.until_over().await;
+        assert_eq!(active(&over), Some("2.0.0"), "{}", report(&scene).await);
+        let record = record(&over);
+        assert_eq!(record.backup.map(|backup| backup.uid), by_hand.metadata.uid);
+        assert_eq!(record.rehearsal.map(|rehearsal| rehearsal.backup), by_hand.metadata.uid);
+        assert_eq!(record.migration.unwrap().state, MigrationProgress::Applied);
+        let named = "SELECT count(*) FROM switchback.ledger WHERE backup_uid = ";
+        let named = psql(&scene, &format!("{named}'{}'", by_hand.metadata.uid.unwrap())).await;
+        assert_eq!((named.as_str(), backups(&scene).await.len(), held(&scene).await.len()), ("1", before, 0));
     })
     .await;
 }

@@ -33,6 +33,10 @@ pub struct DatabaseRecord {
     /// Names of the BackupStorages that the backup goes to.
     #[schemars(length(max = 4), inner(length(max = 253)))]
     pub storages: Vec<String>,
+    /// Fingerprint of its schema, where a backup is reused: only one of the same schema is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub schema: Option<String>,
     /// How far ReleasePolicies want its backup proven, at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_proof: Option<ProofLevel>,

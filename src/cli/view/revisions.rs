@@ -216,9 +216,13 @@ fn refusal(message: &str, verb: Option<&str>) -> Option<String> {
             return (!failures.is_empty()).then_some(failures);
         }
         Some("inspect") => {
-            let InspectResult { database, storages, migration } = parsed(message)?;
+            let InspectResult { database, storages, migration, schema } = parsed(message)?;
             let storage = storages.into_iter().find_map(|storage| storage.problem);
-            database.and_then(refused).or(storage).or_else(|| migration.and_then(refused))
+            database
+                .and_then(refused)
+                .or(storage)
+                .or_else(|| migration.and_then(refused))
+                .or_else(|| schema.and_then(refused))
         }
         Some("mark") => parsed(message).and_then(refused::<DatabaseFacts>),
         Some("backup") => parsed(message).and_then(refused::<BackupResult>),

@@ -99,6 +99,7 @@ pub fn look_job((release, settings): (&ReleaseSeen, &Settings), spec: &ReleaseSp
             revision: spec.revision().to_string(),
             sql: sql.map(|_| PathBuf::from(paths::MIGRATIONS)),
         }),
+        schema: spec.database.as_ref().is_some_and(|database| database.backup.is_reused()),
     });
     let storages = storages.iter().map(|storage| (storage.name.as_str(), storage.spec.as_ref())).collect();
     let job = DatabaseJob { storages, sql, ..DatabaseJob::new(&name, instance, &work) };

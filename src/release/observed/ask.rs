@@ -24,6 +24,8 @@ pub enum Ask {
     Selecting(Kind),
     /// The DatabaseBackup as it is now.
     LiveBackup(String),
+    /// The DatabaseBackups of this DatabaseInstance as they are now, whoever asked for them.
+    BackupsOf(String),
     /// The `ControllerRevision`s of the Release with this UID as they are now.
     LiveAttempts(String),
     /// Whether the Release with this name and UID exists.
@@ -70,6 +72,8 @@ pub enum Answer {
     Selecting(Vec<SelectingSeen>),
     /// The live DatabaseBackup; `None` when there is none.
     Backup(Option<Box<BackupSeen>>),
+    /// The live DatabaseBackups.
+    Backups(Vec<BackupSeen>),
     /// The live `ControllerRevision`s.
     Attempts(Vec<AttemptSeen>),
     /// Something that still works, in words; `None` when nothing does.

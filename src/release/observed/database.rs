@@ -33,7 +33,7 @@ pub struct StorageSeen {
     pub spec: Arc<BackupStorageSpec>,
 }
 
-/// A DatabaseBackup that an attempt of the Release has asked for.
+/// A DatabaseBackup that an attempt of the Release has asked for, or one that is there already and may serve it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackupSeen {
     /// Its name.
@@ -46,6 +46,12 @@ pub struct BackupSeen {
     pub database: String,
     /// The BackupStorages that it goes to.
     pub storages: Vec<String>,
+    /// UID of the Release that uses it, or has.
+    pub user: Option<String>,
+    /// UUID of the marker of what was backed up.
+    pub marker: Option<String>,
+    /// The BackupStorages that hold a whole copy.
+    pub copies: Vec<String>,
     /// Its finalizers.
     pub finalizers: Vec<String>,
     /// Whether it is being deleted.
@@ -120,7 +126,7 @@ impl StorageSeen {
 }
 
 impl BackupSeen {
-    /// Returns whether the Release holds it.
+    /// Returns whether the Release that uses it holds it.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.finalizers.iter().any(|name| name == crate::api::labels::IN_USE)

@@ -121,6 +121,17 @@ pub enum Action {
         /// The Releases.
         running: Vec<RunningRelease>,
     },
+    /// Takes a DatabaseBackup that is there already into use, so that it stays while it is needed.
+    Hold {
+        /// Name of the DatabaseBackup.
+        backup: String,
+        /// Its UID.
+        uid: String,
+        /// The version that was read: one that has changed since is looked at again.
+        resource_version: String,
+        /// All of its finalizers from then on.
+        finalizers: Vec<String>,
+    },
     /// Lets go of a DatabaseBackup.
     LetGo {
         /// Name of the DatabaseBackup.
@@ -185,6 +196,18 @@ impl Action {
             instance: instance.name.clone(),
             uid: instance.uid.clone(),
             resource_version: instance.resource_version.clone(),
+        }
+    }
+
+    /// Takes a DatabaseBackup into use.
+    pub(super) fn hold(backup: &BackupSeen) -> Self {
+        let ours = crate::api::labels::IN_USE;
+        let others = backup.finalizers.iter().filter(|name| *name != ours).cloned();
+        Self::Hold {
+            backup: backup.name.clone(),
+            uid: backup.uid.clone(),
+            resource_version: backup.resource_version.clone(),
+            finalizers: others.chain([ours.to_owned()]).collect(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     super::{
-        manifests::Kind,
+        manifests::{self, Kind},
         observed::{Answer, Ask, BackupState, DeploymentSeen, Observed},
     },
     Action, Move, Plan, Situation, active_content, belongings,
@@ -113,15 +113,16 @@ fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
         .iter()
         .filter(|job| job.ours)
         .map(|job| (Action::delete(Kind::Job, &job.name, &job.uid), job.deleting));
-    scaling::left(seen, digits).chain(deployments).chain(services).chain(jobs).chain(backups(seen)).collect()
+    scaling::left(seen, digits).chain(deployments).chain(services).chain(jobs).chain(backups(seen, record)).collect()
 }
 
-/// A backup that is whole is let go and stays; one that is not was wanted for this attempt alone.
-fn backups(seen: &Observed) -> impl Iterator<Item = (Action, bool)> {
-    seen.backups.iter().filter_map(|backup| match backup.state {
+/// A backup that is whole is let go and stays; one that is not, and was asked for by this attempt, was wanted for it alone.
+fn backups(seen: &Observed, record: &Record) -> impl Iterator<Item = (Action, bool)> {
+    let own = manifests::backup_name(&seen.release, record);
+    seen.backups.iter().filter_map(move |backup| match backup.state {
         _ if backup.is_held() => Some((Action::let_go(backup), false)),
-        BackupState::Working(_) => Some((Action::withdraw(backup), backup.deleting)),
-        BackupState::Complete(_) | BackupState::Failed { .. } => None,
+        BackupState::Working(_) if backup.name == own => Some((Action::withdraw(backup), backup.deleting)),
+        BackupState::Working(_) | BackupState::Complete(_) | BackupState::Failed { .. } => None,
     })
 }
 

@@ -188,6 +188,12 @@ fn judge(
             pending(facts, matches!(migration.source, MigrationSource::Sql(_)), migration.is_idempotent())?
         }
     };
+    let schema = match (database.backup.is_reused(), result.schema) {
+        (true, Some(protocol::Answer::Done(schema))) => Some(schema),
+        (true, Some(protocol::Answer::Refused(refusal))) => return Err(refusal),
+        (true, None) => return Err(said_nothing("the schema")),
+        (false, _) => None,
+    };
     Ok(Look::Seen(Box::new(DatabaseRecord {
         name: database.name.clone(),
         uid: instance.uid.clone(),
@@ -197,6 +203,7 @@ fn judge(
         size_bytes: i64::try_from(facts.size_bytes).unwrap_or(i64::MAX),
         environment: instance.spec.environment,
         storages,
+        schema,
         policy_proof: None,
         pending,
     })))

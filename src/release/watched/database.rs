@@ -6,7 +6,10 @@ use kube::{ResourceExt, core::DeserializeGuard};
 
 use super::{Entry, entry};
 use crate::{
-    api::{BackupRecord, BackupStorage, ConditionType, DatabaseBackup, DatabaseInstance, ProofLevel},
+    api::{
+        BackupRecord, BackupStorage, ConditionType, DatabaseBackup, DatabaseBackupStatus, DatabaseInstance, ProofLevel,
+        labels,
+    },
     release::observed::{BackupSeen, BackupState, InstanceSeen, StorageSeen},
 };
 
@@ -43,21 +46,24 @@ pub fn backup(object: &DeserializeGuard<DatabaseBackup>) -> Entry<BackupSeen> {
 /// Reads a DatabaseBackup, wherever it belongs.
 #[must_use]
 pub fn backup_seen(object: &DatabaseBackup) -> BackupSeen {
+    let status = object.status.clone().unwrap_or_default();
     BackupSeen {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
         database: object.spec.database.clone(),
         storages: object.spec.storage.clone(),
+        user: object.labels().get(labels::RELEASE_UID).cloned(),
+        marker: status.marker.clone(),
+        copies: status.copies.iter().map(|copy| copy.storage.clone()).collect(),
         finalizers: object.finalizers().to_vec(),
         deleting: object.metadata.deletion_timestamp.is_some(),
-        state: state(object),
+        state: state(object, &status),
     }
 }
 
 /// Returns how far a backup is, by what its controller has seen of it.
-fn state(object: &DatabaseBackup) -> BackupState {
-    let status = object.status.clone().unwrap_or_default();
+fn state(object: &DatabaseBackup, status: &DatabaseBackupStatus) -> BackupState {
     let condition = |type_: ConditionType| {
         status.conditions.iter().find(|condition| condition.type_ == type_.as_str() && condition.status == "True")
     };

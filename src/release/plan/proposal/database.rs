@@ -71,7 +71,14 @@ fn backup(asked: Asked<'_>, policy: Option<ProofLevel>) -> String {
         ProofLevel::Readable => "reads all of it back",
         ProofLevel::Restored => "restores it into a scratch server and compares every table",
     };
-    format!("Backs up {what}, to {to}, and {proof}. Without that nothing goes on.")
+    let reused = match &database.backup {
+        backup if backup.is_reused() => format!(
+            "Uses the newest backup of this schema that is not older than {} when {to} has one that was proven so far; else: ",
+            backup.reuse
+        ),
+        _ => String::new(),
+    };
+    format!("{reused}Backs up {what}, to {to}, and {proof}. Without that nothing goes on.")
 }
 
 fn migrate(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
@@ -183,6 +190,12 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy:
              passes at all shows in production."
                 .to_owned(),
         );
+    }
+    if database.backup.is_reused() {
+        risks.push(format!(
+            "A backup may be up to {} old before the migration (backup.reuse): what was written since is in no backup.",
+            database.backup.reuse
+        ));
     }
     risks.extend(down_risk(spec, migration));
     if !migration.rehearse.enabled && database.proof(true, policy) < ProofLevel::Restored {
