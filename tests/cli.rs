@@ -118,6 +118,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
         images: vec![],
         rollback: None,
         contract: false,
+        beside_broken: false,
     })
 }
 

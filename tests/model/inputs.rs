@@ -52,7 +52,7 @@ fn input_12_that_what_serves_is_unwell_is_told_and_does_not_block_the_fix() {
     world.set_ready("1.0.0", 1);
     world.ask_for("2.0.0");
     world.run_to(Step::Approve);
-    assert_told(&world, &["1.0.0, which serves, is unwell (1 of 3 pods behind Service shop are ready)"]);
+    assert_told(&world, &["1.0.0, which serves, is broken (1 of 3 pods behind Service shop are ready)"]);
     world.approve("anna");
     world.run_to_rest();
     assert_eq!(world.active(), Some("2.0.0"));

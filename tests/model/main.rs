@@ -11,6 +11,7 @@
 mod adopt;
 mod autoscaling;
 mod away;
+mod broken;
 mod budgets;
 mod checks;
 mod config;

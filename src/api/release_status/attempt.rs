@@ -144,6 +144,9 @@ pub struct CandidateRevision {
     /// Whether it serves already and this attempt runs its Contract migration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contract: bool,
+    /// Whether its plan says that what serves is broken; approvals from before it said so do not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside_broken: bool,
 }
 
 /// What a container runs, as the node says.

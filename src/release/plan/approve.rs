@@ -9,7 +9,7 @@ use super::{
     authors::{self, Authors},
     decisions,
     ending::{self, Why},
-    enter, inspect,
+    enter, health, inspect,
     policies::Policies,
     preflight,
     promotion::{self, Missing},
@@ -26,9 +26,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return enter(record, Step::Idle, seen.now, None);
     }
     let digest = proposal::digest(seen, &record);
-    if record.plan.as_ref().is_none_or(|plan| plan.digest != digest) {
-        // What would run is no longer what was shown: it is inspected and shown anew, and approvals of the
-        // old digest do not count for it.
+    let unsaid = health::is_broken(seen, &record) && !is_beside_broken(&record);
+    if unsaid || record.plan.as_ref().is_none_or(|plan| plan.digest != digest) {
+        // What would run is no longer what was shown, or nobody can go back any more as was shown: it is inspected and
+        // shown anew, and approvals of the old digest do not count for it.
         return inspect::begin(seen, record);
     }
     let version = &seen.release.spec.version;
@@ -70,7 +71,7 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
     let (policies, authors) = (Policies(&seen.policies), authors::of(seen, &record));
     let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
     let (elsewhere, later) = not_yet(seen);
-    let is_first = record.is_first();
+    let needed = if starts_by_itself(seen, &record) { 0 } else { policies.required() };
     // It hastens what comes after as well: a rehearsal is not waited for.
     let hastened = decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_)));
     let waits = if matches!(hastened, Ok(Some(_))) { &[] } else { later.as_slice() };
@@ -78,12 +79,11 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
         let more: Vec<&str> =
             elsewhere.iter().chain(waits.iter().map(|later| &later.message)).map(String::as_str).collect();
         let given = Given { people: &people, authors: &authors, more: &more };
-        plan.unmet = proposal::unmet((&seen.release, policies), is_first, given, seen.now);
+        plan.unmet = proposal::unmet((&seen.release, policies), needed, given, seen.now);
     }
     if let Some((reason, message)) = policies.refuses(&seen.release.spec, seen.now) {
         return Plan::stay(record, Situation::Failed(reason, message)).into();
     }
-    let needed = if starts_by_itself(seen, &record) { 0 } else { policies.required() };
     let told = match (authors, elsewhere, waits.last()) {
         (Authors::Unknown(reason, message), ..) if needed > 0 => Some(Situation::WaitingForApproval(reason, message)),
         _ if approvals.len() < needed => Some(waiting(seen, &record, &people)),
@@ -164,14 +164,21 @@ fn person<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, Ask> {
     Ok(Word::Yes(decisions::one_of_each(approvals)))
 }
 
+/// Returns whether its plan says that what serves is broken.
+fn is_beside_broken(record: &Record) -> bool {
+    record.candidate.as_ref().is_some_and(|candidate| candidate.beside_broken)
+}
+
 /// Returns whether the word of the spec, or of a policy, is enough. It is not for an attempt that was under way before
-/// the policies guarded: who wrote `Automatic`, or what is to run, was not asked for the right to do so.
+/// the policies guarded: who wrote `Automatic`, or what is to run, was not asked for the right to do so. Nor is it while
+/// what serves is broken: then a person looks at it.
 fn starts_by_itself(seen: &Observed, record: &Record) -> bool {
     let guarded = match (&seen.guard, &record.candidate) {
         (Guard::Since(since), Some(candidate)) => candidate.since.0 >= *since,
         (Guard::Since(_), None) | (Guard::Missing(_), _) => false,
     };
-    mode(seen, record) == Mode::Automatic && guarded && withdrawn(seen, record).is_none()
+    let safe = withdrawn(seen, record).is_none() && !health::is_broken(seen, record);
+    mode(seen, record) == Mode::Automatic && guarded && safe
 }
 
 /// Says that a version is asked for which does not work on the schema any more.
@@ -185,26 +192,15 @@ fn mode(seen: &Observed, record: &Record) -> Mode {
 
 fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
     let (name, version) = (&seen.release.name, &seen.release.spec.version);
-    let (reason, first) = match (void_approval(record), &seen.guard) {
-        (Some(actor), _) => {
+    let (reason, first) = match void_approval(record) {
+        Some(actor) => {
             (Reason::ApprovalStale, format!("What {actor} approved is not what would run now; that approval is void. "))
         }
-        (None, Guard::Since(_)) if mode(seen, record) == Mode::Automatic && withdrawn(seen, record).is_some() => (
-            Reason::WaitingForApproval,
-            format!(
-                "It is automatic, and a person has to look at it: {} ",
-                withdrawn(seen, record).unwrap_or_default()
-            ),
-        ),
-        (None, Guard::Since(since)) if mode(seen, record) == Mode::Automatic => (
-            Reason::WaitingForApproval,
-            format!(
-                "It is automatic, but the admission policies guard only since {since}, and this attempt is older: a \
-                 person has to look at it. "
-            ),
-        ),
-        (None, Guard::Since(_) | Guard::Missing(_)) => (Reason::WaitingForApproval, String::new()),
+        None => (Reason::WaitingForApproval, despite_automatic(seen, record).unwrap_or_default()),
     };
+    let broken = record.active.as_ref().filter(|_| is_beside_broken(record)).map_or_else(String::new, |active| {
+        format!("{} serves and is broken, as the plan says: an approval from before it said so is void. ", active.version)
+    });
     let required = Policies(&seen.policies).required();
     let given = if people.is_empty() {
         String::new()
@@ -212,10 +208,29 @@ fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
         format!(" {} of {required} approvals are given, by {}.", people.len(), people.join(", "))
     };
     let message = format!(
-        "{first}The plan for {version} is ready and nothing has happened yet.{given} Read it: kubectl switchback plan \
+        "{first}{broken}The plan for {version} is ready and nothing has happened yet.{given} Read it: kubectl switchback plan \
          {name}. Next: kubectl switchback approve {name}, or reject {name}."
     );
     Situation::WaitingForApproval(reason, message)
+}
+
+/// Says why a person is asked though it is automatic.
+fn despite_automatic(seen: &Observed, record: &Record) -> Option<String> {
+    let Guard::Since(since) = &seen.guard else { return None };
+    if mode(seen, record) != Mode::Automatic {
+        return None;
+    }
+    let broken = || health::is_broken(seen, record).then(|| "what serves is broken.".to_owned());
+    let why = withdrawn(seen, record).or_else(broken);
+    Some(why.map_or_else(
+        || {
+            format!(
+                "It is automatic, but the admission policies guard only since {since}, and this attempt is older: a person \
+                 has to look at it. "
+            )
+        },
+        |why| format!("It is automatic, and a person has to look at it: {why} "),
+    ))
 }
 
 /// Returns who approved what then changed before anything was done.

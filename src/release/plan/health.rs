@@ -107,6 +107,14 @@ fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Ite
         .map(|deployment| deployment.workload.as_str())
 }
 
+/// Returns whether what serves is broken: fewer pods of it are ready than any version under watch may have.
+#[must_use]
+pub fn is_broken(seen: &Observed, record: &Record) -> bool {
+    let active = record.active.as_ref();
+    let worst = active.and_then(|active| of_revision(seen, record, &active.revision, &seen.release.spec.watch));
+    worst.is_some_and(|worst| worst.readiness == Readiness::Critical)
+}
+
 /// Returns what keeps pods of a revision from being ready, in brackets after a space; nothing when that is not known.
 #[must_use]
 pub fn because(seen: &Observed, revision: &RevisionId) -> String {

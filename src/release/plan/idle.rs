@@ -80,6 +80,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         images: vec![],
         rollback: None,
         contract: false,
+        beside_broken: false,
     });
     record.plan = None;
     record.hooks.clear();

@@ -10,7 +10,7 @@ use super::{
     checks::{self, Preflight},
     config,
     database::{self, Look},
-    elsewhere, ending, enter, overdue,
+    elsewhere, ending, enter, health, overdue,
     policies::Policies,
     proposal, quota, rollback, still_wanted,
 };
@@ -86,6 +86,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, asking()) }.into(),
         Inspection::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
         Inspection::Fine => {
+            let broken = health::is_broken(seen, &record);
+            if let Some(candidate) = &mut record.candidate {
+                // It stays said: what comes and goes would void every approval.
+                candidate.beside_broken |= broken;
+            }
             record.plan = Some(proposal::propose(seen, &record));
             enter(record, Step::Approve, seen.now, None)
         }

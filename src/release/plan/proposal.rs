@@ -62,13 +62,15 @@ pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Rec
     let more: Vec<&str> = freeze.iter().map(String::as_str).collect();
     let given = Given { people: &[], authors: &Authors::Anybody, more: &more };
     let proof = looked.map_or_else(|| policies.proof(), |looked| looked.policy_proof);
+    let by_itself = policies.mode(spec.mode, active.is_none()) == Mode::Automatic;
+    let needed = if by_itself { 0 } else { policies.required() };
     PlanRecord {
         digest: String::new(),
         revision: release.wanted.clone(),
         steps: steps(spec, record, proof),
         way_back: way_back((spec, looked), record),
         risks: risks::of((spec, &release.wanted), record, proof),
-        unmet: unmet((release, policies), active.is_none(), given, now),
+        unmet: unmet((release, policies), needed, given, now),
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
 }
@@ -127,6 +129,7 @@ pub(super) fn digest_of(seen: &Observed, record: &Record, spec: &ReleaseSpec) ->
     }
     if let Some(covered) = covered.as_object_mut() {
         covered::settings(seen, spec, covered);
+        covered::circumstances(record, covered);
     }
     format!("sha256:{}", sha256_hex(canonical_json(&covered)))
 }
@@ -294,17 +297,16 @@ pub(super) struct Given<'a> {
     pub more: &'a [&'a str],
 }
 
-/// Lists what is still missing, and who can meet it.
+/// Lists what is still missing of so many approvals and of everything else, and who can meet it.
 pub(super) fn unmet(
     (release, policies): (&ReleaseSeen, Policies<'_>),
-    is_first: bool,
+    needed: usize,
     given: Given<'_>,
     now: Timestamp,
 ) -> Vec<String> {
-    let asked = release.spec.mode;
     let mut unmet: Vec<String> = policies.refuses(&release.spec, now).map(|(_, message)| message).into_iter().collect();
-    if policies.mode(asked, is_first) == Mode::Manual {
-        let left = policies.required().saturating_sub(given.people.len());
+    if needed > 0 {
+        let left = needed.saturating_sub(given.people.len());
         if left > 0 {
             unmet.extend(approvals((release, policies), given.people, (left, Gate::Release)));
         }

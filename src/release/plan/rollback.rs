@@ -117,6 +117,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         images: vec![],
         rollback: Some(order),
         contract: false,
+        beside_broken: false,
     });
     record.plan = None;
     record.hooks.clear();

@@ -257,6 +257,7 @@ fn begin(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mo
         images: vec![],
         rollback: None,
         contract: true,
+        beside_broken: false,
     });
     record.plan.clone_from(&contract.plan);
     record.database = Some(contract.database.clone());

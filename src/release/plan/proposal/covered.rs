@@ -1,9 +1,9 @@
-//! What every approval covers, whatever its gate: the database, as whom Jobs run, and by which rules; pure.
+//! What approvals cover beside the content: the database, as whom Jobs run, by which rules, and beside what; pure.
 
 use serde_json::{Map, Value, json};
 
 use super::super::{super::observed::Observed, policies::Policies};
-use crate::api::{DatabaseRecord, ReleaseDatabase, ReleaseSpec};
+use crate::api::{DatabaseRecord, Record, ReleaseDatabase, ReleaseSpec};
 
 /// Returns what an approval covers of a database.
 pub(super) fn database(database: &ReleaseDatabase, looked: Option<&DatabaseRecord>) -> Value {
@@ -26,5 +26,13 @@ pub(super) fn settings(seen: &Observed, spec: &ReleaseSpec, covered: &mut Map<St
     }
     if !seen.policies.is_empty() {
         covered.insert("policies".to_owned(), Policies(&seen.policies).covered());
+    }
+}
+
+/// Adds beside what the candidate is released: whoever approved it when something well served has not approved it beside
+/// something broken, to which nobody can go back.
+pub(super) fn circumstances(record: &Record, covered: &mut Map<String, Value>) {
+    if record.candidate.as_ref().is_some_and(|candidate| candidate.beside_broken) {
+        covered.insert("besideBroken".to_owned(), true.into());
     }
 }
