@@ -254,6 +254,13 @@ impl Cluster {
         cluster
     }
 
+    /// The autoscaler of a version's Deployment.
+    fn autoscaler(self, version: &str, status: Value) -> Self {
+        let digits = digits(version);
+        let rest = json!({ "spec": { "minReplicas": 2, "maxReplicas": 8 }, "status": status });
+        self.add(Kind::HorizontalPodAutoscaler, (&format!("shop-web-{digits}"), "workload", &digits, 90), rest)
+    }
+
     fn service(self, name: &str, version: &str, ready: usize) -> Self {
         let digits = digits(version);
         let role = if name.ends_with("-preview") { "preview" } else { "active" };
@@ -420,6 +427,66 @@ fn get_with_a_backup_that_may_not_be_read() {
     let told = working(Reason::Deploying, "0 of 3 pods of web are available.");
     let page = cluster.page(release("2.4.0", record, &told), Style::PLAIN, Detail::Normal);
     insta::assert_snapshot!(page);
+}
+
+/// What a rehearsal has found.
+fn rehearsed(reaches_production: bool) -> Value {
+    json!({
+        "revision": spec("2.4.0").revision(), "backup": "b-1", "at": micro(390), "recovery": "3s200ms", "took": "2s400ms",
+        "files": [{ "name": "002_slots.sql", "took": "2s400ms" }],
+        "locks": [{ "table": "orders", "mode": "AccessExclusiveLock", "held": "2s300ms" }],
+        "rewritten": ["orders"], "rows": 500, "changes": 1, "reachesProduction": reaches_production,
+    })
+}
+
+/// A release of a workload that is scaled by itself, with hooks and a rehearsed migration.
+fn scaled() -> (Record, Release) {
+    let hooks = json!([
+        { "name": "flag-on", "when": "Switch", "at": micro(60) },
+        { "name": "dns", "when": "SwitchBack", "problem": "exit code 1: no such zone", "at": micro(20) },
+    ]);
+    let mut record = Record { migration: migrated(MigrationProgress::Applied), ..with_database(Step::CleanUp) };
+    record.rehearsal = Some(serde_json::from_value(rehearsed(false)).unwrap());
+    record.hooks = serde_json::from_value(hooks).unwrap();
+    let mut release = release("2.4.0", record.clone(), &working(Reason::CleaningUp, "Removing what 2.4.0 has left."));
+    release.spec.workloads[0].autoscaling =
+        serde_json::from_value(json!({ "min": 2, "max": 8, "targetCPU": 70 })).unwrap();
+    (record, release)
+}
+
+#[test]
+fn get_with_autoscalers_hooks_and_a_rehearsal() {
+    let cannot = json!({ "type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric",
+        "message": "the HPA was unable to compute the replica count: no metrics returned from resource metrics API" });
+    let cluster = served()
+        .deployment(("2.4.0", 100), 3, &[ready(), ready(), ready()])
+        .autoscaler("2.3.0", json!({ "desiredReplicas": 3 }))
+        .autoscaler("2.4.0", json!({ "desiredReplicas": 3, "conditions": [cannot] }));
+    let (_, release) = scaled();
+    snapshot("scaled", &release, &cluster);
+    let view = ReleaseView::of(&cluster.0.seen(release.clone(), ago(0)));
+    let scaled: Vec<_> = view.revisions.iter().map(|revision| &revision.autoscalers).collect();
+    insta::assert_snapshot!("scaled_yaml", yaml(&(scaled, &view.hooks, &view.rehearsal)).unwrap());
+    // Who may not see autoscalers is told where there are some to be missed.
+    let mut blind = served();
+    blind
+        .0
+        .take(Change::Problem(Kind::HorizontalPodAutoscaler, "cannot list horizontalpodautoscalers: forbidden".into()));
+    assert!(blind.page(release, Style::PLAIN, Detail::Normal).contains("cannot list horizontalpodautoscalers"));
+    assert!(!blind.page(waiting(), Style::PLAIN, Detail::Normal).contains("autoscalers"));
+}
+
+#[test]
+fn get_with_a_rehearsal_that_failed() {
+    let (mut record, _) = scaled();
+    record.step = Step::Rehearse;
+    record.migration = None;
+    // Of an earlier attempt: the Job is the newer word.
+    let refusal = json!({ "reason": "MigrationFailed", "message": "002_slots.sql:1: column \"slot\" already exists" });
+    let cluster = served().database_job(("shop-8-rehearse", "rehearse", 200), Some(json!({ "refused": refusal })));
+    let release = release("2.4.0", record, &working(Reason::Rehearsing, "Waiting for Job shop-8-rehearse."));
+    let page = cluster.page(release, Style::PLAIN, Detail::Normal);
+    insta::assert_snapshot!("rehearsal_failed", page);
 }
 
 fn ready() -> Value {
@@ -608,7 +675,14 @@ fn get_before_the_controller_has_looked() {
 #[test]
 fn what_may_not_be_read_is_unknown_and_never_bad() {
     let mut cluster = Cluster::default().service("shop", "2.3.0", 0);
-    for kind in [Kind::Deployment, Kind::EndpointSlice, Kind::Pod, Kind::Job, Kind::DatabaseBackup] {
+    for kind in [
+        Kind::Deployment,
+        Kind::EndpointSlice,
+        Kind::Pod,
+        Kind::Job,
+        Kind::DatabaseBackup,
+        Kind::HorizontalPodAutoscaler,
+    ] {
         cluster.0.take(Change::Problem(kind, format!("cannot list {kind:?}s: forbidden")));
     }
     assert!(!cluster.0.is_whole());

@@ -11,7 +11,9 @@ use futures::{
     stream::{self, BoxStream},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery};
+use k8s_openapi::api::{
+    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery,
+};
 use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
@@ -42,6 +44,8 @@ pub enum Kind {
     Pod,
     /// `batch/v1` Job.
     Job,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    HorizontalPodAutoscaler,
     /// A DatabaseBackup.
     DatabaseBackup,
     /// Job of a DatabaseBackup: it belongs to that, and not to the Release.
@@ -51,8 +55,15 @@ pub enum Kind {
 }
 
 /// What carries the UID of the Release.
-const KINDS: [Kind; 6] =
-    [Kind::Deployment, Kind::Service, Kind::EndpointSlice, Kind::Pod, Kind::Job, Kind::DatabaseBackup];
+const KINDS: [Kind; 7] = [
+    Kind::Deployment,
+    Kind::HorizontalPodAutoscaler,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Pod,
+    Kind::Job,
+    Kind::DatabaseBackup,
+];
 /// What carries the UID of a DatabaseBackup.
 const OF_BACKUPS: [Kind; 2] = [Kind::BackupJob, Kind::BackupPod];
 
@@ -60,6 +71,7 @@ impl Kind {
     fn resource(self) -> ApiResource {
         match self {
             Self::Deployment => ApiResource::erase::<apps::Deployment>(&()),
+            Self::HorizontalPodAutoscaler => ApiResource::erase::<autoscaling::HorizontalPodAutoscaler>(&()),
             Self::Service => ApiResource::erase::<core::Service>(&()),
             Self::EndpointSlice => ApiResource::erase::<discovery::EndpointSlice>(&()),
             Self::Pod | Self::BackupPod => ApiResource::erase::<core::Pod>(&()),
@@ -146,6 +158,7 @@ impl Objects {
         for ((kind, _), object) in &self.objects {
             match kind {
                 Kind::Deployment => seen.add_deployment(object),
+                Kind::HorizontalPodAutoscaler => seen.add_autoscaler(object),
                 Kind::Service => {
                     let record = seen.release.status.as_ref().map(|status| status.record.clone()).unwrap_or_default();
                     let found = slim(object).as_ref().and_then(watched::service).map(|(_, _, seen)| seen);

@@ -9,7 +9,7 @@ use super::look::{Kind, slim};
 use crate::{
     api::{DatabaseBackup, DatabaseBackupStatus, Release, labels},
     release::{
-        observed::{BackupSeen, DeploymentSeen, JobSeen, PodSeen, ServiceSeen, SliceSeen},
+        observed::{AutoscalerSeen, BackupSeen, DeploymentSeen, JobSeen, PodSeen, ServiceSeen, SliceSeen},
         watched,
     },
 };
@@ -23,6 +23,8 @@ pub struct Seen {
     pub release: Release,
     /// Its Deployments.
     pub deployments: Vec<Deployment>,
+    /// Their autoscalers.
+    pub autoscalers: Vec<Autoscaler>,
     /// Its Services.
     pub services: Vec<ServiceSeen>,
     /// The endpoints behind them.
@@ -44,6 +46,19 @@ pub struct Deployment {
     pub seen: DeploymentSeen,
     /// Version text of its revision.
     pub version: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// An autoscaler, and what only people want to know of it.
+#[derive(Debug, Clone)]
+pub struct Autoscaler {
+    /// What decisions need.
+    pub seen: AutoscalerSeen,
+    /// How many pods it wants now; `None` before it has looked.
+    pub wants: Option<i64>,
+    /// Why it does not scale.
+    pub problem: Option<String>,
     /// When it was created.
     pub created: Option<Timestamp>,
 }
@@ -95,6 +110,7 @@ impl Seen {
             now,
             release,
             deployments: Vec::new(),
+            autoscalers: Vec::new(),
             services: Vec::new(),
             slices: Vec::new(),
             pods: Vec::new(),
@@ -109,6 +125,20 @@ impl Seen {
         let Some((_, _, seen)) = slim(object).as_ref().and_then(watched::deployment) else { return };
         let version = object.annotations().get(labels::VERSION).cloned();
         self.deployments.push(Deployment { seen, version, created: created(object) });
+    }
+
+    /// Adds an autoscaler as the API server sent it.
+    pub fn add_autoscaler(&mut self, object: &DynamicObject) {
+        let Some((_, _, seen)) = slim(object).as_ref().and_then(watched::autoscaler) else { return };
+        let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+        let problem = conditions.into_iter().flatten().find_map(|condition| {
+            let text = |key| condition.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+            // One that is held at a bound does what it is told to; of no pods there is nothing to measure.
+            let stands = ["AbleToScale", "ScalingActive"].contains(&text("type")) && text("status") == "False";
+            (stands && text("reason") != "ScalingDisabled").then(|| format!("{}: {}", text("reason"), text("message")))
+        });
+        let wants = object.data.pointer("/status/desiredReplicas").and_then(serde_json::Value::as_i64);
+        self.autoscalers.push(Autoscaler { seen, wants, problem, created: created(object) });
     }
 
     /// Adds a pod as the API server sent it.

@@ -9,7 +9,7 @@ use super::{
     problem::{Exit, Problem},
     style::Style,
     text::{self, Detail},
-    view::{BackupView, ListView, MigrationView, ObjectView, ReleaseView, Summary},
+    view::{BackupView, ListView, MigrationView, ObjectView, RehearsalView, ReleaseView, Summary},
     words,
 };
 
@@ -81,11 +81,14 @@ impl Page {
                     let part = format!("{:?}", revision.part).to_lowercase();
                     let name = format!("Revision {version} ({})", revision.revision);
                     facts.insert(name, format!("{part}, {}", revision.says));
-                    revision.deployments.iter().chain(&revision.jobs).for_each(|object| add(&mut facts, object));
+                    revision.objects().for_each(|object| add(&mut facts, object));
                 }
                 view.database_jobs().for_each(|job| add(&mut facts, job));
                 facts.extend(view.backup.iter().map(fact_of_backup));
+                facts.extend(view.rehearsal.iter().map(fact_of_rehearsal));
                 facts.extend(view.migration.iter().map(fact_of_migration));
+                let hooks = view.hooks.iter();
+                facts.extend(hooks.map(|hook| (format!("Hook {}", hook.name), hook.says.clone())));
                 let services = view.services.iter();
                 facts.extend(services.map(|service| (format!("Service {}", service.name), service.says.clone())));
             }
@@ -121,6 +124,13 @@ fn fact_of_migration(migration: &MigrationView) -> (String, String) {
     let message =
         migration.message.as_ref().map_or_else(String::new, |message| format!(", {}", words::one_line(message)));
     (format!("Migration of {version} ({})", migration.revision), format!("{}{message}", migration.says))
+}
+
+fn fact_of_rehearsal(rehearsal: &RehearsalView) -> (String, String) {
+    let version = rehearsal.version.as_deref().unwrap_or("unknown version");
+    let message =
+        rehearsal.message.as_ref().map_or_else(String::new, |message| format!(", {}", words::one_line(message)));
+    (format!("Rehearsal of {version} ({})", rehearsal.revision), format!("{}{message}", rehearsal.says))
 }
 
 fn add(facts: &mut BTreeMap<String, String>, object: &ObjectView) {

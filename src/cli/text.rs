@@ -4,7 +4,7 @@ mod database;
 
 use super::{
     style::{Style, text_of},
-    view::{ListView, ObjectView, Part, ReleaseView, RevisionView, ServiceView, State, Summary},
+    view::{HookView, ListView, ObjectView, Part, ReleaseView, RevisionView, ServiceView, State, Summary},
     words,
 };
 use crate::api::{HistoryEntry, Outcome};
@@ -108,14 +108,14 @@ fn tree(view: &ReleaseView, style: Style, detail: Detail) -> String {
     }];
     let branches = style.branches();
     let databases = usize::from(view.database.is_some());
-    let count = view.revisions.len() + databases + view.services.len();
+    let count = view.revisions.len() + databases + view.hooks.len() + view.services.len();
     let at = |index: usize| {
         if index + 1 == count { (branches.last, branches.blank) } else { (branches.middle, branches.through) }
     };
     for (index, item) in view.revisions.iter().enumerate() {
         let (branch, below) = at(index);
         lines.push(revision(view, item, branch));
-        let objects: Vec<&ObjectView> = item.deployments.iter().chain(&item.jobs).collect();
+        let objects: Vec<&ObjectView> = item.objects().collect();
         nest(view, &objects, (below, style, detail), &mut lines);
     }
     if let Some(item) = &view.database {
@@ -123,8 +123,12 @@ fn tree(view: &ReleaseView, style: Style, detail: Detail) -> String {
         lines.push(database::line(item, branch));
         database::nest(view, (below, style, detail), &mut lines);
     }
-    for (index, item) in view.services.iter().enumerate() {
+    for (index, item) in view.hooks.iter().enumerate() {
         let (branch, _) = at(view.revisions.len() + databases + index);
+        lines.push(hook(view, item, branch));
+    }
+    for (index, item) in view.services.iter().enumerate() {
+        let (branch, _) = at(view.revisions.len() + databases + view.hooks.len() + index);
         lines.push(service(view, item, branch, style));
     }
     for line in lines {
@@ -183,6 +187,18 @@ fn revision(view: &ReleaseView, item: &RevisionView, branch: &str) -> Line {
         says: item.says.clone(),
         age: words::age(item.since, view.seen_at),
         info: info.join(", "),
+    }
+}
+
+fn hook(view: &ReleaseView, item: &HookView, branch: &str) -> Line {
+    let when: &str = item.when.into();
+    let problem = item.problem.as_deref().map_or_else(String::new, |problem| format!(": {}", words::cause(problem)));
+    Line {
+        name: format!("{branch}Hook {}", item.name),
+        state: item.state,
+        says: item.says.clone(),
+        age: words::age(Some(item.ended_at), view.seen_at),
+        info: format!("on {when}{problem}"),
     }
 }
 

@@ -4,7 +4,9 @@
 //! clocks, icons.
 
 mod database;
+mod hooks;
 mod plan;
+mod rehearsal;
 mod revisions;
 mod services;
 mod summary;
@@ -16,7 +18,9 @@ use super::{look::Kind, seen::Seen};
 use crate::api::{DecisionRecord, HistoryEntry, Mode, Outcome, PlanRecord};
 
 pub use database::{BackupView, DatabaseView, MigrationView};
+pub use hooks::HookView;
 pub use plan::{PlanView, Standing};
+pub use rehearsal::RehearsalView;
 pub use summary::unreadable;
 
 /// Version of the form; fields are added to it, never changed or taken away.
@@ -112,8 +116,12 @@ pub struct ReleaseView {
     pub database: Option<DatabaseView>,
     /// The last backup that it took.
     pub backup: Option<BackupView>,
+    /// The last rehearsal of a migration.
+    pub rehearsal: Option<RehearsalView>,
     /// The last migration.
     pub migration: Option<MigrationView>,
+    /// The hooks of the last attempt that have ended.
+    pub hooks: Vec<HookView>,
     /// Its Services, those that carry users' traffic first.
     pub services: Vec<ServiceView>,
     /// The plan that waits or runs.
@@ -176,6 +184,8 @@ pub struct RevisionView {
     pub keep_until: Option<Timestamp>,
     /// Its Deployments.
     pub deployments: Vec<ObjectView>,
+    /// Their autoscalers.
+    pub autoscalers: Vec<ObjectView>,
     /// The Jobs of its attempts.
     pub jobs: Vec<ObjectView>,
 }
@@ -230,6 +240,13 @@ pub struct ServiceView {
     pub settled_at: Option<Timestamp>,
 }
 
+impl RevisionView {
+    /// Returns what belongs to it, in the order of the tree.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectView> {
+        self.deployments.iter().chain(&self.autoscalers).chain(&self.jobs)
+    }
+}
+
 impl ReleaseView {
     /// Makes the view of a Release.
     #[must_use]
@@ -238,10 +255,17 @@ impl ReleaseView {
         let revisions = revisions::of(seen);
         let services = services::of(seen, &revisions);
         let backup = database::backup(seen);
+        let rehearsal = rehearsal::of(seen, &revisions);
         let migration = database::migration(seen, &revisions);
-        let database = database::of(seen, backup.as_ref(), migration.as_ref());
-        // Nobody misses the backups of a Release that has no database.
-        let unseen = seen.unseen.iter().filter(|(kind, _)| database.is_some() || **kind != Kind::DatabaseBackup);
+        let database = database::of(seen, backup.as_ref(), rehearsal.as_ref(), migration.as_ref());
+        // Nobody misses the backups of a Release that has no database, nor the autoscalers of one that has none.
+        let scales = seen.release.spec.workloads.iter().any(|workload| workload.autoscaling.is_some());
+        let is_missed = |kind: &Kind| match kind {
+            Kind::DatabaseBackup => database.is_some(),
+            Kind::HorizontalPodAutoscaler => scales,
+            _ => true,
+        };
+        let unseen = seen.unseen.iter().filter(|(kind, _)| is_missed(kind));
         let summary = Summary::of(&seen.release, seen.now);
         let unseen = unseen.map(|(_, why)| why.clone()).collect();
         let mut view = Self {
@@ -253,7 +277,9 @@ impl ReleaseView {
             revisions,
             database,
             backup,
+            rehearsal,
             migration,
+            hooks: record.map(|record| hooks::of(&record.hooks)).unwrap_or_default(),
             services,
             plan: record.and_then(|record| record.plan.clone()),
             decisions: record.map(|record| record.decisions.iter().rev().cloned().collect()).unwrap_or_default(),
@@ -268,7 +294,8 @@ impl ReleaseView {
     pub fn database_jobs(&self) -> impl Iterator<Item = &ObjectView> {
         let database = self.database.iter().flat_map(|database| &database.jobs);
         let backup = self.backup.iter().flat_map(|backup| &backup.jobs);
-        database.chain(backup).chain(self.migration.iter().flat_map(|migration| &migration.jobs))
+        let rehearsal = self.rehearsal.iter().flat_map(|rehearsal| &rehearsal.jobs);
+        database.chain(backup).chain(rehearsal).chain(self.migration.iter().flat_map(|migration| &migration.jobs))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     super::{
         style::Style,
-        view::{BackupView, DatabaseView, MigrationView, ObjectView, ReleaseView, State},
+        view::{BackupView, DatabaseView, MigrationView, ObjectView, RehearsalView, ReleaseView, State},
         words,
     },
     Detail, Line,
@@ -29,11 +29,12 @@ pub(super) fn line(item: &DatabaseView, branch: &str) -> Line {
 /// One thing below the database.
 enum Child<'a> {
     Backup(&'a BackupView),
+    Rehearsal(&'a RehearsalView),
     Migration(&'a MigrationView),
     Job(&'a ObjectView),
 }
 
-/// Adds what is below the database: backup, migration, and the other Jobs.
+/// Adds what is below the database: backup, rehearsal, migration, and the other Jobs.
 pub(super) fn nest(view: &ReleaseView, (indent, style, detail): (&str, Style, Detail), lines: &mut Vec<Line>) {
     let shown = |job: &&ObjectView| detail > Detail::Brief || job.state > State::Well;
     let jobs = view.database.iter().flat_map(|database| &database.jobs).filter(shown);
@@ -41,6 +42,7 @@ pub(super) fn nest(view: &ReleaseView, (indent, style, detail): (&str, Style, De
         .backup
         .iter()
         .map(Child::Backup)
+        .chain(view.rehearsal.iter().map(Child::Rehearsal))
         .chain(view.migration.iter().map(Child::Migration))
         .chain(jobs.map(Child::Job))
         .collect();
@@ -64,6 +66,11 @@ pub(super) fn nest(view: &ReleaseView, (indent, style, detail): (&str, Style, De
                         info: copy.manifest.key.clone(),
                     });
                 }
+            }
+            Child::Rehearsal(item) => {
+                lines.push(rehearsal(item, view, &branch));
+                let jobs: Vec<&ObjectView> = item.jobs.iter().filter(shown).collect();
+                super::nest(view, &jobs, (&under, style, detail), lines);
             }
             Child::Migration(item) => {
                 lines.push(migration(item, view, &branch));
@@ -105,6 +112,17 @@ fn about(backup: &BackupView, view: &ReleaseView) -> String {
     parts.extend(backup.message.as_deref().map(words::one_line));
     parts.retain(|part| !part.is_empty());
     parts.join("; ")
+}
+
+fn rehearsal(item: &RehearsalView, view: &ReleaseView, branch: &str) -> Line {
+    let version = item.version.as_deref().unwrap_or("unknown version");
+    Line {
+        name: format!("{branch}Rehearsal of {version} ({})", item.revision),
+        state: item.state,
+        says: item.says.clone(),
+        age: words::age(item.passed_at, view.seen_at),
+        info: item.message.as_deref().map(words::one_line).unwrap_or_default(),
+    }
 }
 
 fn migration(item: &MigrationView, view: &ReleaseView, branch: &str) -> Line {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     super::seen::{Backup, Job, Seen},
-    ObjectView, RevisionView, State,
+    ObjectView, RehearsalView, RevisionView, State,
     revisions::job,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 pub struct DatabaseView {
     /// Name of the DatabaseInstance.
     pub name: String,
-    /// How its backup and its migration are.
+    /// How its backup, its rehearsal and its migration are.
     pub state: State,
     /// The same in words.
     pub says: String,
@@ -96,12 +96,22 @@ pub struct MigrationView {
 }
 
 /// Returns the database; `None` for a Release that has none.
-pub(super) fn of(seen: &Seen, backup: Option<&BackupView>, migration: Option<&MigrationView>) -> Option<DatabaseView> {
+pub(super) fn of(
+    seen: &Seen,
+    backup: Option<&BackupView>,
+    rehearsal: Option<&RehearsalView>,
+    migration: Option<&MigrationView>,
+) -> Option<DatabaseView> {
     let record = seen.release.status.as_ref().and_then(|status| status.record.database.as_ref());
     let name = seen.release.spec.database.as_ref().map(|database| &database.name);
     let name = name.or_else(|| record.map(|record| &record.name))?.clone();
     let record = record.filter(|record| record.name == name);
-    let (state, says) = sum_up(record, backup, migration);
+    let children = [
+        backup.map(|it| (it.state, format!("backup {}", it.says))),
+        rehearsal.map(|it| (it.state, format!("rehearsal {}", it.says))),
+        migration.map(|it| (it.state, format!("migration {}", it.says))),
+    ];
+    let (state, says) = sum_up(record, children);
     let jobs = seen.jobs.iter().filter(|job| matches!(job.verb.as_deref(), Some("inspect" | "mark")));
     Some(DatabaseView {
         name,
@@ -115,14 +125,8 @@ pub(super) fn of(seen: &Seen, backup: Option<&BackupView>, migration: Option<&Mi
     })
 }
 
-fn sum_up(
-    record: Option<&DatabaseRecord>,
-    backup: Option<&BackupView>,
-    migration: Option<&MigrationView>,
-) -> (State, String) {
-    let backup = backup.map(|backup| (backup.state, format!("backup {}", backup.says)));
-    let migration = migration.map(|migration| (migration.state, format!("migration {}", migration.says)));
-    let worst = backup.into_iter().chain(migration).max_by_key(|(state, _)| *state);
+fn sum_up(record: Option<&DatabaseRecord>, children: [Option<(State, String)>; 3]) -> (State, String) {
+    let worst = children.into_iter().flatten().max_by_key(|(state, _)| *state);
     let told = worst.filter(|(state, _)| *state > State::Well && *state != State::Unknown);
     told.unwrap_or_else(|| match record {
         Some(_) => (State::Well, "looked at".to_owned()),
@@ -235,7 +239,7 @@ fn result(seen: &Seen, record: &MigrationRecord, jobs: &[&Job]) -> Option<String
     })
 }
 
-fn in_order<'a>(seen: &Seen, jobs: impl Iterator<Item = &'a Job>) -> Vec<ObjectView> {
+pub(super) fn in_order<'a>(seen: &Seen, jobs: impl Iterator<Item = &'a Job>) -> Vec<ObjectView> {
     let mut jobs: Vec<&Job> = jobs.collect();
     jobs.sort_by_key(|job| (job.created, job.seen.name.clone()));
     jobs.into_iter().map(|it| job(seen, it)).collect()

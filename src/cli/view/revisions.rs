@@ -5,13 +5,15 @@ use jiff::Timestamp;
 use super::{
     super::{
         look::Kind,
-        seen::{Deployment, Job, Pod, Seen},
+        seen::{Autoscaler, Deployment, Job, Pod, Seen},
     },
     ObjectView, Part, RevisionView, State,
 };
 use crate::{
     api::{Record, RevisionId},
-    protocol::{Answer, BackupResult, CheckResult, DatabaseFacts, InspectResult, MigrateResult, Refusal},
+    protocol::{
+        Answer, BackupResult, CheckResult, DatabaseFacts, InspectResult, MigrateResult, Refusal, RehearseResult,
+    },
     release::observed::JobState,
 };
 
@@ -77,6 +79,8 @@ fn revision(seen: &Seen, known: Known) -> RevisionView {
         .filter(|deployment| deployment.seen.revision == known.digits)
         .map(|it| deployment(seen, it))
         .collect();
+    let scalers = seen.autoscalers.iter().filter(|scaler| scaler.seen.revision == known.digits);
+    let autoscalers = scalers.map(|it| autoscaler(it, seen)).collect();
     let jobs = checks(seen).filter(|job| job.seen.revision == known.digits).map(|it| job(seen, it)).collect();
     let (state, says) = sum_up(&known, &deployments, seen);
     RevisionView {
@@ -88,6 +92,7 @@ fn revision(seen: &Seen, known: Known) -> RevisionView {
         since: known.since,
         keep_until: known.keep_until.filter(|_| !deployments.is_empty()),
         deployments,
+        autoscalers,
         jobs,
     }
 }
@@ -143,6 +148,31 @@ fn deployment(seen: &Seen, deployment: &Deployment) -> ObjectView {
         created: deployment.created,
         node: None,
         pods,
+    }
+}
+
+fn autoscaler(autoscaler: &Autoscaler, seen: &Seen) -> ObjectView {
+    let it = &autoscaler.seen;
+    let is_its = |found: &&Deployment| found.seen.revision == it.revision && found.seen.workload == it.workload;
+    let runs = seen.deployments.iter().find(is_its).map_or(0, |found| found.seen.replicas);
+    let bounds = format!("between {} and {}", it.least, it.most);
+    let (state, says) = match (it.deleting, &autoscaler.problem, autoscaler.wants) {
+        (true, ..) => (State::Moving, "being deleted".to_owned()),
+        (false, Some(_), _) => (State::Warning, "does not scale".to_owned()),
+        // Kubernetes leaves those alone.
+        (false, None, _) if runs == 0 => (State::Off, "of no pods".to_owned()),
+        (false, None, None) => (State::Moving, format!("has not looked yet, {bounds}")),
+        (false, None, Some(wants)) => (State::Well, format!("wants {wants}, {bounds}")),
+    };
+    ObjectView {
+        kind: "HorizontalPodAutoscaler",
+        name: it.name.clone(),
+        state,
+        says,
+        problem: autoscaler.problem.clone(),
+        created: autoscaler.created,
+        node: None,
+        pods: vec![],
     }
 }
 
@@ -226,6 +256,7 @@ fn refusal(message: &str, verb: Option<&str>) -> Option<String> {
         }
         Some("mark") => parsed(message).and_then(refused::<DatabaseFacts>),
         Some("backup") => parsed(message).and_then(refused::<BackupResult>),
+        Some("rehearse") => parsed(message).and_then(refused::<RehearseResult>),
         Some(_) => parsed::<MigrateResult>(message)?.problem,
     };
     refusal.map(|refusal| refusal.message)

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
-use super::{ReleaseView, State, StepView, Summary};
+use super::{ReleaseView, RevisionView, State, StepView, Summary};
 use crate::api::{Condition, ConditionType, ContractRecord, Reason, Record, Release, Step};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
@@ -204,7 +204,7 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
 
 /// Returns the command that shows why the first sick pod is sick.
 pub(super) fn look_at(view: &ReleaseView) -> Option<String> {
-    let objects = view.revisions.iter().flat_map(|revision| revision.deployments.iter().chain(&revision.jobs));
+    let objects = view.revisions.iter().flat_map(RevisionView::objects);
     let mut pods = objects.chain(view.database_jobs()).flat_map(|object| &object.pods);
     let pod = pods.find(|pod| pod.state == State::Bad)?;
     let (name, namespace) = (&pod.name, &view.summary.namespace);
