@@ -36,7 +36,11 @@ use switchback::{
         view::{ListView, PlanView, ReleaseView, Summary, unreadable},
     },
     error::Error,
-    release::{observed::ReleaseSeen, plan::forecast, plan_text},
+    release::{
+        observed::{Observed, ReleaseSeen},
+        plan::forecast,
+        plan_text,
+    },
 };
 
 const UID: &str = "757958d0-b1f5-4068-86cc-0b9202d263db";
@@ -769,7 +773,7 @@ fn plan_with_a_database() {
     let active = active("2.3.0", 80_000);
     let plan = |looked: Option<&DatabaseRecord>| {
         let record = Record { active: active.clone(), database: looked.cloned(), ..Record::default() };
-        PlanView::forecast(&release, forecast((&seen, &[]), &record, ago(0)))
+        PlanView::forecast(&release, forecast(&Observed::of_release(seen.clone(), ago(0)), &record))
     };
     insta::assert_snapshot!("plan_database_forecast", plan::text(&plan(None), Style::PLAIN));
     let looked = with_database(Step::Approve).database;

@@ -12,16 +12,17 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
+    circumstances::{self, Circumstances},
     connection::{Cluster, Flags, connect},
     harmless, look,
     problem::{Exit, Problem},
     view::PlanView,
 };
 use crate::{
-    api::{GROUP, Record, Release, VERSION},
+    api::{ChangedBy, GROUP, Record, Release, VERSION, labels::CHANGED_BY},
     clock,
     release::{
-        observed::{PolicySeen, ReleaseSeen},
+        observed::{Observed, ReleaseSeen},
         plan::{expect, forecast as foretell},
     },
 };
@@ -46,7 +47,7 @@ pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Resul
     if offline {
         let mut release = typed(&body, path)?;
         release.metadata.namespace = release.metadata.namespace.or_else(|| flags.namespace.clone());
-        let mut told = told(release, &Record::default(), vec![]);
+        let mut told = told((release, None), Circumstances::default());
         told.warnings.push("the file was not validated: no cluster was asked".to_owned());
         return Ok(told);
     }
@@ -69,21 +70,18 @@ pub(super) async fn forecast(flags: &Flags, path: &Path, offline: bool) -> Resul
         let offline = format!("kubectl switchback plan -f {} --offline, which validates nothing", path.display());
         if forbidden { problem.next(offline) } else { problem }
     })?;
-    let record = existing.and_then(|release| release.status).map(|status| status.record).unwrap_or_default();
-    let policies = match look::policies(&cluster).await {
-        Ok(policies) => policies,
-        Err(problem) => {
-            warnings.push(format!("what ReleasePolicies ask for is not known: {}", problem.why));
-            vec![]
-        }
-    };
-    let mut told = told(release, &record, policies);
+    let circumstances = circumstances::look(&cluster, &release).await;
+    let mut told = told((release, existing), circumstances);
     warnings.append(&mut told.warnings);
     Ok(Forecast { warnings, ..told })
 }
 
-fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> Forecast {
+fn told((release, existing): (Release, Option<Release>), circumstances: Circumstances) -> Forecast {
+    let record = existing.as_ref().and_then(|release| release.status.clone()).map(|status| status.record);
+    // What was seen of the database was seen for another spec.
+    let mut record = Record { database: None, ..record.unwrap_or_default() };
     let wanted = release.spec.revision();
+    let changed_by = release.annotations().get(CHANGED_BY).and_then(|stamp| ChangedBy::parse(stamp));
     let release = harmless::object(release);
     let seen = ReleaseSeen {
         name: release.name_any(),
@@ -97,11 +95,11 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
         finalizer: true,
         spec: Arc::new(release.spec.clone()),
         created: release.creation_timestamp().map_or_else(clock::now, |created| created.0),
-        changed_by: None,
+        changed_by,
         wanted: wanted.clone(),
         status: Arc::default(),
     };
-    let mut warnings = Vec::new();
+    let Circumstances { policies, sources, mut warnings } = circumstances;
     if let Some(active) = record.active.as_ref().filter(|active| active.revision == wanted) {
         let version = &active.version;
         warnings.push(format!("nothing would be released: this is the content of {version}, which is active"));
@@ -115,10 +113,9 @@ fn told(release: Release, record: &Record, mut policies: Vec<PolicySeen>) -> For
         let version = &candidate.version;
         warnings.push(format!("{version} is on its way; see it with kubectl switchback get {name} -n {namespace}"));
     }
-    policies.retain(|policy| policy.is_for(&seen.name, release.labels()));
-    // What was seen of the database was seen for another spec.
-    let plan = foretell((&seen, &policies), &Record { database: None, ..record.clone() }, clock::now());
-    let plan = expect(plan, &record.history);
+    let mut seen = Observed { policies, sources, ..Observed::of_release(seen, clock::now()) };
+    circumstances::add_authors(&mut seen, &mut record, existing.as_ref());
+    let plan = expect(foretell(&seen, &record), &record.history);
     Forecast { view: PlanView::forecast(&release, harmless::object(plan)), warnings }
 }
 

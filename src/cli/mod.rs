@@ -6,6 +6,7 @@
 
 pub mod abort;
 pub mod approve;
+mod circumstances;
 mod complete;
 pub mod connection;
 pub mod decide;

@@ -33,7 +33,8 @@ pub use selecting::SelectingSeen;
 pub use source::{SourceSeen, Standing, artefacts, wanted};
 
 use crate::api::{
-    ActiveRevision, ChangedBy, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step, WorkerRecord, labels::Role,
+    ActiveRevision, ChangedBy, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step, WorkerRecord,
+    labels::Role,
 };
 
 /// Everything one look at a Release has shown.
@@ -89,8 +90,42 @@ pub struct Observed {
     pub settings: Settings,
 }
 
+impl Observed {
+    /// Returns a look that has shown nothing but a Release.
+    #[must_use]
+    pub fn of_release(release: ReleaseSeen, now: Timestamp) -> Self {
+        let unknown = || Guard::Missing("nobody has looked".to_owned());
+        Self {
+            now,
+            release,
+            contents: BTreeMap::new(),
+            attempts: vec![],
+            deployments: vec![],
+            autoscalers: vec![],
+            services: vec![],
+            slices: vec![],
+            pods: vec![],
+            jobs: vec![],
+            instances: vec![],
+            storages: vec![],
+            backups: vec![],
+            policies: vec![],
+            former_policies: vec![],
+            sources: vec![],
+            decisions: vec![],
+            guard: unknown(),
+            stamp: unknown(),
+            term: None,
+            contests: vec![],
+            taken: None,
+            answers: vec![],
+            settings: Settings::default(),
+        }
+    }
+}
+
 /// What the operator was told at its start and manifests need.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Image of the agent, for Jobs.
     pub agent_image: String,

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 use switchback::{
-    api::{Approval, ChangedBy, DecisionKind, Empty, Gate, Mode, ProofLevel, ReleasePolicySpec, Rollback, Step},
+    api::{
+        Approval, ChangedBy, DecisionKind, Empty, Gate, Mode, ProofLevel, Record, ReleasePolicySpec, Rollback,
+        RunningRelease, StampRecord, Step,
+    },
     release::{
         observed::{Guard, PolicySeen, SourceSeen, Standing, artefacts},
-        plan::Plan,
+        plan::{self, Plan},
     },
 };
 
@@ -806,4 +810,43 @@ fn rule_01_what_is_not_promoted_goes_back_all_the_same() {
     world.abort();
     world.run_to_rest();
     assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn a_forecast_says_what_the_plan_then_lists_as_unmet() {
+    let source = json!({ "promotion": { "from": [{ "namespace": "staging" }], "soak": "1h" } });
+    let policies = [
+        ("authors", json!({ "approval": { "required": 2, "notAuthor": true, "statements": ["Begin"] } })),
+        ("frozen", json!({ "freeze": [{ "schedule": "0 0 * * *", "for": "24h", "reason": "stocktaking" }] })),
+        ("promoted", source),
+        ("one", json!({ "concurrency": 1 })),
+    ];
+    let mut world = World::serving();
+    world.policies = policies.iter().map(|(name, spec)| policy(name, spec.clone())).collect();
+    world.policies[3].running =
+        vec![RunningRelease { name: "search".into(), uid: "uid-search".into(), since: MicroTime(world.now) }];
+    world.database.others.push("uid-search".into());
+    world.changed_by = ChangedBy::parse("1\n2 carl\n1 anna");
+    world.ask_for("2.0.0");
+    // As the controller notes it when it sees such a policy.
+    let stamped = Some(StampRecord { since: MicroTime(Timestamp::MIN), generation: 0 });
+    let forecast = plan::forecast(&world.observed(), &Record { stamped, ..world.record().clone() });
+    world.run_to(Step::Approve);
+    let found = unmet(&world);
+    for line in &found {
+        assert!(forecast.unmet.iter().any(|told| told == line), "{line:?} is not in {:#?}", forecast.unmet);
+    }
+    let places: Vec<&String> = forecast.unmet.iter().filter(|line| !found.contains(&line.as_str())).collect();
+    // What is waited for last is told by the plan only when everything else is met.
+    assert!(places.len() == 1 && places[0].starts_with("Waits for its place: ReleasePolicy one"), "{places:?}");
+    for words in [
+        "2 approvals by different people",
+        "word for word: \"Begin\"",
+        "By somebody else than who changed the spec since what serves was asked for (carl), as ReleasePolicy authors asks",
+        "ReleasePolicy frozen lets nothing begin until",
+        "ReleasePolicy promoted promotes from Release staging/shop, and there is none",
+    ] {
+        assert!(forecast.unmet.iter().any(|line| line.contains(words)), "{words:?} is not in {:#?}", forecast.unmet);
+    }
+    assert_eq!(forecast.statements, ["Begin"]);
 }

@@ -136,6 +136,14 @@ async fn policies_hold_a_release_until_two_people_and_a_third_let_it_begin() {
         let mut said = approve;
         merge(&mut said, json!({ "statement": "Begin" }));
         let author = namespace.cluster.me().await;
+        let foretold = scene.foretold("2.1.0", json!({ "watch": { "for": "5s" } })).await;
+        for words in [
+            &format!("By somebody else than who changed the spec since what serves was asked for ({author})"),
+            "word for word: \"Begin\"",
+            "(stocktaking)",
+        ] {
+            assert!(foretold.contains(words), "{words:?} is not foretold: {foretold}");
+        }
         let decides = ["approve switchback.dev/releases", "create switchback.dev/decisions"];
         namespace.allow(&author, &decides).await;
         let own = scene.decide_as(&author, &planned, said.clone()).await.unwrap();
@@ -191,14 +199,22 @@ async fn what_serves_elsewhere_is_promoted_and_one_release_at_a_time_is_under_wa
         };
         let load = shop.load().await;
         let automatic = json!({ "mode": "Automatic" });
+        let not_there = "/staging, where 1.0.0 serves and 2.0.0 does not";
+        let foretold = shop.foretold("2.0.0", automatic.clone()).await;
+        assert!(
+            foretold.contains("ReleasePolicy promoted promotes from Release") && foretold.contains(not_there),
+            "{foretold}"
+        );
         shop.ask_for("2.0.0", &[], automatic.clone()).await;
         let waits = shop.until("it waits", |release| condition(release, "Ready").1 == "NotPromoted").await;
         let told = message(&waits, "Ready");
-        assert!(told.contains("/staging, where 1.0.0 serves and 2.0.0 does not"), "{told}");
+        assert!(told.contains(not_there), "{told}");
 
         staging.ask_for("2.0.0", &[], automatic.clone()).await;
         staging.until_step(Step::Watch).await;
         assert_eq!(running().await, ["staging"]);
+        let foretold = search.foretold("1.0.0", automatic.clone()).await;
+        assert!(foretold.contains("Waits for its place: ReleasePolicy one limits"), "{foretold}");
         search.ask_for("1.0.0", &[], automatic).await;
         let waits = search.until("it waits", |release| condition(release, "Ready").1 == "WaitingForSlot").await;
         assert!(message(&waits, "Ready").contains("ReleasePolicy one limits"), "{waits:?}");

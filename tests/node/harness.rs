@@ -126,10 +126,31 @@ impl<'a> Scene<'a> {
     /// Asks for a version: the application's environment, and what else of the spec is special. Returns the Release as
     /// it stood at that moment.
     pub async fn ask_for(&self, version: &str, env: &[(&str, &str)], more: Value) -> Release {
-        let mut body = release((&self.name, self.replicas), version, env);
-        merge(&mut body["spec"], more);
+        let body = self.asking_for(version, env, more);
         let params = PatchParams::apply("tests").force();
         self.releases().patch(&self.name, &params, &Patch::Apply(&body)).await.unwrap()
+    }
+
+    /// Returns the Release that asks for a version.
+    fn asking_for(&self, version: &str, env: &[(&str, &str)], more: Value) -> Value {
+        let mut body = release((&self.name, self.replicas), version, env);
+        merge(&mut body["spec"], more);
+        body
+    }
+
+    /// Returns what the plugin foretells of a version that nobody has asked for yet, as one line of words.
+    pub async fn foretold(&self, version: &str, more: Value) -> String {
+        let file = self.folder().join("foretold.json");
+        std::fs::write(&file, self.asking_for(version, &[], more).to_string()).unwrap();
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_kubectl-switchback"))
+            .args(["plan", "-n", &self.namespace.name, "-f"])
+            .arg(&file)
+            .output()
+            .await
+            .unwrap();
+        let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{problem}");
+        format!("{told}\n{problem}").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     pub async fn read(&self) -> Release {

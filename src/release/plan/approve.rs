@@ -123,6 +123,19 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
     preflight::begin(seen, record)
 }
 
+/// Lists what is missing of everything that spec and policies ask for, while nobody has decided anything.
+pub(super) fn unmet(seen: &Observed, record: &Record) -> Vec<String> {
+    let policies = Policies(&seen.policies);
+    let by_itself = mode(seen, record) == Mode::Automatic && withdrawn(seen, record).is_none();
+    let needed = if by_itself { 0 } else { policies.required() };
+    let (elsewhere, later) = not_yet(seen);
+    let place = slots::full(seen);
+    let more: Vec<&str> =
+        elsewhere.iter().chain(later.iter().map(|later| &later.message)).chain(&place).map(String::as_str).collect();
+    let given = Given { people: &[], authors: &authors::of(seen, record), more: &more };
+    proposal::unmet((&seen.release, policies), needed, given, seen.now)
+}
+
 /// What only time meets, or somebody who may hasten it.
 struct Later {
     reason: Reason,
@@ -199,7 +212,10 @@ fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
         None => (Reason::WaitingForApproval, despite_automatic(seen, record).unwrap_or_default()),
     };
     let broken = record.active.as_ref().filter(|_| is_beside_broken(record)).map_or_else(String::new, |active| {
-        format!("{} serves and is broken, as the plan says: an approval from before it said so is void. ", active.version)
+        format!(
+            "{} serves and is broken, as the plan says: an approval from before it said so is void. ",
+            active.version
+        )
     });
     let required = Policies(&seen.policies).required();
     let given = if people.is_empty() {

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 
 use super::{
-    super::observed::{Observed, PolicySeen, ReleaseSeen},
-    adopt,
+    super::observed::{Observed, ReleaseSeen},
+    adopt, approve,
     authors::Authors,
     elsewhere, found,
     policies::{Frozen, Policies},
@@ -41,7 +41,7 @@ const FORM: u8 = 1;
 
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
-    let plan = forecast((&seen.release, &seen.policies), record, seen.now);
+    let plan = forecast(seen, record);
     let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
     risks.extend(found::risks(seen, record).iter().map(|risk| line(risk)));
     risks.extend(plan.risks);
@@ -51,26 +51,22 @@ pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     plan
 }
 
-/// Writes the plan for a spec that nobody has inspected yet. Its digest is empty: only the controller says what
-/// an approval is about.
+/// Writes the plan for a spec that nobody has inspected yet, as far as it is known without that. Its digest is empty: only
+/// the controller says what an approval is about.
 #[must_use]
-pub fn forecast((release, policies): (&ReleaseSeen, &[PolicySeen]), record: &Record, now: Timestamp) -> PlanRecord {
-    let record = &adopt::expected(record, now);
-    let (active, looked) = (record.active.as_ref(), record.database.as_ref());
-    let (spec, policies) = (&release.spec, Policies(policies));
-    let freeze = policies.frozen(now).map(|freeze| frozen(release, &freeze));
-    let more: Vec<&str> = freeze.iter().map(String::as_str).collect();
-    let given = Given { people: &[], authors: &Authors::Anybody, more: &more };
+pub fn forecast(seen: &Observed, record: &Record) -> PlanRecord {
+    let unmet = approve::unmet(seen, record);
+    let record = &adopt::expected(record, seen.now);
+    let looked = record.database.as_ref();
+    let (spec, policies) = (&seen.release.spec, Policies(&seen.policies));
     let proof = looked.map_or_else(|| policies.proof(), |looked| looked.policy_proof);
-    let by_itself = policies.mode(spec.mode, active.is_none()) == Mode::Automatic;
-    let needed = if by_itself { 0 } else { policies.required() };
     PlanRecord {
         digest: String::new(),
-        revision: release.wanted.clone(),
+        revision: seen.release.wanted.clone(),
         steps: steps(spec, record, proof),
         way_back: way_back((spec, looked), record),
-        risks: risks::of((spec, &release.wanted), record, proof),
-        unmet: unmet((release, policies), needed, given, now),
+        risks: risks::of((spec, &seen.release.wanted), record, proof),
+        unmet,
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     }
 }

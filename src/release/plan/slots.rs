@@ -35,15 +35,26 @@ pub(super) fn look(seen: &Observed) -> Slots {
     let asks: Vec<Ask> =
         limits.iter().flat_map(|(policy, _)| &policy.running).filter(|one| !is_seen(seen, one)).map(live).collect();
     let names: Vec<&str> = limits.iter().map(|(policy, _)| policy.name.as_str()).collect();
-    let message = format!(
-        "Waits for its place: ReleasePolicy {} limits of how many Releases at once something is under way, and its status says \
-         of which. What is approved by then begins by itself.",
-        names.join(" and ")
-    );
+    let message = waits_for(&names);
     // Once that is told: acting and telling in one look would act again on what is outdated by then.
     let is_told = seen.release.status.conditions.iter().any(|told| told.message.starts_with(clamp(&message)));
     let actions = if is_told { changes(seen, &limits) } else { vec![] };
     Slots::Waits(Waits { asks, actions, message })
+}
+
+/// Says what would be waited for, when not all places that are asked for are free.
+pub(super) fn full(seen: &Observed) -> Option<String> {
+    let taken = |(policy, limit): &(&PolicySeen, usize)| !holds(seen, policy) && alive(seen, policy).count() >= *limit;
+    let names: Vec<&str> = limits(seen).filter(taken).map(|(policy, _)| policy.name.as_str()).collect();
+    (!names.is_empty()).then(|| waits_for(&names))
+}
+
+fn waits_for(policies: &[&str]) -> String {
+    format!(
+        "Waits for its place: ReleasePolicy {} limits of how many Releases at once something is under way, and its status says \
+         of which. What is approved by then begins by itself.",
+        policies.join(" and ")
+    )
 }
 
 /// Returns what to write: all slots when they are free, else none that is held already.
