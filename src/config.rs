@@ -9,7 +9,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{api::Duration, error::Error, kube_io::lease::Terms};
+use serde_json::Value;
+
+use crate::{
+    api::{Duration, GROUP, JobSettings},
+    error::Error,
+    kube_io::lease::Terms,
+};
 
 /// Flags of `switchback run`.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +34,10 @@ pub struct Config {
         default_value = "localhost/postgres-tools-{major}:dev"
     )]
     pub tools_image: String,
+    /// What the pods of all Jobs get where neither Release nor policies nor DatabaseInstance say another thing: JSON, as
+    /// `spec.jobs` of a Release
+    #[arg(long, env = "SWITCHBACK_JOBS", value_name = "JSON", default_value = "{}", value_parser = job_settings)]
+    pub jobs: JobSettings,
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "SWITCHBACK_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
@@ -77,6 +87,43 @@ impl ElectionConfig {
     }
 }
 
+/// Reads job settings. A field that is misspelt would be a right or a node that nobody gets, so it is refused.
+fn job_settings(text: &str) -> Result<JobSettings, String> {
+    let given: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let settings: JobSettings = serde_json::from_value(given.clone()).map_err(|error| error.to_string())?;
+    let understood = serde_json::to_value(&settings).map_err(|error| error.to_string())?;
+    if let Some(unknown) = first_unknown(&given, &understood) {
+        return Err(format!("unknown field {unknown}"));
+    }
+    let mut labels = settings.labels.keys();
+    match labels.find(|key| key.split('/').next() == Some(GROUP)) {
+        Some(key) => Err(format!("label {key}: labels of {GROUP} are the operator's own")),
+        None => Ok(settings),
+    }
+}
+
+/// Returns the first field that says something and was not understood.
+fn first_unknown(given: &Value, understood: &Value) -> Option<String> {
+    let says = |value: &Value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    };
+    match (given, understood) {
+        (Value::Object(given), Value::Object(understood)) => {
+            given.iter().filter(|(_, value)| says(value)).find_map(|(key, value)| match understood.get(key) {
+                None => Some(key.clone()),
+                Some(known) => first_unknown(value, known).map(|unknown| format!("{key}.{unknown}")),
+            })
+        }
+        (Value::Array(given), Value::Array(understood)) => {
+            given.iter().zip(understood).find_map(|(value, known)| first_unknown(value, known))
+        }
+        _ => None,
+    }
+}
+
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -97,5 +144,30 @@ pub fn start_logging(config: &Config) {
             subscriber.with(log.json().flatten_event(true).with_current_span(false).with_span_list(false)).init()
         }
         LogFormat::Text => subscriber.with(log).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_jobs_are_those_of_a_release_and_nothing_else() {
+        let read = job_settings(
+            r#"{"nodeSelector":{"disk":"fast"},"tolerations":[{"operator":"Exists"}],"labels":{},"resources":{"limits":{"memory":"1Gi"}}}"#,
+        );
+        assert_eq!(read.unwrap().node_selector["disk"], "fast");
+        assert!(job_settings("{}").unwrap().is_default());
+        for (text, says) in [
+            ("{", "EOF"),
+            (r#"{"nodeSelectors":{"disk":"fast"}}"#, "unknown field nodeSelectors"),
+            (r#"{"resources":{"limit":{"memory":"1Gi"}}}"#, "unknown field resources.limit"),
+            (r#"{"tolerations":[{"operators":"Exists"}]}"#, "unknown field tolerations.operators"),
+            (r#"{"serviceAccountName":7}"#, "invalid type"),
+            (r#"{"labels":{"switchback.dev/role":"x"}}"#, "labels of switchback.dev are the operator's own"),
+        ] {
+            let problem = job_settings(text).unwrap_err();
+            assert!(problem.contains(says), "{text}: {problem}");
+        }
     }
 }

@@ -45,7 +45,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let election = elected.then(|| Election::new(&client, &config.election.lease_name, terms, Arc::clone(&leadership)));
     let scopes: Vec<Option<String>> =
         if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
-    let settings = Settings { agent_image: config.agent_image.clone(), tools_image: config.tools_image.clone() };
+    let settings = Settings {
+        agent_image: config.agent_image.clone(),
+        tools_image: config.tools_image.clone(),
+        jobs: config.jobs.clone(),
+    };
     let ([guard, stamp], keep_guards) = guards(&client)?;
     let mut first_judged = [guard.clone(), stamp.clone()];
     let (shared, database_lanes) = databases::lanes((&client, &leadership, &metrics), &scopes, &settings);

@@ -129,8 +129,8 @@ pub struct ReleaseSpec {
     /// How long a step may take before the attempt ends.
     #[serde(default)]
     pub deadlines: Deadlines,
-    /// What the pods of this Release's Jobs get besides what they need (default: as its policies and, for Jobs on a
-    /// database, the DatabaseInstance say).
+    /// What the pods of this Release's Jobs get besides what they need (default: as its policies say, for Jobs on a
+    /// database its DatabaseInstance, and last the operator's own settings).
     #[serde(default, skip_serializing_if = "JobSettings::is_default")]
     pub jobs: JobSettings,
     /// What becomes of what serves when this Release is deleted (default: Delete).

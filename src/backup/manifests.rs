@@ -52,7 +52,7 @@ pub(super) fn make(seen: &Observed, inputs: &Inputs<'_>, name: String) -> Action
         migrations: None,
         scratch: (proof == ProofLevel::Restored).then_some(scratch),
         rehearsal: None,
-        settings: &database.spec.jobs,
+        settings: &database.spec.jobs.or(&seen.settings.jobs),
     };
     let body = job.manifest();
     Action::Create { name, body }

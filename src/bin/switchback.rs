@@ -14,14 +14,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the controller
-    Run(config::Config),
+    Run(Box<config::Config>),
     /// Prints the CustomResourceDefinitions
     Crds,
 }
 
 fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(config) => run(config),
+        Command::Run(config) => run(*config),
         Command::Crds => crds(),
     };
     match result {

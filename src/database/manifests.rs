@@ -38,14 +38,14 @@ pub(super) fn make(seen: &Observed, look: &Probing) -> Action {
         labels: [(labels::DATABASE_UID, seen.uid.clone())].into(),
         owners: vec![owner.reference()],
         work: &work,
-        agent_image: &seen.agent_image,
+        agent_image: &seen.settings.agent_image,
         image: Image::Agent,
         database: Some((&seen.spec.postgres, role)),
         storages: vec![],
         migrations: None,
         scratch: None,
         rehearsal: None,
-        settings: &seen.spec.jobs,
+        settings: &seen.spec.jobs.or(&seen.settings.jobs),
     };
     Action::Create { body: job.manifest(), name }
 }

@@ -24,7 +24,7 @@ pub(super) fn observe(shared: &Shared, object: &DatabaseInstance) -> Observed {
         deleting: object.metadata.deletion_timestamp.is_some(),
         spec: object.spec.clone(),
         status: object.status.clone().unwrap_or_default(),
-        agent_image: shared.settings.agent_image.clone(),
+        settings: shared.settings.clone(),
     }
 }
 

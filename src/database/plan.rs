@@ -21,6 +21,7 @@ use crate::{
     },
     databases::{Action, Plan},
     protocol::{DatabaseFacts, Refusal},
+    release::observed::Settings,
     storage::plan::is_told,
 };
 
@@ -47,8 +48,8 @@ pub struct Observed {
     pub jobs: Vec<AgentJobSeen>,
     /// Its backups whose whole content was read or restored.
     pub proven: Vec<ProvenSeen>,
-    /// Image of the agent.
-    pub agent_image: String,
+    /// What the operator was told at its start.
+    pub settings: Settings,
 }
 
 /// A backup whose whole content was read or restored.

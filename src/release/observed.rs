@@ -33,7 +33,7 @@ pub use selecting::SelectingSeen;
 pub use source::{SourceSeen, Standing, artefacts, wanted};
 
 use crate::api::{
-    ActiveRevision, ChangedBy, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step, WorkerRecord,
+    ActiveRevision, ChangedBy, JobSettings, Record, ReleaseSpec, ReleaseStatus, RevisionId, Step, WorkerRecord,
     labels::Role,
 };
 
@@ -131,6 +131,8 @@ pub struct Settings {
     pub agent_image: String,
     /// Image with PostgreSQL's own programs; `{major}` stands for the server's major version.
     pub tools_image: String,
+    /// What the pods of all our Jobs get where nobody who knows the namespace says another thing.
+    pub jobs: JobSettings,
 }
 
 /// The Release itself.

@@ -16,7 +16,7 @@ use crate::{
     },
     databases::{Action, Plan},
     protocol::{InspectParameters, InspectResult, Refusal},
-    release::manifests::child_name,
+    release::{manifests::child_name, observed::Settings},
 };
 
 /// Everything one look at a BackupStorage has shown.
@@ -40,8 +40,8 @@ pub struct Observed {
     pub status: BackupStorageStatus,
     /// Jobs that try it.
     pub jobs: Vec<AgentJobSeen>,
-    /// Image of the agent.
-    pub agent_image: String,
+    /// What the operator was told at its start.
+    pub settings: Settings,
 }
 
 /// Returns what is to be done.
@@ -158,14 +158,14 @@ fn job(seen: &Observed, name: &str) -> Value {
         labels: [(labels::STORAGE_UID, seen.uid.clone())].into(),
         owners: vec![owner.reference()],
         work: &work,
-        agent_image: &seen.agent_image,
+        agent_image: &seen.settings.agent_image,
         image: Image::Agent,
         database: None,
         storages: vec![(&seen.name, &seen.spec)],
         migrations: None,
         scratch: None,
         rehearsal: None,
-        settings: &seen.spec.jobs,
+        settings: &seen.spec.jobs.or(&seen.settings.jobs),
     }
     .manifest()
 }

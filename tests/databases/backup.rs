@@ -60,7 +60,11 @@ pub fn seen(change: impl FnOnce(&mut Observed)) -> Observed {
         jobs: vec![],
         database: database(|_| {}),
         storages: storage(|_| {}),
-        settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
+        settings: Settings {
+            agent_image: "agent:1".into(),
+            tools_image: "tools-{major}:1".into(),
+            ..Settings::default()
+        },
     };
     change(&mut seen);
     seen

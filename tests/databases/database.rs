@@ -6,7 +6,9 @@ use switchback::{
     agent_job::seen::AgentJobSeen,
     api::{DatabaseIdentity, Reason, Standing, set_standing},
     database::plan::{Observed, ProvenSeen, plan},
+    databases::Action,
     protocol::{Answer, MigrateResult},
+    release::observed::Settings,
 };
 
 use crate::{at, done, ended, failed, job, look, now, refused, told};
@@ -26,7 +28,7 @@ fn seen(change: impl FnOnce(&mut Observed)) -> Observed {
         status: Default::default(),
         jobs: vec![],
         proven: vec![],
-        agent_image: "agent:1".into(),
+        settings: Settings { agent_image: "agent:1".into(), ..Settings::default() },
     };
     change(&mut seen);
     seen
@@ -287,4 +289,22 @@ fn no_job_that_writes_begins_before_its_uid_stands_in_status() {
             }
         }
     }
+}
+
+#[test]
+fn jobs_get_what_the_database_says_and_then_what_the_chart_says() {
+    let mut seen = seen(|seen| {
+        let of_chart = json!({ "serviceAccountName": "anybody", "nodeSelector": { "pool": "any" } });
+        let of_database = json!({ "nodeSelector": { "pool": "databases" } });
+        seen.settings.jobs = serde_json::from_value(of_chart).unwrap();
+        seen.spec.jobs = serde_json::from_value(of_database).unwrap();
+    });
+    seen.status = plan(&seen).status;
+    let actions = plan(&seen).actions;
+    let Some(Action::Create { body, .. }) = actions.first() else { panic!("no Job: {actions:?}") };
+    let pod = &body["spec"]["template"]["spec"];
+    assert_eq!(
+        (&pod["serviceAccountName"], &pod["nodeSelector"]),
+        (&json!("anybody"), &json!({ "pool": "databases" }))
+    );
 }

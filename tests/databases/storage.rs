@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use switchback::{
     agent_job::seen::AgentJobSeen,
     api::{Reason, Standing, set_standing},
+    databases::Action,
+    release::observed::Settings,
     storage::plan::{Observed, plan},
 };
 
@@ -21,7 +23,7 @@ fn seen(change: impl FnOnce(&mut Observed)) -> Observed {
         spec: serde_json::from_value(spec).unwrap(),
         status: Default::default(),
         jobs: vec![],
-        agent_image: "agent:1".into(),
+        settings: Settings { agent_image: "agent:1".into(), ..Settings::default() },
     };
     change(&mut seen);
     seen
@@ -111,4 +113,20 @@ fn plan_of_a_storage() {
     let text: Vec<String> =
         rows.iter().map(|(name, seen)| format!("{name}\n{}", told(&plan(seen), &["probing"]))).collect();
     insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn jobs_get_what_the_storage_says_and_then_what_the_chart_says() {
+    let mut seen = seen(|seen| {
+        seen.settings.jobs = serde_json::from_value(json!({ "serviceAccountName": "anybody" })).unwrap();
+        seen.spec.jobs = serde_json::from_value(json!({ "annotations": { "mesh": "off" } })).unwrap();
+    });
+    seen.status = plan(&seen).status;
+    let actions = plan(&seen).actions;
+    let Some(Action::Create { body, .. }) = actions.first() else { panic!("no Job: {actions:?}") };
+    let template = &body["spec"]["template"];
+    assert_eq!(
+        (&template["spec"]["serviceAccountName"], &template["metadata"]["annotations"]["mesh"]),
+        (&json!("anybody"), &json!("off"))
+    );
 }

@@ -651,8 +651,13 @@ fn who_changed_it_is_asked_of_nothing_that_begins_by_itself_and_of_no_way_back()
 }
 
 #[test]
-fn jobs_get_what_the_release_says_and_then_what_its_policies_say() {
+fn jobs_get_what_the_release_says_and_then_what_its_policies_and_last_what_the_chart_says() {
     let mut world = World::serving();
+    world.settings.jobs = serde_json::from_value(json!({
+        "serviceAccountName": "anybody", "nodeSelector": { "pool": "any" }, "tolerations": [{ "operator": "Exists" }],
+        "annotations": { "owner": "chart", "chart": "yes" },
+    }))
+    .unwrap();
     let jobs = |jobs: Value| json!({ "automatic": "Allowed", "jobs": jobs });
     world.policies = vec![
         policy("a", jobs(json!({ "serviceAccountName": "checks", "nodeSelector": { "pool": "jobs" } }))),
@@ -672,7 +677,8 @@ fn jobs_get_what_the_release_says_and_then_what_its_policies_say() {
     for (name, template) in made {
         let (pod, metadata) = (&template["spec"], &template["metadata"]);
         assert_eq!((&pod["serviceAccountName"], &pod["nodeSelector"]), (&json!("checks"), &json!({ "pool": "jobs" })));
-        assert_eq!(metadata["annotations"], json!({ "mesh": "off", "owner": "shop" }), "{name}");
+        assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]), "{name}");
+        assert_eq!(metadata["annotations"], json!({ "mesh": "off", "owner": "shop", "chart": "yes" }), "{name}");
         assert_eq!(metadata["labels"]["team"], "shop", "{name}");
         let resources = &pod["containers"][0]["resources"];
         // A user's own container has its own.
@@ -682,13 +688,21 @@ fn jobs_get_what_the_release_says_and_then_what_its_policies_say() {
 }
 
 #[test]
-fn what_jobs_get_is_part_of_what_is_approved() {
+fn threat_t01_what_jobs_get_is_part_of_what_is_approved() {
     let mut world = waiting(&[]);
     let digest = world.record().plan.as_ref().unwrap().digest.clone();
     world.spec.jobs.service_account_name = Some("powerful".into());
     world.change(world.spec.clone());
     looked(&mut world);
-    assert_ne!(world.record().plan.as_ref().unwrap().digest, digest);
+    let by_release = world.record().plan.as_ref().unwrap().digest.clone();
+    assert_ne!(by_release, digest);
+    // Where the Release says it, what the chart says changes nothing.
+    world.settings.jobs.service_account_name = Some("another".into());
+    looked(&mut world);
+    assert_eq!(world.record().plan.as_ref().unwrap().digest, by_release);
+    world.settings.jobs.annotations.insert("mesh".into(), "off".into());
+    looked(&mut world);
+    assert_ne!(world.record().plan.as_ref().unwrap().digest, by_release);
 }
 
 /// A Release from which another one is promoted, as it serves.

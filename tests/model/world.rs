@@ -135,6 +135,8 @@ pub struct World {
     pub serial: u64,
     /// How many pods the load asks for, where an autoscaler decides.
     pub load: Option<i32>,
+    /// What the operator was told at its start.
+    pub settings: Settings,
     /// What runs without the operator, or ran before it.
     pub running: Running,
     /// When the last look asked to look again.
@@ -211,6 +213,11 @@ impl World {
             served: false,
             serial: 0,
             load: None,
+            settings: Settings {
+                agent_image: "agent:1".into(),
+                tools_image: "tools-{major}:1".into(),
+                ..Settings::default()
+            },
             running: Running::default(),
             recheck: None,
         }
@@ -388,7 +395,7 @@ impl World {
             contests: self.contests.clone(),
             taken: None,
             answers: vec![],
-            settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
+            settings: self.settings.clone(),
         };
         // As the controller reads them: those that the look needs.
         for number in seen.needed_contents() {

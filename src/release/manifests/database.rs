@@ -257,7 +257,7 @@ impl<'a> DatabaseJob<'a> {
             migrations: self.sql,
             scratch: self.scratch.clone(),
             rehearsal: self.rehearsal,
-            settings: &spec.jobs.or(&self.instance.spec.jobs),
+            settings: &spec.jobs.or(&self.instance.spec.jobs).or(&settings.jobs),
         };
         Manifest { kind: Kind::Job, name: self.name.to_owned(), body: job.manifest() }
     }

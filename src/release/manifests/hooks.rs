@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    super::observed::{AttemptSeen, ReleaseSeen},
+    super::observed::{AttemptSeen, ReleaseSeen, Settings},
     Manifest, Marks, child_name,
     jobs::{job, own_pod},
 };
@@ -19,14 +19,14 @@ pub fn hook_name(release: &ReleaseSeen, attempt: i64, hook: &str) -> String {
 /// the cluster takes away has failed: how far it came is not known.
 #[must_use]
 pub fn hook_job(
-    release: &ReleaseSeen,
+    (release, settings): (&ReleaseSeen, &Settings),
     spec: &ReleaseSpec,
     (attempt, hook): (i64, &Hook),
     owner: Option<&AttemptSeen>,
 ) -> Manifest {
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: "", role: Role::Hook };
-    let template = own_pod(release, spec, &hook.job.template.0);
+    let template = own_pod((release, settings), spec, &hook.job.template.0);
     let disrupted = json!({ "type": "DisruptionTarget", "status": "True" });
     job(
         &marks,

@@ -89,8 +89,9 @@ pub fn agent_job(
     };
     let parameters = CheckParameters { checks: probes, until: *until };
     let parameters = serde_json::to_string(&parameters).unwrap_or_default();
-    let mut template = json!({ "spec": agent_pod((settings, &spec.jobs), checks, &parameters) });
-    agent_job::furnish(&mut template, &spec.jobs);
+    let wanted = spec.jobs.or(&settings.jobs);
+    let mut template = json!({ "spec": agent_pod((settings, &wanted), checks, &parameters) });
+    agent_job::furnish(&mut template, &wanted);
     let exit_codes = json!({ "containerName": AGENT_CONTAINER, "operator": "In", "values": [EXIT_FAILED] });
     job(
         &marks,
@@ -107,14 +108,14 @@ pub fn agent_job(
 /// Returns the Job of a `job` check: the user's own pod, once.
 #[must_use]
 pub fn check_job(
-    release: &ReleaseSeen,
+    (release, settings): (&ReleaseSeen, &Settings),
     spec: &ReleaseSpec,
     (attempt, check, job_check): (i64, &Check, &JobCheck),
     owner: Option<&AttemptSeen>,
 ) -> Manifest {
     let revision = spec.revision();
     let marks = Marks { release, revision: revision.digits(), workload: "", role: Role::Check };
-    let template = own_pod(release, spec, &job_check.template.0);
+    let template = own_pod((release, settings), spec, &job_check.template.0);
     job(
         &marks,
         (job_check_name(release, attempt, &check.name), owner),
@@ -128,7 +129,7 @@ pub fn check_job(
 }
 
 /// Returns a pod of the user's own that runs once.
-pub(super) fn own_pod(release: &ReleaseSeen, spec: &ReleaseSpec, template: &Value) -> Value {
+pub(super) fn own_pod((release, settings): (&ReleaseSeen, &Settings), spec: &ReleaseSpec, template: &Value) -> Value {
     let mut template = with_own_config(release, spec, template).into_owned();
     if let Some(pod) = template.get_mut("spec") {
         set(pod, "restartPolicy", "Never".into());
@@ -139,7 +140,7 @@ pub(super) fn own_pod(release: &ReleaseSeen, spec: &ReleaseSpec, template: &Valu
             }
         }
     }
-    agent_job::furnish(&mut template, &spec.jobs);
+    agent_job::furnish(&mut template, &spec.jobs.or(&settings.jobs));
     template
 }
 

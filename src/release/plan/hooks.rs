@@ -85,7 +85,7 @@ fn end(seen: &Observed, (content, attempt): (&ReleaseSpec, i64), hook: &Hook) ->
     let name = manifests::hook_name(&seen.release, attempt, &hook.name);
     let waiting = format!("hook {} (Job {name})", hook.name);
     let Some(job) = seen.job(&name) else {
-        let job = manifests::hook_job(&seen.release, content, (attempt, hook), seen.attempt(attempt));
+        let job = manifests::hook_job((&seen.release, &seen.settings), content, (attempt, hook), seen.attempt(attempt));
         return End::NotYet(Some(Action::Create(Box::new(job))), waiting);
     };
     match &job.state {

@@ -226,8 +226,9 @@ fn job_objects(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec<Mani
         }
     }
     let own = manifests::job_checks(spec)
-        .map(|(check, job)| manifests::check_job(&seen.release, spec, (attempt, check, job), None));
-    let hooks = spec.hooks.iter().map(|hook| manifests::hook_job(&seen.release, spec, (attempt, hook), None));
+        .map(|(check, job)| manifests::check_job((&seen.release, &seen.settings), spec, (attempt, check, job), None));
+    let hooks =
+        spec.hooks.iter().map(|hook| manifests::hook_job((&seen.release, &seen.settings), spec, (attempt, hook), None));
     jobs.extend(own.chain(hooks).chain(migration_job(seen, record, spec)));
     jobs
 }

@@ -174,7 +174,8 @@ fn jobs(seen: &Observed, record: &Record, content: &ReleaseSpec, moment: Moment)
         (manifests::agent_job((&seen.release, &seen.settings), &checks, owner), Some(count))
     });
     let own = manifests::job_checks(content).filter(|(check, _)| is_now(check));
-    let own =
-        own.map(|(check, job)| (manifests::check_job(&seen.release, content, (attempt, check, job), owner), None));
+    let own = own.map(|(check, job)| {
+        (manifests::check_job((&seen.release, &seen.settings), content, (attempt, check, job), owner), None)
+    });
     agent.into_iter().chain(own).collect()
 }

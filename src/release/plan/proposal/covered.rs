@@ -21,8 +21,9 @@ pub(super) fn database(database: &ReleaseDatabase, looked: Option<&DatabaseRecor
 
 /// Adds as whom Jobs run, and by which rules.
 pub(super) fn settings(seen: &Observed, spec: &ReleaseSpec, covered: &mut Map<String, Value>) {
-    if !spec.jobs.is_default() {
-        covered.insert("jobs".to_owned(), json!(spec.jobs));
+    let jobs = spec.jobs.or(&seen.settings.jobs);
+    if !jobs.is_default() {
+        covered.insert("jobs".to_owned(), json!(jobs));
     }
     if !seen.policies.is_empty() {
         covered.insert("policies".to_owned(), Policies(&seen.policies).covered());
