@@ -252,13 +252,27 @@ impl Observed {
         self.attempts.iter().find(|seen| seen.role == Some(Role::Anchor))
     }
 
+    /// Returns the pods that our Deployment of a workload in a revision has.
+    pub fn own_pods(&self, workload: &str, revision: &RevisionId) -> impl Iterator<Item = &PodSeen> {
+        self.pods.iter().filter(move |pod| pod.workload == workload && self.is_own(pod, revision))
+    }
+
+    /// Returns whether a pod was made for our Deployment of its workload in a revision. Labels alone say nothing: whoever may
+    /// create pods writes them.
+    fn is_own(&self, pod: &PodSeen, revision: &RevisionId) -> bool {
+        pod.is_of(&pod.workload, revision)
+            && pod.deployment.as_ref().is_some_and(|made_for| {
+                *made_for == super::manifests::deployment_name(&self.release, &pod.workload, revision)
+            })
+    }
+
     /// Returns how many pods of a workload in a revision are ready.
     #[must_use]
     pub fn ready_pods(&self, workload: &str, revision: &RevisionId) -> i32 {
         // Pods of what was taken over have no labels of ours: their Deployment speaks for them.
         let adopted = self.deployment(workload, revision).filter(|deployment| deployment.adopted);
         adopted.map_or(0, |deployment| deployment.ready)
-            + count(self.pods.iter().filter(|pod| pod.workload == workload && pod.serves(revision)))
+            + count(self.own_pods(workload, revision).filter(|pod| pod.serves()))
     }
 
     /// Returns whether a pod of a revision is there and not ready.
@@ -272,8 +286,10 @@ impl Observed {
     /// the pod's own word: the pod's comes first when readiness is lost.
     #[must_use]
     pub fn ready_endpoints(&self, service: &str, revision: &RevisionId) -> i32 {
-        let serves = |name: &str| self.pods.iter().any(|pod| pod.name == name && pod.serves(revision));
-        count(self.ready_names(service).into_iter().filter(|name| serves(name) || self.is_adopted(name, revision)))
+        let own = self.pods.iter().filter(|pod| pod.serves() && self.is_own(pod, revision));
+        let serving: BTreeSet<&str> = own.map(|pod| pod.name.as_str()).collect();
+        let serves = |name: &str| serving.contains(name) || self.is_adopted(name, revision);
+        count(self.ready_names(service).into_iter().filter(|name| serves(name)))
     }
 
     /// Returns how many endpoints that take traffic do not belong to a revision.

@@ -32,6 +32,7 @@ mod reuse;
 mod rules;
 mod slots;
 mod table;
+mod threats;
 mod undone;
 mod workers;
 mod world;

@@ -1036,6 +1036,7 @@ pub fn newer(version: &mut String) {
 pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen {
     PodSeen {
         images: if workload.is_empty() { vec![] } else { vec![("web".into(), format!("sha256:{revision}"))] },
+        deployment: (!workload.is_empty()).then(|| name.rsplit_once('-').unwrap().0.to_owned()),
         name,
         revision: revision.to_owned(),
         workload: workload.to_owned(),

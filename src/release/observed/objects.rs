@@ -137,6 +137,8 @@ pub struct PodSeen {
     pub revision: String,
     /// The workload; empty for pods of Jobs.
     pub workload: String,
+    /// The Deployment that it was made for, by the name of its ReplicaSet.
+    pub deployment: Option<String>,
     /// The Job it belongs to.
     pub job: Option<String>,
     /// What its containers run, as the node says: names and image IDs; nothing for pods of Jobs.
@@ -203,8 +205,8 @@ impl PodSeen {
         self.job.is_none() && self.workload == workload && self.revision == revision.digits()
     }
 
-    pub(super) fn serves(&self, revision: &RevisionId) -> bool {
-        self.ready && !self.deleting && self.revision == revision.digits()
+    pub(super) fn serves(&self) -> bool {
+        self.ready && !self.deleting
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     Move,
     ending::{self, Why},
 };
-use crate::api::{Outcome, Reason, Record, ReleaseSpec, RunningImage};
+use crate::api::{Outcome, Reason, Record, ReleaseSpec, RevisionId, RunningImage};
 
 /// Turns back when pods of the candidate run something else under the same tag than the first of them did.
 pub(super) fn check(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move> {
@@ -20,9 +20,9 @@ pub(super) fn check(seen: &Observed, record: &Record, content: &ReleaseSpec) -> 
 /// Remembers what the candidate came up with.
 pub(super) fn note(seen: &Observed, record: &mut Record, content: &ReleaseSpec) {
     let Some(candidate) = &mut record.candidate else { return };
-    let digits = candidate.revision.digits();
+    let revision = &candidate.revision;
     let images = tagged(content).filter_map(|(workload, container, _)| {
-        let (_, id) = running(seen, digits, workload, container).next()?;
+        let (_, id) = running(seen, revision, workload, container).next()?;
         Some(RunningImage { workload: workload.to_owned(), container: container.to_owned(), id: id.to_owned() })
     });
     candidate.images = images.collect();
@@ -30,10 +30,10 @@ pub(super) fn note(seen: &Observed, record: &mut Record, content: &ReleaseSpec) 
 
 fn moved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<String> {
     let candidate = record.candidate.as_ref()?;
-    let (digits, noted) = (candidate.revision.digits(), candidate.images.iter());
+    let (revision, noted) = (&candidate.revision, candidate.images.iter());
     let noted: BTreeMap<_, _> = noted.map(|image| ((&*image.workload, &*image.container), image.id.as_str())).collect();
     tagged(content).find_map(|(workload, container, image)| {
-        let mut running = running(seen, digits, workload, container);
+        let mut running = running(seen, revision, workload, container);
         let first = match noted.get(&(workload, container)) {
             Some(first) => *first,
             None => running.next()?.1,
@@ -57,13 +57,11 @@ fn tagged(content: &ReleaseSpec) -> impl Iterator<Item = (&str, &str, &str)> {
 /// Returns what the pods of a container run.
 fn running<'a>(
     seen: &'a Observed,
-    digits: &'a str,
-    workload: &'a str,
+    revision: &RevisionId,
+    workload: &str,
     container: &'a str,
 ) -> impl Iterator<Item = (&'a PodSeen, &'a str)> {
-    let pods =
-        seen.pods.iter().filter(move |pod| pod.workload == workload && pod.revision == digits && pod.job.is_none());
-    pods.flat_map(move |pod| {
+    seen.own_pods(workload, revision).flat_map(move |pod| {
         let of_container = pod.images.iter().filter(move |(name, _)| name == container);
         of_container.map(move |(_, id)| (pod, id.as_str()))
     })

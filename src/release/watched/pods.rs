@@ -1,6 +1,9 @@
 //! What watches read of pods.
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 
@@ -96,6 +99,7 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
         name: object.name_any(),
         revision: label(object, REVISION),
         workload: label(object, WORKLOAD),
+        deployment: deployment(object),
         job: object.owner_references().iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.clone()),
         ready,
         deleting: object.metadata.deletion_timestamp.is_some(),
@@ -111,6 +115,13 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
         contract,
         created: object.creation_timestamp().map(|time| time.0),
     }
+}
+
+/// Returns the name of the Deployment whose ReplicaSet controls a pod: Kubernetes names one after the other.
+fn deployment(object: &Pod) -> Option<String> {
+    let controls = |owner: &&OwnerReference| owner.kind == "ReplicaSet" && owner.controller == Some(true);
+    let set = object.owner_references().iter().find(controls)?;
+    set.name.rsplit_once('-').map(|(deployment, _)| deployment.to_owned())
 }
 
 /// Returns what the agent left in a container of ours. One that comes before the agent's own speaks only when it failed:
