@@ -73,7 +73,7 @@ fn no_text_in_them_reads_as_a_boolean() {
 
 /// Strings, lists and maps without a bound let one object fill etcd, and make CEL rules too dear to be accepted.
 #[test]
-fn everything_is_bounded() {
+fn threat_t20_everything_is_bounded() {
     for crd in switchback::api::crds() {
         for version in crd.spec.versions {
             let schema = serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap();
@@ -104,5 +104,41 @@ fn look(schema: &Value, place: &str, missing: &mut Vec<String>) {
     }
     if schema["additionalProperties"].is_object() {
         look(&schema["additionalProperties"], &format!("{place}.*"), missing);
+    }
+}
+
+/// Where a spec may name another namespace: a policy, which admins write, says where a version must have served before.
+const OTHER_NAMESPACES: [&str; 1] = ["ReleasePolicy.spec.promotion.from[].namespace"];
+
+/// Everything that is named lies beside the object: nobody reaches another namespace's Secrets through us.
+#[test]
+fn threat_t02_no_reference_names_another_namespace() {
+    let mut found = vec![];
+    for crd in switchback::api::crds() {
+        for version in crd.spec.versions {
+            let schema = serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap();
+            namespaces(&schema["properties"]["spec"], &format!("{}.spec", crd.spec.names.kind), &mut found);
+        }
+    }
+    assert_eq!(found, OTHER_NAMESPACES);
+}
+
+fn namespaces(schema: &Value, place: &str, found: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let place = format!("{place}.{name}");
+        if name.to_lowercase().contains("namespace") {
+            found.push(place.clone());
+        }
+        namespaces(property, &place, found);
+    }
+    namespaces_of_items(schema, place, found);
+}
+
+fn namespaces_of_items(schema: &Value, place: &str, found: &mut Vec<String>) {
+    if schema["items"].is_object() {
+        namespaces(&schema["items"], &format!("{place}[]"), found);
+    }
+    if schema["additionalProperties"].is_object() {
+        namespaces(&schema["additionalProperties"], &format!("{place}.*"), found);
     }
 }

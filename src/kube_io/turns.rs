@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_14_a_burst_in_one_namespace_does_not_delay_another() {
+    fn rule_14_input_64_a_burst_in_one_namespace_does_not_delay_another() {
         let mut line = Line::new(8, 2);
         for _ in 0..5_000 {
             line.join("noisy", Urgency::Usual, "noisy");

@@ -141,7 +141,7 @@ async fn an_answer_is_read_no_further_than_it_may_be_and_no_longer() {
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed() {
+async fn threat_t17_redirects_are_not_followed() {
     let elsewhere = serve(|_, _| Reply::status("200 OK")).await;
     let location = format!("Location: {}\r\n", elsewhere.url());
     let server = serve(move |_, _| Reply::Answer("302 Found", location.clone(), String::new())).await;

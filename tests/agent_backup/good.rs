@@ -157,7 +157,7 @@ async fn rows_behind_a_policy_are_counted_and_dumped_or_the_backup_is_refused() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tools_of_another_major_version_are_refused() {
+async fn input_29_tools_of_another_major_version_are_refused() {
     let world = World::start(SHOP).await;
     let programs = world.path("programs");
     std::fs::create_dir(&programs).unwrap();

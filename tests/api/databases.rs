@@ -91,7 +91,7 @@ async fn every_rule_of_databases_accepts_and_refuses() {
 }
 
 #[tokio::test]
-async fn input_01_and_input_02_what_is_wrong_with_a_database_is_named() {
+async fn input_01_02_and_25_what_is_wrong_with_a_database_is_named() {
     in_namespace("schema", async |namespace| {
         let admin = &namespace.cluster.admin;
         let many = |count: usize| Value::Array(vec!["offsite".into(); count]);

@@ -247,7 +247,7 @@ async fn forgery_with_a_stamp_that_was_weakened_or_deleted() {
 
 /// The gap lies in the past for a controller that starts afterwards; the API server has written down when it ended.
 #[tokio::test]
-async fn forgery_with_policies_that_were_weakened_while_no_controller_looked() {
+async fn forgery_threat_t09_with_policies_that_were_weakened_while_no_controller_looked() {
     with_copies(async |copies| {
         let mut last = Timestamp::MIN;
         for kind in [Kind::Policy, Kind::Binding] {

@@ -79,7 +79,7 @@ fn no_migration_without_a_proven_backup() {
 }
 
 #[test]
-fn no_migration_when_the_backup_goes_between_its_proof_and_the_start() {
+fn input_47_no_migration_when_the_backup_goes_between_its_proof_and_the_start() {
     let mut world = World::at(Step::Migrate);
     world.look(usize::MAX);
     world.database.backups.clear();

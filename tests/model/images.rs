@@ -5,7 +5,7 @@ use switchback::api::{Outcome, Step};
 use crate::world::{World, spec};
 
 #[test]
-fn forgery_a_tag_that_is_moved_after_the_approval() {
+fn forgery_input_07_a_tag_that_is_moved_after_the_approval() {
     for step in [Step::Deploy, Step::Verify, Step::Switch, Step::Watch] {
         let mut world = World::at(step);
         if step == Step::Deploy {

@@ -1,9 +1,15 @@
 //! Bad inputs that a plan tells before anything is made, by their numbers.
 
-use serde_json::json;
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
 use switchback::{
     api::{DecisionKind, Empty, ReleaseSpec, Step},
-    release::manifests::Kind,
+    release::{
+        manifests::{self, Kind, Manifest},
+        observed::Observed,
+    },
 };
 
 use crate::world::World;
@@ -110,5 +116,70 @@ fn input_61_what_somebody_deletes_or_scales_of_what_serves_is_put_back() {
         assert_eq!(world.selected(), Some(selected.as_str()), "{step:?}");
         let serves = world.deployments.values().any(|made| made.revision == selected && made.replicas == 3);
         assert!(serves, "{step:?}: {:?}", world.writes);
+    }
+}
+
+/// Everything that a release makes, as far as it is named after its Release.
+fn made(seen: &Observed) -> Vec<Manifest> {
+    let (release, settings, spec) = (&seen.release, &seen.settings, seen.release.spec.as_ref());
+    let revision = &seen.release.wanted;
+    let workload = &spec.workloads[0];
+    let (check, job) = manifests::job_checks(spec).next().unwrap();
+    vec![
+        manifests::deployment(release, (spec, workload), 3, None),
+        manifests::active_service(release, (workload, &workload.services[0]), "none", None),
+        manifests::preview_service(release, (workload, &workload.services[0]), revision, None),
+        manifests::check_job((release, settings), spec, (1_000_000, check, job), None),
+    ]
+}
+
+#[test]
+fn input_03_a_name_as_long_as_names_may_be_makes_names_and_labels_that_are_taken_and_differ() {
+    let longest = |end: char| format!("{}.{}{end}", "shop-of-the-north".repeat(7), "x".repeat(132));
+    let mut names = BTreeSet::new();
+    for name in [longest('a'), longest('b')] {
+        assert_eq!(name.len(), 253);
+        let mut seen = World::new().observed();
+        seen.release.name = name;
+        for manifest in made(&seen) {
+            let name = &manifest.name;
+            let is_label =
+                |text: &str| text.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-');
+            assert!(name.len() <= 63 && is_label(name) && !name.ends_with('-'), "{} {name}", manifest.kind.as_str());
+            for part in ["/metadata/labels", "/spec/selector", "/spec/template/metadata/labels"] {
+                let labels = manifest.body.pointer(part).and_then(Value::as_object);
+                let long =
+                    labels.into_iter().flatten().find(|(_, value)| value.as_str().is_some_and(|text| text.len() > 63));
+                assert!(long.is_none(), "{name}: {long:?}");
+            }
+            // Services have the names that users gave them.
+            assert!(manifest.kind == Kind::Service || names.insert(name.clone()), "{name} is the name of both");
+        }
+    }
+}
+
+#[test]
+fn input_40_a_storage_that_is_not_for_this_database_is_told_before_anybody_is_asked() {
+    let mut world = World::serving_with_database();
+    Arc::make_mut(&mut world.database.storages[0].spec).allowed_databases = vec!["billing".into()];
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", "DestinationNotAllowed")), Some("1.0.0")));
+    let message = world.message("Ready");
+    assert!(message.contains("offsite") && message.contains("shop"), "{message}");
+    assert!(world.writes.iter().all(|write| !write.starts_with("create")), "{:?}", world.writes);
+}
+
+#[test]
+fn input_63_a_clock_that_is_not_ours_to_the_second_voids_no_approval() {
+    // The API server's time counts, in whole seconds; one second more is taken for granted.
+    for (seconds, counts) in [(3_600, true), (2, true), (0, true), (-1, true), (-3, false), (-3_600, false)] {
+        let mut world = World::at(Step::Approve);
+        let shown = world.record().step_since.clone().unwrap().0;
+        world.approve("anna");
+        world.decisions.last_mut().unwrap().created = shown.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        world.run_to_rest();
+        let active = if counts { "2.0.0" } else { "1.0.0" };
+        assert_eq!(world.active(), Some(active), "decided {seconds} s after the plan was shown");
     }
 }

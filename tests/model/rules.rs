@@ -87,7 +87,7 @@ fn rule_02_low_readiness_is_tolerated_for_a_while_and_critical_readiness_is_not(
 }
 
 #[test]
-fn rule_02_nothing_moves_when_the_former_version_is_no_better() {
+fn rule_02_input_19_nothing_moves_when_the_former_version_is_no_better() {
     let mut world = World::at(Step::Watch);
     world.set_ready("1.0.0", 0);
     world.set_ready("2.0.0", 0);
@@ -228,12 +228,16 @@ fn rule_07_the_candidate_is_never_smaller_than_what_serves_and_a_change_of_size_
 }
 
 #[test]
-fn rule_09_a_selector_that_somebody_changed_is_put_back() {
-    for step in [Step::Idle, Step::Watch] {
+fn rule_09_a_selector_that_somebody_changed_or_wiped_is_put_back() {
+    let cases = [Step::Idle, Step::Watch].map(|step| [(step, true), (step, false)]);
+    for (step, wiped) in cases.into_iter().flatten() {
         let mut world = if step == Step::Idle { World::serving() } else { World::at(step) };
         let right = world.services["shop"].selector.clone();
         let service = world.services.get_mut("shop").unwrap();
-        service.selector = [("app".to_owned(), "else".to_owned())].into();
+        service.selector.clear();
+        if !wiped {
+            service.selector.insert("app".to_owned(), "else".to_owned());
+        }
         world.look(usize::MAX);
         assert_eq!(world.services["shop"].selector, right, "{step:?}");
         assert_eq!(world.condition("TrafficContested"), Some(("True", "TrafficContested")));
@@ -337,7 +341,7 @@ fn input_20_21_and_22_refusals_of_quota_pod_security_and_service_accounts_are_to
 }
 
 #[test]
-fn forgery_an_approval_counts_once_for_one_digest_of_one_object() {
+fn forgery_threat_t06_an_approval_counts_once_for_one_digest_of_one_object() {
     let mut world = World::at(Step::Approve);
     let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000".to_owned();
     let foreign = world.decide(DecisionKind::Approve(Approval { digest: other, gate: Gate::Release }), "anna");
@@ -360,7 +364,7 @@ fn forgery_an_approval_counts_once_for_one_digest_of_one_object() {
 }
 
 #[test]
-fn forgery_an_approval_of_a_plan_that_changed_is_void() {
+fn forgery_threat_t07_an_approval_of_a_plan_that_changed_is_void() {
     let mut world = World::at(Step::Approve);
     let approval = world.approve("anna");
     let mut edited = spec("2.0.0");
@@ -411,7 +415,7 @@ fn an_approval_of_what_changed_before_anything_was_done_is_void_visibly() {
 }
 
 #[test]
-fn forgery_an_approval_is_no_good_before_its_plan_after_a_day_or_unguarded() {
+fn forgery_input_56_threat_t08_an_approval_is_no_good_before_its_plan_after_a_day_or_unguarded() {
     let mut world = World::at(Step::Approve);
     let early = world.approve("anna");
     world.decisions[1].created = world.now.checked_sub(SignedDuration::from_hours(1)).unwrap();
@@ -481,7 +485,7 @@ fn an_abort_stops_every_step_and_traffic_never_stays_on_the_candidate() {
 }
 
 #[test]
-fn history_and_contents_are_bounded() {
+fn rule_14_history_and_contents_are_bounded() {
     let mut world = World::serving();
     for round in 0..30 {
         world.ask_for(if round % 2 == 0 { "2.0.0" } else { "3.0.0" });
