@@ -94,7 +94,7 @@ async fn input_39_a_storage_where_nobody_answers_is_refused_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn threat_t16_a_prefix_or_key_that_leaves_its_place_is_refused() {
+async fn input_41_threat_t16_a_prefix_or_key_that_leaves_its_place_is_refused() {
     let (world, s3) = (World::start("SELECT 1").await, S3::start());
     for bad in ["../other", "/absolute", "a//b", "a/../../b", ".."] {
         let target = with(&s3_target(&s3), |place| {

@@ -1,5 +1,6 @@
 //! What somebody with few rights in a namespace may try, by the threats' numbers.
 
+use serde_json::json;
 use switchback::{
     api::Step,
     release::observed::{EndpointSeen, PodSeen, SliceSeen},
@@ -80,4 +81,27 @@ fn rule_02_a_switch_is_over_when_all_slices_have_followed() {
     world.wait(10);
     while world.look(usize::MAX) {}
     assert_eq!(world.step(), Step::Watch);
+}
+
+#[test]
+fn threat_t18_no_pod_of_a_job_of_ours_has_a_token_that_could_be_sent_away() {
+    for database in [false, true] {
+        let mut world = if database { World::with_database() } else { World::new() };
+        world.settings.jobs.service_account_name = Some("powerful".into());
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to_rest();
+        assert_eq!(world.active(), Some("1.0.0"));
+        assert!(world.templates.len() > 2, "{:?}", world.templates.keys());
+        for (name, template) in &world.templates {
+            let pod = &template["spec"];
+            // The user's own included, who asked for none: somebody else has named the account.
+            assert_eq!(
+                (&pod["serviceAccountName"], &pod["automountServiceAccountToken"]),
+                (&json!("powerful"), &json!(false)),
+                "{name}"
+            );
+            assert!(!template.to_string().contains("serviceAccountToken\""), "{name} mounts a token: {template:#}");
+        }
+    }
 }

@@ -162,3 +162,23 @@ pub fn lint(file: &File) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_35_no_file_is_refused_and_of_ten_thousand_the_last_alone_is_due() {
+        let folder = std::env::temp_dir().join(format!("switchback-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let refusal = read(&folder).unwrap_err();
+        std::fs::remove_dir(&folder).unwrap();
+        assert!(refusal.message.contains("it has no files"), "{}", refusal.message);
+        // Two of one name cannot be: they are keys of a map, and files of a folder.
+        let file = |number| File { name: format!("{number:05}.sql"), text: String::new(), sha256: String::new() };
+        let files = Files { files: (0..10_000).map(file).collect(), checksum: String::new() };
+        let applied = files.files.iter().take(9_999).map(|file| (file.name.clone(), file.sha256.clone())).collect();
+        let due = pending(&files, &applied).unwrap();
+        assert_eq!(due.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["09999.sql"]);
+    }
+}
