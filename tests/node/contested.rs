@@ -64,6 +64,15 @@ async fn rule_09_a_selector_that_another_manager_applies_five_times_a_second_is_
             (services.get("shop").await.unwrap().spec.unwrap().selector.unwrap() == ours).then_some(())
         })
         .await;
+        // Nor does anything come of a tool that takes the selector away, which leaves a Service that follows nobody.
+        for _ in 0..3 {
+            let wipe = Patch::Merge(json!({ "spec": { "selector": null } }));
+            services.patch("shop", &PatchParams::default(), &wipe).await.unwrap();
+            soon("the selector is there again", async || {
+                (services.get("shop").await.unwrap().spec.unwrap().selector.as_ref() == Some(&ours)).then_some(())
+            })
+            .await;
+        }
         load.end("contested").await;
     })
     .await;

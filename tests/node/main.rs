@@ -22,12 +22,15 @@ mod database_scene;
 mod databases;
 mod decided;
 mod harness;
+mod hostile;
 mod interrupted;
 mod leaders;
 mod proxy;
 mod quiet;
 mod rehearsals;
 mod releases;
+mod slices;
+mod smoke;
 mod stopped;
 #[path = "../support/mod.rs"]
 mod support;

@@ -42,7 +42,7 @@ async fn a_good_release_moves_every_request_to_the_new_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readiness_lost_after_the_switch_takes_traffic_back() {
+async fn rule_02_input_18_readiness_lost_after_the_switch_takes_traffic_back() {
     in_namespace("unready", async |namespace| {
         let scene = Scene::new(namespace).await;
         scene.serve_first(json!({})).await;
@@ -103,7 +103,7 @@ async fn a_failing_verify_check_never_touches_what_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn input_06_and_17_a_candidate_that_never_gets_ready_is_removed_and_its_cause_is_told() {
+async fn input_17_a_candidate_that_never_gets_ready_is_removed_and_its_cause_is_told() {
     in_namespace("pull", async |namespace| {
         let scene = Scene::new(namespace).await;
         scene.serve_first(json!({})).await;

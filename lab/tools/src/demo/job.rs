@@ -39,12 +39,15 @@ pub async fn probe(probe: &Probe) -> ExitCode {
     }
 }
 
-/// Waits, then exits with the code asked for; SIGTERM and SIGINT end the wait.
+/// Says what it is told to say, waits, then exits with the code asked for; SIGTERM and SIGINT end the wait.
 pub async fn pause_exit(pause: &PauseExit) -> ExitCode {
     let stop = match super::stop_signals() {
         Ok(stop) => stop,
         Err(error) => return failed(&format!("could not listen for signals: {error}")),
     };
+    if let Some(line) = &pause.say {
+        (0..pause.times).for_each(|_| lines::out(line));
+    }
     lines::out(format_args!("pausing for {:?}, then exit code {}", pause.after, pause.code));
     tokio::select! {
         () = clock::sleep(pause.after) => ExitCode::from(pause.code),

@@ -51,6 +51,12 @@ pub struct PauseExit {
     /// Seconds to wait before.
     #[arg(long, default_value = "0", value_parser = seconds)]
     pub after: Duration,
+    /// A line that it prints first.
+    #[arg(long)]
+    pub say: Option<String>,
+    /// How many times it prints that line.
+    #[arg(long, default_value_t = 1, requires = "say")]
+    pub times: u32,
 }
 
 /// Where the database is, and what this version needs of it.

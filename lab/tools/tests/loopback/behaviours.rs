@@ -90,6 +90,9 @@ fn it_crashes_when_told_to() {
 fn a_pause_ends_as_told_or_when_terminated() {
     let mut pause = demo_job(&["pause-exit", "--code", "7", "--after", "0.05"]);
     assert_eq!(pause.wait().code(), Some(7));
+    let mut told = demo_job(&["pause-exit", "--say", "one line", "--times", "2"]);
+    assert_eq!([told.line(), told.line()], ["one line", "one line"]);
+    assert_eq!(told.wait().code(), Some(0));
     let mut long = demo_job(&["pause-exit", "--after", "1000"]);
     long.line();
     long.terminate();
