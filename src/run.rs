@@ -2,7 +2,7 @@
 
 mod lane;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use kube::{Client, client::ClientBuilder};
@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     kube_io::{
         elect::Election,
+        index::Scope,
         leadership::Leadership,
         wire::Wire,
         work::{Stop, stopped},
@@ -43,8 +44,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::default());
     let client = client(Wire { leadership: Arc::clone(&leadership), metrics: Arc::clone(&metrics) }).await?;
     let election = elected.then(|| Election::new(&client, &config.election.lease_name, terms, Arc::clone(&leadership)));
-    let scopes: Vec<Option<String>> =
-        if config.namespaces.is_empty() { vec![None] } else { config.namespaces.iter().cloned().map(Some).collect() };
+    // Each once: two watches of one namespace would contradict each other.
+    let named: BTreeSet<&String> = config.namespaces.iter().collect();
+    let scopes: Vec<Scope> = if named.is_empty() { vec![None] } else { named.into_iter().cloned().map(Some).collect() };
     let settings = Settings {
         agent_image: config.agent_image.clone(),
         tools_image: config.tools_image.clone(),

@@ -28,7 +28,7 @@ use crate::{
         backoff::Backoff, index::Index, leadership::Leadership, lists::Filled, news::Announcer, written::Written,
     },
     metrics::Metrics,
-    release::observed::Settings,
+    release::{observed::Settings, watched::Job},
 };
 
 /// What every reconcile of these kinds needs.
@@ -106,6 +106,13 @@ impl Cache {
         let number = watched::OWNERS.iter().position(|known| *known == label);
         let indexes = number.and_then(|number| Some((self.jobs.get(number)?, self.pods.get(number)?)));
         indexes.map_or_else(Vec::new, |(jobs, pods)| watched::join(jobs.of(&owner), &pods.of(&owner)))
+    }
+
+    /// Takes in a Job as a write of ours has left it, until the watch shows it.
+    fn keep_job(&self, written: &Job) {
+        for (index, label) in self.jobs.iter().zip(watched::OWNERS) {
+            index.keep(written, |job| watched::job(job, label));
+        }
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Resource, ResourceExt, core::DeserializeGuard, runtime::controller};
+use kube::{
+    Resource, ResourceExt,
+    core::{DeserializeGuard, DynamicObject},
+    runtime::controller,
+};
 use serde_json::json;
 
 use super::{Action, Kind, Plan, Shared};
@@ -134,11 +138,16 @@ async fn act_all<K: Kind>(shared: &Shared, object: &K::Object, plan: &Plan<K::St
         tracing::debug!(namespace, name = meta.name.as_deref(), ?action, "acting");
         match action {
             Action::Create { name, body } => {
-                calls::create(&shared.client, &job(name), body, |found| is_controlled_by(found, uid)).await?;
+                let ours = |found: &DynamicObject| is_controlled_by(found, uid);
+                let made = calls::create(&shared.client, &job(name), body, ours).await?;
+                // One that this version cannot read is left to the watch, which says so.
+                if let Ok(made) = made.try_parse::<Job>() {
+                    shared.cache.keep_job(&made);
+                }
             }
             Action::Resume { name, uid } => {
                 let patch = agent_job::resume_patch(uid);
-                calls::merge::<Job>(&shared.client, &job(name), &patch, false).await?;
+                shared.cache.keep_job(&calls::merge(&shared.client, &job(name), &patch, false).await?);
             }
             Action::LetGoOf { release_uid } => let_go_of::<K>(shared, object, release_uid).await?,
             Action::Delete { name, uid } => calls::delete(&shared.client, &job(name), (uid, None)).await?,
@@ -158,5 +167,7 @@ async fn let_go_of<K: Kind>(shared: &Shared, object: &K::Object, release_uid: &s
     let left: Vec<&str> =
         object.finalizers().iter().map(String::as_str).filter(|name| *name != labels::IN_USE).collect();
     let version = (meta.uid.as_deref().unwrap_or_default(), meta.resource_version.as_deref().unwrap_or_default());
-    calls::set_finalizers::<K::Object>(&shared.client, &place(object), version, &left).await
+    let held = calls::set_finalizers::<K::Object>(&shared.client, &place(object), version, &left).await?;
+    held.iter().for_each(|object| K::written(&shared.written).keep(object));
+    Ok(())
 }

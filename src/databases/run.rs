@@ -26,7 +26,7 @@ use crate::{
     database::Databases,
     kube_io::{
         backoff::Backoff,
-        index::Owner,
+        index::{Owner, Scope},
         leadership::Leadership,
         lists::{self, Lists},
         news::Announcer,
@@ -64,7 +64,7 @@ const LISTS: usize = 5;
 #[must_use]
 pub fn lanes(
     (client, leadership, metrics): (&Client, &Arc<Leadership>, &Arc<Metrics>),
-    scopes: &[Option<String>],
+    scopes: &[Scope],
     settings: &Settings,
 ) -> (Arc<Shared>, Vec<Arc<Lane>>) {
     let (lists, filled) = lists::counted(scopes, LISTS);
@@ -82,10 +82,9 @@ pub fn lanes(
     let lanes = scopes
         .iter()
         .zip(lists)
-        .enumerate()
-        .map(|(number, (scope, lists))| {
+        .map(|(scope, lists)| {
             let (scope, shared, names) = (scope.clone(), Arc::clone(&shared), <[Names; 3]>::default());
-            Arc::new(Lane { number, scope, shared, lists, names })
+            Arc::new(Lane { scope, shared, lists, names })
         })
         .collect();
     (shared, lanes)
@@ -96,8 +95,7 @@ type Names = Mutex<HashMap<Owner, String>>;
 
 /// The watches and controllers of one namespace, or of all.
 pub struct Lane {
-    number: usize,
-    scope: Option<String>,
+    scope: Scope,
     shared: Arc<Shared>,
     lists: Lists,
     /// In the order of [`watched::OWNERS`].
@@ -159,12 +157,12 @@ impl Lane {
                 ),
                 self.follow(&wakes, |number, label, event| {
                     self.shared.cache.jobs.get(number).map_or_else(Vec::new, |index| {
-                        index.take(self.number, event, |job: &Job| watched::job(job, label))
+                        index.take(&self.scope, event, |job: &Job| watched::job(job, label))
                     })
                 }),
                 self.follow(&wakes, |number, label, event| {
                     self.shared.cache.pods.get(number).map_or_else(Vec::new, |index| {
-                        index.take(self.number, event, |pod: &Pod| watched::pod(pod, label))
+                        index.take(&self.scope, event, |pod: &Pod| watched::pod(pod, label))
                     })
                 }),
             )
@@ -271,7 +269,7 @@ impl Lane {
     /// A backup that waits may begin when its database is ready.
     fn database_changed(&self, wakes: &Wakes, event: &Event<Guarded<DatabaseInstance>>) {
         self.note(0, event);
-        for (namespace, name) in self.shared.cache.databases.take(self.number, event, watched::whole) {
+        for (namespace, name) in self.shared.cache.databases.take(&self.scope, event, watched::whole) {
             for backup in self.shared.cache.backups(&namespace, &name) {
                 wakes.backup(&namespace, &backup.name_any());
             }
@@ -281,7 +279,7 @@ impl Lane {
     /// A backup that waits may begin when its storage is ready; which storages those are may be the database's choice.
     fn storage_changed(&self, wakes: &Wakes, event: &Event<Guarded<BackupStorage>>) {
         self.note(1, event);
-        for (changed, _) in self.shared.cache.storages.take(self.number, event, watched::whole) {
+        for (changed, _) in self.shared.cache.storages.take(&self.scope, event, watched::whole) {
             let Some(names) = self.names.get(2) else { return };
             for ((namespace, _), name) in lock(names).iter().filter(|((namespace, _), _)| *namespace == changed) {
                 wakes.backup(namespace, name);
@@ -296,7 +294,7 @@ impl Lane {
             let ((namespace, _), name, backup) = watched::whole(object)?;
             Some(((namespace, backup.spec.database.clone()), name, backup))
         };
-        for (namespace, database) in self.shared.cache.backups.take(self.number, event, read) {
+        for (namespace, database) in self.shared.cache.backups.take(&self.scope, event, read) {
             wakes.database(&namespace, &database);
         }
     }

@@ -65,7 +65,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Creates an object. One of that name that `is_ours` takes for ours is a success; any other is
+/// Creates an object; returns it. One of that name that `is_ours` takes for ours is a success; any other is
 /// [`Error::NameTaken`].
 ///
 /// # Errors
@@ -75,11 +75,11 @@ pub async fn create(
     place: &Place,
     body: &Value,
     is_ours: impl Fn(&DynamicObject) -> bool + Send,
-) -> Result<(), Error> {
+) -> Result<DynamicObject, Error> {
     match post(client, place, body, "").await {
         Err(error) if error.is_already_exists() => {
             let found = call("read", &place.to_string(), place.api(client).get(&place.name)).await?;
-            if is_ours(&found) { Ok(()) } else { Err(Error::NameTaken { object: place.to_string() }) }
+            if is_ours(&found) { Ok(found) } else { Err(Error::NameTaken { object: place.to_string() }) }
         }
         other => other,
     }
@@ -91,10 +91,10 @@ pub async fn create(
 /// As [`call`]; a refusal is [`Error::Api`].
 pub async fn dry_run(client: &Client, place: &Place, body: &Value) -> Result<(), Error> {
     // kube's PostParams knows no field validation, and without it unknown fields are dropped silently.
-    post(client, place, body, "&dryRun=All&fieldValidation=Strict").await
+    post(client, place, body, "&dryRun=All&fieldValidation=Strict").await.map(|_| ())
 }
 
-async fn post(client: &Client, place: &Place, body: &Value, query: &str) -> Result<(), Error> {
+async fn post(client: &Client, place: &Place, body: &Value, query: &str) -> Result<DynamicObject, Error> {
     let doing = if query.is_empty() { "create" } else { "try to create" };
     let api = place.api(client);
     let uri = format!("{}?fieldManager={FIELD_MANAGER}{query}", api.resource_url());
@@ -106,7 +106,7 @@ async fn post(client: &Client, place: &Place, body: &Value, query: &str) -> Resu
         object: place.to_string(),
         source: Box::new(kube::Error::HttpError(source)),
     })?;
-    call(doing, &place.to_string(), client.request::<Value>(request)).await.map(|_| ())
+    call(doing, &place.to_string(), client.request::<DynamicObject>(request)).await
 }
 
 /// Writes a merge patch.
@@ -128,18 +128,16 @@ where
     }
 }
 
-/// Writes a merge patch of an object's metadata.
+/// Writes a merge patch of an object's metadata; returns the object.
 ///
 /// # Errors
 /// As [`call`]; a conflict when it changed since the version in the patch.
-pub async fn touch(client: &Client, place: &Place, patch: &Value) -> Result<(), Error> {
+pub async fn touch(client: &Client, place: &Place, patch: &Value) -> Result<DynamicObject, Error> {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    call("fence", &place.to_string(), place.api(client).patch_metadata(&place.name, &params, &Patch::Merge(patch)))
-        .await
-        .map(|_| ())
+    call("fence", &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Merge(patch))).await
 }
 
-/// Replaces the finalizers of one version of an object. One that is gone needs none.
+/// Replaces the finalizers of one version of an object; returns it. One that is gone needs none.
 ///
 /// # Errors
 /// As [`call`]; a conflict when it changed since.
@@ -148,15 +146,12 @@ pub async fn set_finalizers<K>(
     place: &Place,
     (uid, resource_version): (&str, &str),
     finalizers: &[&str],
-) -> Result<(), Error>
+) -> Result<Option<K>, Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "finalizers": finalizers });
-    match merge::<PartialObjectMeta<K>>(client, place, &json!({ "metadata": metadata }), false).await {
-        Err(error) if error.is_not_found() => Ok(()),
-        other => other.map(|_| ()),
-    }
+    if_there(merge(client, place, &json!({ "metadata": metadata }), false).await)
 }
 
 /// Takes owners off an object with this UID. One that is gone, or is another one by now, is a success.
@@ -223,15 +218,13 @@ pub async fn read_whole(client: &Client, place: &Place) -> Result<Option<Dynamic
 
 /// Takes an object over by server-side apply. With UID and resourceVersion in the body nothing is made, and one that has
 /// changed since it was read is refused. So forcing takes only what the body says otherwise than it was read: labels of
-/// ours that another Release has left behind.
+/// ours that another Release has left behind. Returns it.
 ///
 /// # Errors
 /// As [`call`]; a conflict when it changed since, or is gone.
-pub async fn take_over(client: &Client, place: &Place, body: &Value) -> Result<(), Error> {
+pub async fn take_over(client: &Client, place: &Place, body: &Value) -> Result<DynamicObject, Error> {
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    call("take over", &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Apply(body)))
-        .await
-        .map(|_| ())
+    call("take over", &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Apply(body))).await
 }
 
 /// Reads the metadata of an object of any kind; `None` when there is none.

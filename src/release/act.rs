@@ -1,9 +1,17 @@
-//! Acts: one function per action; no choices. Every action is idempotent by name and guarded by UID.
+//! Acts: one function per action; no choices. Every action is idempotent by name and guarded by UID. What the API server
+//! answers is what the next look sees, also when that begins before a watch has shown it.
 
-use kube::{Client, core::PartialObjectMeta};
-use serde_json::json;
+use kube::core::DeserializeGuard;
+use serde_json::{Value, json};
 
-use super::{manifests::Kind, observe::place_of, observed::ReleaseSeen, plan::Action};
+use super::{
+    Context,
+    manifests::Kind,
+    observe::place_of,
+    observed::ReleaseSeen,
+    plan::Action,
+    watched::{self, Deployment, HorizontalPodAutoscaler, Job, Service},
+};
 use crate::{
     agent_job,
     api::{
@@ -18,68 +26,67 @@ use crate::{
 ///
 /// # Errors
 /// As the call; whatever was done stays done, and the next look shows it.
-pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Result<(), Error> {
-    let namespace = release.namespace.as_str();
+pub async fn act(context: &Context, release: &ReleaseSeen, action: &Action) -> Result<(), Error> {
+    let (client, cache, namespace) = (&context.client, &context.cache, release.namespace.as_str());
     match action {
-        Action::AddFinalizer => finalizers(client, release, true).await,
-        Action::RemoveFinalizer => finalizers(client, release, false).await,
+        Action::AddFinalizer => finalizers(context, release, true).await?,
+        Action::RemoveFinalizer => finalizers(context, release, false).await?,
         Action::Create(manifest) => {
             let place = place_of(namespace, manifest.kind, &manifest.name);
             let uid = release.uid.as_str();
-            calls::create(client, &place, &manifest.body, |found| {
+            let made = calls::create(client, &place, &manifest.body, |found| {
                 let labelled = found.metadata.labels.as_ref().and_then(|labels| labels.get(RELEASE_UID));
                 // These have no owner; nobody else writes our label with this UID by accident.
                 let unowned = matches!(manifest.kind, Kind::ControllerRevision | Kind::DatabaseBackup);
                 is_controlled_by(found, uid) || (unowned && labelled.is_some_and(|label| label == uid))
-            })
-            .await
+            });
+            cache.keep(manifest.kind, made.await?);
         }
         Action::Scale { deployment, uid, resource_version, replicas } => {
             let place = place_of(namespace, Kind::Deployment, deployment);
             let metadata = json!({ "uid": uid, "resourceVersion": resource_version });
             let patch = json!({ "metadata": metadata, "spec": { "replicas": replicas } });
-            calls::merge::<super::watched::Deployment>(client, &place, &patch, false).await.map(|_| ())
+            let scaled = calls::merge::<Deployment>(client, &place, &patch, false).await?;
+            cache.deployments.keep(&scaled, watched::deployment);
         }
         Action::Autoscale { autoscaler, patch, .. } => {
             let place = place_of(namespace, Kind::HorizontalPodAutoscaler, autoscaler);
-            calls::merge::<super::watched::HorizontalPodAutoscaler>(client, &place, patch, false).await.map(|_| ())
+            let scaled = calls::merge::<HorizontalPodAutoscaler>(client, &place, patch, false).await?;
+            cache.autoscalers.keep(&scaled, watched::autoscaler);
         }
         Action::Touch { kind, name, uid, resource_version, fence } => {
             let annotations = json!({ FENCE: fence });
             let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
             let (place, patch) = (place_of(namespace, *kind, name), json!({ "metadata": metadata }));
-            calls::touch(client, &place, &patch).await
+            cache.keep(*kind, calls::touch(client, &place, &patch).await?);
         }
         Action::Point { service, patch, otherwise } => {
-            let place = place_of(namespace, Kind::Service, service);
-            let whole = calls::merge::<super::watched::Service>(client, &place, patch, false).await;
-            match (whole, otherwise) {
+            match (point(context, &place_of(namespace, Kind::Service, service), patch).await, otherwise) {
                 (Err(error), Some(selector)) if error.is_invalid() => {
-                    tracing::warn!(service = %place, %error, "the Service as it was is refused; its selector goes back alone");
-                    calls::merge::<super::watched::Service>(client, &place, selector, false).await.map(|_| ())
+                    tracing::warn!(namespace, service, %error, "the Service as it was is refused; its selector goes back alone");
+                    point(context, &place_of(namespace, Kind::Service, service), selector).await?;
                 }
-                (whole, _) => whole.map(|_| ()),
+                (whole, _) => whole?,
             }
         }
         Action::PutBack { service, patch, .. } => {
-            let place = place_of(namespace, Kind::Service, service);
-            calls::merge::<super::watched::Service>(client, &place, patch, false).await.map(|_| ())
+            point(context, &place_of(namespace, Kind::Service, service), patch).await?;
         }
         Action::TakeOver(manifest) => {
             let place = place_of(namespace, manifest.kind, &manifest.name);
-            calls::take_over(client, &place, &manifest.body).await
+            cache.keep(manifest.kind, calls::take_over(client, &place, &manifest.body).await?);
         }
         Action::Delete { kind, name, uid, resource_version } => {
             let which = (uid.as_str(), resource_version.as_deref());
-            calls::delete(client, &place_of(namespace, *kind, name), which).await
+            calls::delete(client, &place_of(namespace, *kind, name), which).await?;
         }
         Action::Disown { kind, name, uid, owners } => {
-            calls::disown(client, &place_of(namespace, *kind, name), uid, owners).await
+            calls::disown(client, &place_of(namespace, *kind, name), uid, owners).await?;
         }
         Action::Resume { job, uid } => {
             let place = place_of(namespace, Kind::Job, job);
             let patch = agent_job::resume_patch(uid);
-            calls::merge::<super::watched::Job>(client, &place, &patch, false).await.map(|_| ())
+            cache.jobs.keep(&calls::merge::<Job>(client, &place, &patch, false).await?, watched::job);
         }
         Action::Claim { instance, uid, resource_version } => {
             let place = Place::new::<DatabaseInstance>(namespace, instance);
@@ -87,14 +94,16 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
             let patch = json!({
                 "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": { "claim": claim },
             });
-            calls::merge::<DatabaseInstance>(client, &place, &patch, true).await.map(|_| ())
+            let claimed = calls::merge::<DeserializeGuard<DatabaseInstance>>(client, &place, &patch, true).await?;
+            cache.instances.keep(&claimed, watched::instance);
         }
         Action::SetRunning { policy, uid, resource_version, running } => {
             let place = Place::new::<ReleasePolicy>(namespace, policy);
             let patch = json!({
                 "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": { "running": running },
             });
-            calls::merge::<PartialObjectMeta<ReleasePolicy>>(client, &place, &patch, true).await.map(|_| ())
+            let told = calls::merge::<DeserializeGuard<ReleasePolicy>>(client, &place, &patch, true).await?;
+            cache.policies.keep(&told, watched::policy);
         }
         Action::Hold { backup, uid, resource_version, finalizers } => {
             let place = Place::new::<DatabaseBackup>(namespace, backup);
@@ -102,30 +111,44 @@ pub async fn act(client: &Client, release: &ReleaseSeen, action: &Action) -> Res
                 "uid": uid, "resourceVersion": resource_version, "finalizers": finalizers,
                 "labels": { RELEASE_UID: release.uid },
             } });
-            calls::merge::<PartialObjectMeta<DatabaseBackup>>(client, &place, &patch, false).await.map(|_| ())
+            let held = calls::merge::<DeserializeGuard<DatabaseBackup>>(client, &place, &patch, false).await?;
+            cache.backups.keep(&held, watched::backup);
         }
         Action::LetGo { backup, uid, resource_version, finalizers } => {
             let left: Vec<&str> = finalizers.iter().map(String::as_str).collect();
             let place = place_of(namespace, Kind::DatabaseBackup, backup);
-            calls::set_finalizers::<DatabaseBackup>(client, &place, (uid, resource_version), &left).await
+            let version = (uid.as_str(), resource_version.as_str());
+            let held =
+                calls::set_finalizers::<DeserializeGuard<DatabaseBackup>>(client, &place, version, &left).await?;
+            held.iter().for_each(|backup| cache.backups.keep(backup, watched::backup));
         }
         Action::Settle { decision, resource_version, status } => {
-            settle(client, namespace, (decision, resource_version), status).await
+            settle(context, namespace, (decision, resource_version), status).await?;
         }
     }
+    Ok(())
 }
 
-async fn finalizers(client: &Client, release: &ReleaseSeen, present: bool) -> Result<(), Error> {
+async fn point(context: &Context, place: &Place, patch: &Value) -> Result<(), Error> {
+    let pointed = calls::merge::<Service>(&context.client, place, patch, false).await?;
+    context.cache.services.keep(&pointed, watched::service);
+    Ok(())
+}
+
+async fn finalizers(context: &Context, release: &ReleaseSeen, present: bool) -> Result<(), Error> {
     let mut all: Vec<&str> = release.finalizers.iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
     if present {
         all.push(FINALIZER);
     }
     let place = Place::new::<Release>(&release.namespace, &release.name);
-    calls::set_finalizers::<Release>(client, &place, (&release.uid, &release.resource_version), &all).await
+    let version = (release.uid.as_str(), release.resource_version.as_str());
+    let written = calls::set_finalizers::<Release>(&context.client, &place, version, &all).await?;
+    written.iter().for_each(|release| context.written.keep(release));
+    Ok(())
 }
 
 async fn settle(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     (decision, resource_version): (&str, &str),
     status: &DecisionStatus,
@@ -133,9 +156,11 @@ async fn settle(
     let place = Place::new::<Decision>(namespace, decision);
     // What was said by whoever leads now is not unsaid by whoever led before.
     let patch = json!({ "metadata": { "resourceVersion": resource_version }, "status": status });
-    match calls::merge::<Decision>(client, &place, &patch, true).await {
+    match calls::merge::<DeserializeGuard<Decision>>(&context.client, &place, &patch, true).await {
+        Ok(settled) => context.cache.decisions.keep(&settled, watched::decision),
         // Deleted by somebody who may.
-        Err(error) if error.is_not_found() => Ok(()),
-        other => other.map(|_| ()),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error),
     }
+    Ok(())
 }

@@ -14,6 +14,7 @@
 pub mod act;
 mod arrivals;
 pub mod contests;
+mod kept;
 pub mod manifests;
 pub mod observe;
 pub mod observed;

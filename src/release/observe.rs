@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core, policy::v1 as policy,
 };
-use kube::{Client, ResourceExt, core::DeserializeGuard, core::PartialObjectMeta};
+use kube::{
+    Client, ResourceExt,
+    core::{DeserializeGuard, PartialObjectMeta},
+};
+use serde_json::Value;
 
 use super::{
     manifests::{Kind, Manifest},
@@ -64,7 +68,7 @@ pub struct Cache {
     /// Decisions, by the name of their Release.
     pub decisions: Index<DecisionSeen>,
     /// Frozen contents by the UID of their `ControllerRevision`: they never change, so they are read once.
-    contents: Mutex<HashMap<String, Arc<ReleaseSpec>>>,
+    pub(super) contents: Mutex<HashMap<String, Arc<ReleaseSpec>>>,
 }
 
 impl Cache {
@@ -201,7 +205,7 @@ async fn content(
     let Some(found) = calls::read::<apps::ControllerRevision>(client, &place).await? else { return Ok(None) };
     let data = found.data.map(|data| data.0).unwrap_or_default();
     // Going back needs no content: one that cannot be read must not stand in its way.
-    let spec: Arc<ReleaseSpec> = match serde_json::from_value(data) {
+    let spec = match parse_content(data) {
         Ok(spec) => Arc::new(spec),
         Err(error) => {
             tracing::warn!(object = %place, %error, "a frozen content cannot be read and counts as lost");
@@ -210,6 +214,11 @@ async fn content(
     };
     lock().insert(attempt.uid.clone(), Arc::clone(&spec));
     Ok(Some(spec))
+}
+
+/// Reads a frozen content.
+pub(super) fn parse_content(data: Value) -> Result<ReleaseSpec, serde_json::Error> {
+    serde_json::from_value(data)
 }
 
 /// Forgets contents that are not needed while nothing is under way.

@@ -213,7 +213,7 @@ async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), 
     let mut failed = Ok(());
     for action in &plan.actions {
         tracing::debug!(namespace = seen.release.namespace, release = seen.release.name, ?action, "acting");
-        let acted = act::act(&context.client, &seen.release, action).await;
+        let acted = act::act(context, &seen.release, action).await;
         if let Action::PutBack { service, by, .. } = action {
             // Also when it was refused: it is looked at again in a moment, and no sooner.
             let contest = ContestSeen { service: service.clone(), by: by.clone(), at: clock::now() };

@@ -25,7 +25,7 @@ use crate::{
     error::Error,
     kube_io::{
         backoff::Backoff,
-        index::{Index, Owner},
+        index::{Index, Owner, Scope},
         leadership::Leadership,
         lists::{self, Lists},
         news::Announcer,
@@ -72,7 +72,7 @@ pub(super) struct Parts {
 pub(super) type Ends = (reflector::store::Writer<Guarded>, mpsc::Receiver<ObjectRef<Guarded>>);
 
 /// Returns what all reconciles of Releases share, and one lane per namespace that is served.
-pub(super) fn lanes(parts: Parts, scopes: &[Option<String>]) -> (Arc<Context>, Vec<(Lane, Ends)>) {
+pub(super) fn lanes(parts: Parts, scopes: &[Scope]) -> (Arc<Context>, Vec<(Lane, Ends)>) {
     let Parts { client, leadership, metrics, guard, stamp, settings } = parts;
     // One more than the kinds: Releases are first looked at when it is known whether they are guarded.
     let (lists, filled) = lists::counted(scopes, KINDS + 1);
@@ -99,10 +99,10 @@ pub(super) fn lanes(parts: Parts, scopes: &[Option<String>]) -> (Arc<Context>, V
         arrivals: Arrivals::default(),
         written: Written::default(),
     });
-    let lanes = scopes.iter().zip(lists).zip(stores).zip(wakes).enumerate();
-    let lanes = lanes.map(|(number, (((scope, lists), store), wake))| {
+    let lanes = scopes.iter().zip(lists).zip(stores).zip(wakes);
+    let lanes = lanes.map(|(((scope, lists), store), wake)| {
         let (context, names) = (Arc::clone(&context), Names::default());
-        Lane { number, scope: scope.clone(), context, names, lists, store, wake }
+        Lane { scope: scope.clone(), context, names, lists, store, wake }
     });
     let lanes = lanes.zip(writers.into_iter().zip(woken)).collect();
     (context, lanes)
@@ -161,8 +161,7 @@ fn owner(object: &Guarded) -> Owner {
 
 /// The watches and the controller of one namespace, or of all.
 pub(super) struct Lane {
-    number: usize,
-    scope: Option<String>,
+    scope: Scope,
     context: Arc<Context>,
     names: Names,
     pub(super) lists: Lists,
@@ -353,7 +352,7 @@ impl Follow<'_> {
                     continue;
                 }
             };
-            for owner in index.take(self.lane.number, &event, read) {
+            for owner in index.take(&self.lane.scope, &event, read) {
                 for release in releases(owner) {
                     self.lane.wake(release);
                 }
