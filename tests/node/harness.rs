@@ -39,7 +39,7 @@ pub struct Scene<'a> {
     /// Name of the Release, and of the Service that users use.
     pub name: String,
     /// Pods of each version.
-    replicas: i32,
+    pub replicas: i32,
     kubeconfig: PathBuf,
     controller: RefCell<Option<Child>>,
     log: PathBuf,

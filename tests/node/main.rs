@@ -21,6 +21,7 @@ mod contested;
 mod database_scene;
 mod databases;
 mod decided;
+mod figures;
 mod harness;
 mod hostile;
 mod interrupted;
