@@ -11,8 +11,8 @@ pub use check::{CheckParameters, CheckResult, CheckVerdict, Finding, HttpProbe, 
 pub use database::{
     Answer, BackupParameters, BackupResult, CopyResult, DatabaseFacts, DatabaseTarget, Identity, InspectParameters,
     InspectResult, MarkParameters, Marker, MigrateParameters, MigrateResult, MigrationFacts, MigrationState,
-    MigrationTarget, MigrationWork, ProofResult, ProofSeconds, Refusal, RehearseParameters, RehearseResult,
-    StorageFacts, StoragePlace, StorageTarget,
+    MigrationTarget, MigrationWork, PendingParameters, PendingResult, ProofResult, ProofSeconds, Refusal,
+    RehearseParameters, RehearseResult, StorageFacts, StoragePlace, StorageTarget,
 };
 
 /// Largest result that Kubernetes keeps of a container, in bytes.

@@ -6,13 +6,15 @@
 //! | verb | image | tried again by Kubernetes | ended by Kubernetes |
 //! |---|---|---|---|
 //! | `inspect` | the agent's | up to three times, also after a disruption | after its deadline |
+//! | `pending` | the user's | up to three times, also after a disruption | after its deadline |
 //! | `mark` | the agent's | never | never: it ends itself |
 //! | `backup` | PostgreSQL's programs | never | some time after it should have ended itself |
 //! | `migrate` | the agent's, or the user's | never | never: it ends itself |
 //! | `rehearse` | both, and the old version's | up to three times, also after a disruption | after its deadline |
 //!
-//! Those that write (all but `inspect` and `rehearse`, which writes to nothing that outlives it) are made suspended: whoever makes them writes down their UID and resumes them
-//! then ([`resume_patch`]), so that no attempt is forgotten. No Job goes by itself.
+//! Those that write (all but `inspect`, `pending` and `rehearse`, which writes to nothing that outlives it) are made
+//! suspended: whoever makes them writes down their UID and resumes them then ([`resume_patch`]), so that no attempt is
+//! forgotten. No Job goes by itself.
 
 mod pod;
 pub mod probe;
@@ -36,7 +38,8 @@ use crate::{
         ScratchSettings, VERSION, labels,
     },
     protocol::{
-        BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, RehearseParameters,
+        BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, PendingParameters,
+        RehearseParameters,
     },
 };
 
@@ -52,6 +55,8 @@ const START_SECONDS: u64 = 900;
 pub enum Work {
     /// Look.
     Inspect(InspectParameters),
+    /// Ask a migration's own command whether anything is due.
+    Pending(PendingParameters),
     /// Write the marker of a database.
     Mark(MarkParameters),
     /// Take a backup.
@@ -68,6 +73,7 @@ impl Work {
     pub const fn verb(&self) -> &'static str {
         match self {
             Self::Inspect(_) => "inspect",
+            Self::Pending(_) => "pending",
             Self::Mark(_) => "mark",
             Self::Backup(_) => "backup",
             Self::Migrate(_) => "migrate",
@@ -79,7 +85,7 @@ impl Work {
     #[must_use]
     pub const fn writes(&self) -> bool {
         match self {
-            Self::Inspect(_) | Self::Rehearse(..) => false,
+            Self::Inspect(_) | Self::Pending(_) | Self::Rehearse(..) => false,
             Self::Mark(_) | Self::Backup(_) | Self::Migrate(_) => true,
         }
     }
@@ -90,6 +96,7 @@ impl Work {
         }
         match self {
             Self::Inspect(parameters) => text(parameters),
+            Self::Pending(parameters) => text(parameters),
             Self::Mark(parameters) => text(parameters),
             Self::Backup(parameters) => text(parameters),
             Self::Migrate(parameters) => text(parameters),
@@ -248,7 +255,7 @@ impl AgentJob<'_> {
         // With Ignore the Job controller would start a replacement by itself, beside what the first one left.
         let fail = json!({ "rules": [{ "action": "FailJob", "onPodConditions": disrupted }] });
         match self.work {
-            Work::Inspect(_) => {
+            Work::Inspect(_) | Work::Pending(_) => {
                 json!({
                     "backoffLimit": RETRIES,
                     "activeDeadlineSeconds": LOOK_SECONDS,

@@ -189,6 +189,8 @@ pub enum Reason {
     LockTimeout,
     /// The migration ended without success; the message names the statement.
     MigrationFailed,
+    /// `migration.pending` did not say whether anything is due.
+    PendingUnknown,
     /// The migration did not pass on a restored copy of the data; production was not touched.
     RehearsalFailed,
     /// A pod of the old version did not get ready on the migrated copy, though the migration says that it would.

@@ -8,7 +8,7 @@ use switchback::{
     api::Duration,
     protocol::{
         BackupParameters, CheckParameters, EXIT_FAILED, Finding, InspectParameters, MarkParameters, MigrateParameters,
-        RehearseParameters, paths,
+        PendingParameters, RehearseParameters, paths,
     },
 };
 
@@ -38,6 +38,8 @@ enum Command {
     Backup(Backup),
     /// Restores one archive for the backup beside it, as another user and without secrets
     Scratch(Scratch),
+    /// Asks a migration's own command whether anything is due
+    Pending(Job),
     /// Runs one migration under the database's lock
     Migrate(Job),
     /// Restores a backup into the scratch container, where it stays
@@ -126,6 +128,7 @@ fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::er
         | Command::Inject { .. }
         | Command::Inspect(_)
         | Command::Mark(_)
+        | Command::Pending(_)
         | Command::Migrate(_)
         | Command::RehearseMigrate(_)
         | Command::Rehearse(_) => tokio::runtime::Builder::new_current_thread(),
@@ -149,6 +152,10 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
         }
         Command::Backup(arguments) => take_backup(arguments).await,
         Command::Scratch(arguments) => serve_scratch(arguments).await,
+        Command::Pending(job) => {
+            let Asked { parameters, redactor } = job::asked::<PendingParameters>(&job.parameters)?;
+            Ok(job::answer(migrate::pending::run(&parameters, &redactor).await, &job.result, &redactor)?)
+        }
         Command::Migrate(job) => {
             let Asked { parameters, redactor } = job::asked::<MigrateParameters>(&job.parameters)?;
             let came = migrate::run(&parameters, &redactor, &job.memory).await;

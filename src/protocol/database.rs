@@ -351,6 +351,28 @@ pub struct MigrateParameters {
     pub lock_timeout: Duration,
 }
 
+/// `pending`: asks a command of the user's image whether anything of its migration is due, in sessions that only read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingParameters {
+    /// The database.
+    pub database: DatabaseTarget,
+    /// Program and arguments; no shell.
+    pub argv: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How long one statement may wait for a lock.
+    pub lock_timeout: Duration,
+}
+
+/// What came of `pending`. Result: `Answer<PendingResult>`; refused: it is not known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingResult {
+    /// Whether anything is due.
+    pub due: bool,
+}
+
 /// `rehearse`: tries one migration on a restored copy of the data, where nothing of production can be reached by it. The
 /// three containers of its pod that do so have the same parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

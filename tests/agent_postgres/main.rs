@@ -15,6 +15,7 @@ mod fingerprint;
 mod identity;
 mod killed;
 mod lock;
+mod pending;
 #[allow(dead_code, reason = "each test target uses its own part")]
 #[path = "../support/postgres.rs"]
 mod postgres;

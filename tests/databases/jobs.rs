@@ -84,6 +84,35 @@ fn job_of_a_migration_in_the_users_image() {
 }
 
 #[test]
+fn a_job_that_asks_what_is_due_only_reads_and_is_the_users_pod() {
+    let pod = PodTemplate(
+        json!({ "spec": { "containers": [{ "name": "web", "image": "shop:2.4.0", "command": ["serve"] }] } }),
+    );
+    let postgres = postgres();
+    let parameters = json!({
+        "database": { "name": "shop", "secret": "/secrets/database", "environment": "Production" },
+        "argv": ["migrate", "pending"], "timeout": "2m", "lockTimeout": "2s",
+    });
+    let work = Work::Pending(serde_json::from_value(parameters).unwrap());
+    let job = AgentJob {
+        name: "shop-3-inspect-0-pending",
+        namespace: "shop",
+        labels: [("switchback.dev/release-uid", "release".to_owned())].into(),
+        owners: vec![Owner { kind: "Release", name: "shop", uid: "release" }.reference()],
+        work: &work,
+        agent_image: "agent:1",
+        image: Image::User { pod: &pod, container: "web" },
+        database: Some((&postgres, Role::Migrate)),
+        storages: vec![],
+        migrations: None,
+        scratch: None,
+        rehearsal: None,
+        settings: &JobSettings::default(),
+    };
+    insta::assert_snapshot!(yaml(&job.manifest()));
+}
+
+#[test]
 fn a_volume_is_mounted_where_the_agent_is_told_and_the_tools_are_those_of_the_server() {
     let volume = |body: &mut Value| body["spec"] = json!({ "volume": { "claim": "backups", "path": "shop/daily" } });
     let plan = backup::plan::plan(&seen(|seen| {

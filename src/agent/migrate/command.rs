@@ -133,13 +133,18 @@ fn passfile(folder: &Path, address: &Address) -> std::io::Result<PathBuf> {
 impl Running {
     /// Returns when the child has ended: whether well, or how not.
     pub async fn ended(&mut self) -> Result<(), Refusal> {
-        let status = self.child.wait().await;
-        self.rest().await;
-        match status {
+        match self.exit().await {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(refuse(Reason::MigrationFailed, self.said(&how(status)))),
             Err(error) => Err(refuse(Reason::MigrationFailed, self.said(&format!("cannot be waited for: {error}")))),
         }
+    }
+
+    /// Returns when the child has ended, and what it left behind: how.
+    pub async fn exit(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.child.wait().await;
+        self.rest().await;
+        status
     }
 
     /// Ends the child and everything in its group.
@@ -175,7 +180,8 @@ impl Running {
     }
 }
 
-fn how(status: ExitStatus) -> String {
+/// Says how a child ended.
+pub fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),

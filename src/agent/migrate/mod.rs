@@ -8,6 +8,7 @@ mod command;
 pub mod files;
 mod loss;
 mod output;
+pub mod pending;
 mod risks;
 pub mod split;
 mod sql;

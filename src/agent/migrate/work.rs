@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     agent::{
-        port::{Port, Upstream},
+        port::{Port, Sessions, Upstream},
         postgres::{address::Address, backends, connect, ledger, ledger::Key, lock::Lock},
         redact::Redactor,
         refuse,
@@ -176,7 +176,10 @@ async fn run_command(
     (deadline, lock): (Deadline<'_>, &Lock),
     outside: &mut Outside<'_>,
 ) -> End {
-    let port = match Port::open(upstream(at)).await {
+    let sessions = Sessions::Migrating(at.key.clone(), at.number);
+    let lock_timeout = at.parameters.lock_timeout.as_std();
+    let upstream = Upstream::of((at.address, at.facts), at.client, sessions, lock_timeout);
+    let port = match Port::open(upstream).await {
         Ok(port) => port,
         Err(error) => {
             let text = format!("nothing ran: the port for the command cannot be opened: {error}");
@@ -208,18 +211,6 @@ async fn run_command(
                 lost @ Cut::LockLost(_) => lost,
             })
         }
-    }
-}
-
-fn upstream(at: &Attempt<'_>) -> Upstream {
-    Upstream {
-        address: at.address.clone(),
-        certificate: at.facts.certificate.clone(),
-        control: Arc::clone(at.client),
-        attempt: (at.key.clone(), at.number),
-        lock_timeout: at.parameters.lock_timeout.as_std(),
-        major: at.facts.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0),
-        known: std::sync::Mutex::default(),
     }
 }
 

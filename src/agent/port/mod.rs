@@ -5,6 +5,7 @@
 //! the ledger before a byte of the child's passes. Then bytes are copied. The port can be cut, all sessions at once.
 
 mod local;
+mod sessions;
 mod upstream;
 
 use std::{
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use self::local::Asked;
-pub use self::upstream::Upstream;
+pub use self::{sessions::Sessions, upstream::Upstream};
 
 /// An open port; dropped, it is cut.
 pub struct Port {

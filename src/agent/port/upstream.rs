@@ -22,19 +22,18 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, TlsConnect as _},
 };
 
-use super::local::Startup;
+use super::{local::Startup, sessions::Sessions};
 use crate::{
     agent::{
         postgres::{
             address::Address,
-            ledger::{self, Key},
             milliseconds,
             tls::{self, SslMode},
         },
         refuse,
     },
     api::Reason,
-    protocol::Refusal,
+    protocol::{DatabaseFacts, Refusal},
 };
 
 /// How long a session may take to begin.
@@ -50,8 +49,8 @@ pub struct Upstream {
     pub certificate: Option<String>,
     /// The verified session: it must see each new one.
     pub control: Arc<Client>,
-    /// Which migration, and which attempt.
-    pub attempt: (Key, i32),
+    /// What they are for.
+    pub sessions: Sessions,
     /// How long a statement may wait for a lock.
     pub lock_timeout: Duration,
     /// Major version of the server.
@@ -75,13 +74,30 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Upstream {
+    /// Returns the way to the server that a verified session has reached.
+    pub fn of(
+        (address, facts): (&Address, &DatabaseFacts),
+        control: &Arc<Client>,
+        sessions: Sessions,
+        lock_timeout: Duration,
+    ) -> Self {
+        Self {
+            address: address.clone(),
+            certificate: facts.certificate.clone(),
+            control: Arc::clone(control),
+            sessions,
+            lock_timeout,
+            major: facts.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0),
+            known: Mutex::default(),
+        }
+    }
+
     /// Begins a session as the agent, with what the client asked for where it may.
     pub async fn session(&self, startup: &Startup) -> Result<Session, Refusal> {
         let session = tokio::time::timeout(START_TIMEOUT, self.begin(startup)).await;
         let session = session.map_err(|_| self.unreachable("no session in time"))??;
-        let (key, attempt) = &self.attempt;
         // Only the verified server knows this process: another one behind the same name would not.
-        if !ledger::session(&self.control, session.key.0, (key, *attempt)).await? {
+        if !self.sessions.know(&self.control, session.key.0).await? {
             return Err(refuse(
                 Reason::IdentityUncertain,
                 "the server that answered is not the one that was verified, or a pooler stands before it",
@@ -175,18 +191,29 @@ impl Upstream {
 
     /// What the client asked for, but never another user, database, name or lock time-out.
     fn settings(&self, startup: &Startup) -> Vec<(String, String)> {
-        let ours = ["user", "database", "application_name", "replication", "options"];
-        let asked = startup.settings.iter().filter(|(name, _)| !ours.contains(&name.as_str())).cloned();
+        // What is asked for by name would count after `options`.
+        let ours = [
+            "user",
+            "database",
+            "application_name",
+            "replication",
+            "options",
+            "lock_timeout",
+            "default_transaction_read_only",
+        ];
+        let is_ours = |name: &str| ours.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+        let asked = startup.settings.iter().filter(|(name, _)| !is_ours(name)).cloned();
         let options = startup.settings.iter().find(|(name, _)| name == "options").map_or("", |(_, value)| value);
         // The last one counts.
-        let mut options = format!("{options} -c lock_timeout={}", milliseconds(self.lock_timeout));
+        let mut options =
+            format!("{options} -c lock_timeout={}{}", milliseconds(self.lock_timeout), self.sessions.options());
         if self.major >= 14 {
             options.push_str(" -c client_connection_check_interval=2000");
         }
         let fixed = [
             ("user", self.address.username.clone()),
             ("database", self.address.dbname.clone()),
-            ("application_name", format!("switchback {}", self.attempt.0.purpose())),
+            ("application_name", self.sessions.name()),
             ("options", options),
         ];
         asked.chain(fixed.map(|(name, value)| (name.to_owned(), value))).collect()

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     agent::{
-        port::{Port, Upstream},
+        port::{Port, Sessions, Upstream},
         postgres::{address::Address, failure::words, ledger::Key},
         refuse,
     },
@@ -71,7 +71,7 @@ pub async fn open(scratch: &Scratch, server: &Server, (request, keep): (&Request
         address,
         certificate: None,
         control: Arc::new(plain),
-        attempt: (Key { release_uid: CONTRACT.to_owned(), revision: CONTRACT.to_owned() }, 1),
+        sessions: Sessions::Migrating(Key { release_uid: CONTRACT.to_owned(), revision: CONTRACT.to_owned() }, 1),
         lock_timeout: Duration::ZERO,
         // The oldest that is supported: what newer ones can be asked for is nothing here.
         major: 0,
