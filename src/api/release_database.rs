@@ -63,6 +63,11 @@ impl ReleaseBackup {
     "command is required with workload and pod, and means nothing with sql: an image's own entry point is never run"
 ))]
 #[x_kube(validation = ("!has(self.sql) || !has(self.direct) || !self.direct", "direct means nothing with sql"))]
+#[x_kube(validation = ("!has(self.sql) || !has(self.pending)", "pending means nothing with sql: its files say what is due"))]
+#[x_kube(validation = (
+    "!has(self.pending) || !has(self.direct) || !self.direct",
+    "pending goes through the agent's port, which direct does without"
+))]
 #[x_kube(validation = ("!has(self.sql) || !has(self.down)", "down means nothing with sql: it is a command of an image"))]
 pub struct Migration {
     /// Where it comes from.
@@ -72,6 +77,12 @@ pub struct Migration {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
     pub command: Vec<String>,
+    /// The command that says whether anything is due: program and arguments, run by the same image before anybody is
+    /// asked, in sessions that only read. Exit code 0: nothing is, so nothing is rehearsed and migrated; 1: something is;
+    /// whatever else it does fails the release before it begins. Without it a revision that was not migrated is due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 4096)))]
+    pub pending: Vec<String>,
     /// What the old version makes of the result.
     pub change: Change,
     /// Whether it may run again after an end that is not known (default: true with sql, whose files are recorded one

@@ -12,6 +12,7 @@ mod config;
 mod database;
 mod hooks;
 mod jobs;
+mod pending;
 mod rehearsal;
 mod services;
 
@@ -30,6 +31,7 @@ pub use jobs::{
     AGENT_CONTAINER, PhaseChecks, agent_checks, agent_job, agent_job_name, check_job, job_check_name, job_checks,
     job_pod, late_job_name, preflight_job_name,
 };
+pub use pending::{pending_job, pending_name};
 pub use rehearsal::{Rehearse, rehearse_job, rehearse_name};
 pub use services::{Target, active_service, preview_name, preview_service, service_patch};
 

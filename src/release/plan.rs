@@ -35,6 +35,7 @@ mod images;
 mod inspect;
 mod migrate;
 mod orphan;
+mod pending;
 mod policies;
 mod preflight;
 mod promotion;

@@ -292,6 +292,16 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             ],
         ),
         (
+            "pending means nothing with sql: its files say what is due",
+            vec![("/spec/database/migration", asking("web"))],
+            vec![("/spec/database/migration/pending", json!(["migrate", "pending"]))],
+        ),
+        (
+            "pending goes through the agent's port, which direct does without",
+            vec![("/spec/database/migration", asking("web")), ("/spec/database/migration/direct", false.into())],
+            vec![("/spec/database/migration", asking("web")), ("/spec/database/migration/direct", true.into())],
+        ),
+        (
             "down means nothing with sql: it is a command of an image",
             vec![
                 ("/spec/database/migration", by_workload("web")),
@@ -549,6 +559,13 @@ fn files(name: &str, count: usize) -> Value {
 /// A migration by a command of a workload's image.
 fn by_workload(name: &str) -> Value {
     json!({ "workload": name, "command": ["migrate", "up"], "change": "Expand" })
+}
+
+/// The same, with another command that says whether anything is due.
+fn asking(name: &str) -> Value {
+    let mut migration = by_workload(name);
+    migration["pending"] = json!(["migrate", "pending"]);
+    migration
 }
 
 /// A migration by a pod of its own.

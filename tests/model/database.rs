@@ -8,7 +8,7 @@ use switchback::{
     api::{BackupRecord, DatabaseClaim, DatabaseRollback, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
     protocol::{
         Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState,
-        ProofSeconds, Refusal, RehearseResult, StorageFacts,
+        PendingResult, ProofSeconds, Refusal, RehearseResult, StorageFacts,
     },
     release::{
         manifests::Manifest,
@@ -44,6 +44,20 @@ pub enum RehearsalEnd {
     ContractEnds,
 }
 
+/// What a migration's own command says of what is due in this world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PendingEnd {
+    /// The truth: what the ledger has not.
+    #[default]
+    Due,
+    Nothing,
+    /// Neither.
+    Unknown,
+    /// The pod is lost more often than the Job controller makes another.
+    PodLost,
+    Hangs,
+}
+
 /// What becomes of taking a migration back in this world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UndoEnd {
@@ -72,6 +86,7 @@ pub struct Database {
     pub backup_fails: bool,
     pub backup_hangs: bool,
     pub rehearsal: RehearsalEnd,
+    pub asked_what_is_due: PendingEnd,
     /// How far each backup was asked to be proven.
     pub asked: BTreeMap<String, ProofLevel>,
     /// Fingerprint of the schema as it is.
@@ -92,6 +107,16 @@ pub fn spec(version: &str) -> ReleaseSpec {
         "name": "shop",
         "migration": { "sql": { "configMap": format!("shop-{version}") }, "change": "Expand" },
     });
+    spec.database = serde_json::from_value(database).unwrap();
+    spec
+}
+
+/// A version whose migration is a command, and another one says whether anything is due.
+pub fn with_pending(version: &str) -> ReleaseSpec {
+    let mut spec = crate::world::spec(version);
+    let database = json!({ "name": "shop", "migration": {
+        "workload": "web", "command": ["migrate", "up"], "pending": ["migrate", "pending"], "change": "Expand",
+    } });
     spec.database = serde_json::from_value(database).unwrap();
     spec
 }
@@ -264,7 +289,9 @@ impl World {
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
         let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
         for job in jobs.into_iter().filter(|job| looks(&job.name)) {
-            let said = if job.name.contains("-undo-") {
+            let said = if job.name.ends_with("-pending") {
+                self.ask_what_is_due()
+            } else if job.name.contains("-undo-") {
                 self.undo(&job)
             } else if job.name.contains("-migrate-") {
                 self.migrate(&job)
@@ -342,6 +369,23 @@ impl World {
             schema: well.then(|| Answer::Done(self.database.schema.clone())),
         };
         Said { well, message: Some(json!(result)) }
+    }
+
+    fn ask_what_is_due(&self) -> Option<Said> {
+        let said = |answer: Answer<PendingResult>| {
+            let well = matches!(answer, Answer::Done(_));
+            Some(Said { well, message: Some(json!(answer)) })
+        };
+        match self.database.asked_what_is_due {
+            PendingEnd::Due => said(Answer::Done(PendingResult { due: true })),
+            PendingEnd::Nothing => said(Answer::Done(PendingResult { due: false })),
+            PendingEnd::Unknown => {
+                let message = "whether a migration is due is not known: the command ended with exit code 3".to_owned();
+                said(Answer::Refused(Refusal { reason: Reason::PendingUnknown, message }))
+            }
+            PendingEnd::PodLost => Some(Said { well: false, message: None }),
+            PendingEnd::Hangs => None,
+        }
     }
 
     fn mark(&mut self) -> Option<Said> {
@@ -488,6 +532,7 @@ impl Database {
     pub fn be_well(&mut self) {
         self.backup_fails = false;
         self.rehearsal = RehearsalEnd::Passes;
+        self.asked_what_is_due = PendingEnd::Due;
         self.migration = MigrationEnd::Applied;
         self.undo = UndoEnd::Undone;
     }

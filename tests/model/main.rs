@@ -25,6 +25,7 @@ mod images;
 mod inputs;
 mod leaders;
 mod orphan;
+mod pending;
 mod policies;
 mod quota;
 mod random;

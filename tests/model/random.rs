@@ -8,7 +8,7 @@ use switchback::api::{DecisionKind, Empty, Gate, Rejection, ReleaseSpec, Rollbac
 
 use crate::{
     config::with_config,
-    database::{MigrationEnd, RehearsalEnd},
+    database::{MigrationEnd, PendingEnd, RehearsalEnd},
     policies::policy,
     world::{Frozen, JobEnd, World},
 };
@@ -64,8 +64,8 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// A world in which 1.0.0 serves: with config, with a database, with an autoscaler, alone on its volume, with a worker, with Contract
-/// migrations.
+/// A world in which 1.0.0 serves: with config, with a database, with an autoscaler, alone on its volume, with a worker, with
+/// Contract migrations, with a command that says what is due.
 fn world(kind: u8) -> World {
     match kind {
         0 => World::serving_as(own),
@@ -73,6 +73,7 @@ fn world(kind: u8) -> World {
         2 => World::serving_as(crate::autoscaling::scaled_with_worker),
         3 => World::serving_as(crate::away::alone),
         5 => World::serving_with_contracts(),
+        6 => World::serving_with_pending(),
         _ => crate::workers::serving(),
     }
 }
@@ -143,6 +144,8 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
             database.migration = *ends.get(usize::from(*end)).unwrap_or(&MigrationEnd::Hangs);
             let ends = [RehearsalEnd::Passes, RehearsalEnd::PodLost, RehearsalEnd::Passes, RehearsalEnd::Fails];
             database.rehearsal = *ends.get(usize::from(*end)).unwrap_or(&RehearsalEnd::Hangs);
+            let says = [PendingEnd::Due, PendingEnd::Nothing, PendingEnd::PodLost, PendingEnd::Unknown];
+            database.asked_what_is_due = *says.get(usize::from(*end)).unwrap_or(&PendingEnd::Hangs);
         }
         Happening::Policies(which) => {
             world.policies = match which {
@@ -172,7 +175,7 @@ proptest! {
     /// refused and the last good one serving; and then nothing is written any more.
     #[test]
     fn every_history_ends_well_and_quiet(
-        kind in 0u8..6,
+        kind in 0u8..7,
         history in prop::collection::vec(happening(), 1..80),
     ) {
         let mut world = world(kind);
@@ -231,7 +234,7 @@ proptest! {
     /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
     #[test]
     fn killed_anywhere_it_ends_the_same(
-        kind in 0u8..6,
+        kind in 0u8..7,
         kills in prop::collection::vec(0usize..3, 1..40),
     ) {
         let mut world = world(kind);
@@ -259,6 +262,6 @@ proptest! {
         // I1, and nothing made twice: a migration ran once, from one backup.
         let ran = world.database.ran.values().all(|times| *times == 1);
         prop_assert!(ran, "{:?}", world.database.ran);
-        prop_assert_eq!(world.database.backups.len(), if matches!(kind, 1 | 5) { 2 } else { 0 });
+        prop_assert_eq!(world.database.backups.len(), if matches!(kind, 1 | 5 | 6) { 2 } else { 0 });
     }
 }

@@ -1,7 +1,7 @@
 //! Rehearsals on a real node: a pod whose containers run one after the other, with a real copy of the data.
 
 use serde_json::{Value, json};
-use switchback::api::{Outcome, Step, UndoProgress};
+use switchback::api::{Outcome, ProofLevel, Step, UndoProgress};
 
 use crate::{
     database_scene::{ORDERS, bring_up, by, make_sql, psql, report},
@@ -58,6 +58,46 @@ async fn the_old_version_gets_ready_on_the_migrated_copy_and_down_takes_it_back(
         assert!(rehearsal.findings.reaches_production);
         proof("rehearsal-contract", &serde_json::to_string(&rehearsal).unwrap());
         assert_eq!(psql(&scene, COLUMNS).await, "address,delivery_slot,id,item,placed");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_finds_nothing_due_spares_rehearsal_and_migration() {
+    in_namespace("pending", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let asking = || by_command(json!({ "pending": ["/demo-app", "migrate", "pending"] }));
+        bring_up(&scene).await;
+        // Due: nothing is there yet.
+        scene.ask_for("1.0.0", &[("SCHEMA", "1")], asking()).await;
+        let waiting = scene.until_step(Step::Approve).await;
+        let steps = record(&waiting).plan.unwrap().steps;
+        assert!(
+            steps.iter().any(|planned| planned.does.contains("due, says `/demo-app migrate pending`")),
+            "{steps:?}"
+        );
+        assert_eq!(psql(&scene, "SELECT count(*) FROM pg_class WHERE relname = 'demo_migrations'").await, "0");
+        scene.approve().await;
+        assert_eq!(active(&scene.until_over().await), Some("1.0.0"), "{}", report(&scene).await);
+        // Another version on the same schema.
+        let load = scene.load().await;
+        scene.ask_for("1.1.0", &[("SCHEMA", "1")], asking()).await;
+        let waiting = scene.until_step(Step::Approve).await;
+        let steps = record(&waiting).plan.unwrap().steps;
+        assert!(!steps.iter().any(|planned| [Step::Rehearse, Step::Migrate].contains(&planned.step)), "{steps:?}");
+        let backup = steps.iter().find(|planned| planned.step == Step::Backup).unwrap();
+        assert!(backup.does.contains("Nothing of its migration is due"), "{}", backup.does);
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!(active(&over), Some("1.1.0"), "{}", report(&scene).await);
+        assert_eq!(record(&over).backup.unwrap().proof, ProofLevel::Stored);
+        assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger").await, "1", "only that of 1.0.0");
+        load.end("pending").await;
+        // One that cannot tell: it says what schema it wants, and there is no such version.
+        scene.ask_for("1.2.0", &[("SCHEMA", "one")], asking()).await;
+        let over = scene.until_over().await;
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), "PendingUnknown".into()), "{}", report(&scene).await);
+        assert!(message(&over, "Stalled").contains("exit code 2"), "{}", message(&over, "Stalled"));
     })
     .await;
 }

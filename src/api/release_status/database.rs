@@ -40,9 +40,12 @@ pub struct DatabaseRecord {
     /// How far ReleasePolicies want its backup proven, at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_proof: Option<ProofLevel>,
-    /// What the migration consists of.
+    /// What the migration consists of; absent when nothing of it is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingMigration>,
+    /// Whether its own command, `migration.pending`, has said what is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
 }
 
 /// What a migration consists of.

@@ -35,7 +35,7 @@ pub struct DatabaseView {
     pub server_version: Option<String>,
     /// Its size when it was looked at.
     pub size_bytes: Option<i64>,
-    /// The Jobs that looked at it and marked it.
+    /// The Jobs that looked at it, asked what is due and marked it.
     pub jobs: Vec<ObjectView>,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn of(
         migration.map(|it| (it.state, format!("migration {}", it.says))),
     ];
     let (state, says) = sum_up(record, children);
-    let jobs = seen.jobs.iter().filter(|job| matches!(job.verb.as_deref(), Some("inspect" | "mark")));
+    let jobs = seen.jobs.iter().filter(|job| matches!(job.verb.as_deref(), Some("inspect" | "pending" | "mark")));
     Some(DatabaseView {
         name,
         state,

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     api::{Record, RevisionId},
     protocol::{
-        Answer, BackupResult, CheckResult, DatabaseFacts, InspectResult, MigrateResult, Refusal, RehearseResult,
+        Answer, BackupResult, CheckResult, DatabaseFacts, InspectResult, MigrateResult, PendingResult, Refusal,
+        RehearseResult,
     },
     release::observed::JobState,
 };
@@ -255,6 +256,7 @@ fn refusal(message: &str, verb: Option<&str>) -> Option<String> {
                 .or_else(|| schema.and_then(refused))
         }
         Some("mark") => parsed(message).and_then(refused::<DatabaseFacts>),
+        Some("pending") => parsed(message).and_then(refused::<PendingResult>),
         Some("backup") => parsed(message).and_then(refused::<BackupResult>),
         Some("rehearse") => parsed(message).and_then(refused::<RehearseResult>),
         Some(_) => parsed::<MigrateResult>(message)?.problem,

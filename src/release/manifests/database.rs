@@ -223,7 +223,7 @@ pub(super) struct DatabaseJob<'a> {
 
 impl<'a> DatabaseJob<'a> {
     /// A Job in the agent's own image, which works on the database and on nothing else.
-    fn new(name: &'a str, instance: &'a InstanceSeen, work: &'a Work) -> Self {
+    pub(super) fn new(name: &'a str, instance: &'a InstanceSeen, work: &'a Work) -> Self {
         let role = Some(agent_job::Role::Migrate);
         let (storages, sql, scratch, rehearsal) = (vec![], None, None, None);
         Self { name, instance, work, image: Image::Agent, role, storages, sql, scratch, rehearsal }

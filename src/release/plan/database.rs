@@ -7,7 +7,7 @@ use super::{
         manifests::{self, LookFor},
         observed::{Answer, Ask, InstanceSeen, JobSeen, JobState, Observed, StorageSeen},
     },
-    Action, contract, when_recorded,
+    Action, contract, pending, when_recorded,
 };
 use crate::{
     agent_job::targets,
@@ -57,7 +57,10 @@ pub(super) fn look(seen: &Observed, record: &Record, spec: &ReleaseSpec, databas
         Said::Lost(message) => Look::Refused(Reason::JobLost, message),
         Said::This(result) => {
             let names = storages.iter().map(|storage| storage.name.clone()).collect();
-            judge(*result, (database, instance), names).unwrap_or_else(|refusal| refused(&database.name, refusal))
+            match judge(*result, (database, instance), names) {
+                Err(refusal) => refused(&database.name, refusal),
+                Ok((looked, state)) => pending::ask(seen, record, (spec, instance), (looked, state)),
+            }
         }
     }
 }
@@ -85,7 +88,7 @@ pub(super) fn mark(seen: &Observed, record: &Record, (spec, instance): (&Release
     }
 }
 
-fn refused(database: &str, refusal: Refusal) -> Look {
+pub(super) fn refused(database: &str, refusal: Refusal) -> Look {
     Look::Refused(refusal.reason, format!("Database {database}: {}", refusal.message))
 }
 
@@ -162,12 +165,12 @@ fn storages(
         .collect()
 }
 
-/// Concludes from what the Job has seen.
+/// Concludes from what the Job has seen: also what the ledger says of the migration.
 fn judge(
     result: InspectResult,
     (database, instance): (&ReleaseDatabase, &InstanceSeen),
     storages: Vec<String>,
-) -> Result<Look, Refusal> {
+) -> Result<(DatabaseRecord, Option<MigrationState>), Refusal> {
     let facts = match result.database {
         Some(protocol::Answer::Done(facts)) => facts,
         Some(protocol::Answer::Refused(refusal)) => return Err(refusal),
@@ -180,12 +183,14 @@ fn judge(
     if let Some(problem) = result.storages.into_iter().find_map(|storage| storage.problem) {
         return Err(problem);
     }
-    let pending = match (&database.migration, result.migration) {
-        (None, _) => None,
+    let (pending, state) = match (&database.migration, result.migration) {
+        (None, _) => (None, None),
         (Some(_), None) => return Err(said_nothing("the migration")),
         (Some(_), Some(protocol::Answer::Refused(refusal))) => return Err(refusal),
         (Some(migration), Some(protocol::Answer::Done(facts))) => {
-            pending(facts, matches!(migration.source, MigrationSource::Sql(_)), migration.is_idempotent())?
+            let state = facts.state;
+            let is_sql = matches!(migration.source, MigrationSource::Sql(_));
+            (due_of(facts, is_sql, migration.is_idempotent())?, Some(state))
         }
     };
     let schema = match (database.backup.is_reused(), result.schema) {
@@ -194,7 +199,7 @@ fn judge(
         (true, None) => return Err(said_nothing("the schema")),
         (false, _) => None,
     };
-    Ok(Look::Seen(Box::new(DatabaseRecord {
+    let looked = DatabaseRecord {
         name: database.name.clone(),
         uid: instance.uid.clone(),
         fingerprint: targets::fingerprint(&targets::identity(&facts)),
@@ -206,7 +211,9 @@ fn judge(
         schema,
         policy_proof: None,
         pending,
-    })))
+        asked: false,
+    };
+    Ok((looked, state))
 }
 
 fn said_nothing(of: &str) -> Refusal {
@@ -214,7 +221,7 @@ fn said_nothing(of: &str) -> Refusal {
 }
 
 /// Returns what is due; `None` when nothing is.
-fn pending(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Option<PendingMigration>, Refusal> {
+fn due_of(facts: MigrationFacts, files: bool, idempotent: bool) -> Result<Option<PendingMigration>, Refusal> {
     match facts.state {
         // Files that were added since are due, whatever the revision's row says.
         MigrationState::Applied if !files => return Ok(None),

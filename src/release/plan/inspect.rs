@@ -150,8 +150,13 @@ pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
 /// The same of the Job of a migration alone.
 pub(super) fn migration(seen: &Observed, record: &Record) -> Inspection {
     let job = migration_job(seen, record, &seen.release.spec);
-    let pod = job.as_ref().and_then(|job| manifests::job_pod(&seen.release, job));
-    dry_run(seen, vec![], job.into_iter().chain(pod).collect())
+    job.map_or(Inspection::Fine, |job| takes(seen, &job))
+}
+
+/// The same of a Job, and of its pod, whose image is the user's.
+pub(super) fn takes(seen: &Observed, job: &Manifest) -> Inspection {
+    let pod = manifests::job_pod(&seen.release, job);
+    dry_run(seen, vec![], [job.clone()].into_iter().chain(pod).collect())
 }
 
 fn dry_run(seen: &Observed, config: Vec<Ask>, objects: Vec<Manifest>) -> Inspection {

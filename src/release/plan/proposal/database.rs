@@ -17,7 +17,15 @@ pub(super) fn preflight(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> 
     };
     let unmarked = looked.is_some_and(|looked| looked.fingerprint.ends_with("/none"));
     let mark = if unmarked { " and marks it as ours, which it never was" } else { "" };
-    format!("Claims database {}{mark}.", database.name)
+    let asked = database.migration.as_ref().and_then(pending_command);
+    let asked =
+        asked.map(|command| format!(" Asks {command} once more whether a migration is due.")).unwrap_or_default();
+    format!("Claims database {}{mark}.{asked}", database.name)
+}
+
+/// Returns the command that says what is due, quoted.
+fn pending_command(migration: &Migration) -> Option<String> {
+    (!migration.pending.is_empty()).then(|| format!("`{}`", migration.pending.join(" ")))
 }
 
 /// Returns the steps that the database needs.
@@ -78,11 +86,23 @@ fn backup(asked: Asked<'_>, policy: Option<ProofLevel>) -> String {
         ),
         _ => String::new(),
     };
-    format!("{reused}Backs up {what}, to {to}, and {proof}. Without that nothing goes on.")
+    let nothing_due = looked.and_then(|looked| nothing_due(database, looked)).unwrap_or_default();
+    format!("{reused}Backs up {what}, to {to}, and {proof}. Without that nothing goes on.{nothing_due}")
+}
+
+/// Says that nothing of a migration is due, and who says so.
+fn nothing_due(database: &ReleaseDatabase, looked: &DatabaseRecord) -> Option<String> {
+    let migration = database.migration.as_ref().filter(|_| looked.pending.is_none())?;
+    let says = pending_command(migration).filter(|_| looked.asked).unwrap_or_else(|| "the ledger".to_owned());
+    Some(format!(" Nothing of its migration is due, says {says}: it is neither rehearsed nor run."))
 }
 
 fn migrate(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
-    let pending = looked.and_then(|looked| looked.pending.as_ref()).map(files).unwrap_or_default();
+    let pending = match (looked, pending_command(migration)) {
+        (None, Some(command)) => format!(", if {command} says that it is due,"),
+        (Some(looked), Some(command)) if looked.asked => format!(" (due, says {command})"),
+        (looked, _) => looked.and_then(|looked| looked.pending.as_ref()).map(files).unwrap_or_default(),
+    };
     format!(
         "Runs {}{pending} under the database's lock, within {}; a statement waits at most {} for a lock. \
          {} {}",
