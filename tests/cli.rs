@@ -196,6 +196,7 @@ fn approved(mut record: Record) -> Record {
         kind: "approve".into(),
         actor: "anna@example.com".into(),
         digest: Some(DIGEST.into()),
+        gate: None,
         at: micro(200),
     };
     Record { decisions: vec![decision], ..record }

@@ -111,6 +111,12 @@ impl DecisionKind {
         matches!(self, Self::Reject(rejection) if rejection.gate == gate)
     }
 
+    /// Returns whether it is about the plan of a gate.
+    #[must_use]
+    pub fn is_of(&self, gate: Gate) -> bool {
+        self.opens(gate) || self.closes(gate)
+    }
+
     /// Returns the verb of the decision.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -93,6 +93,8 @@ pub enum Reason {
     HandoverTimedOut,
     /// A pod of a worker has not ended, so the other version's is not started: a queue has one reader.
     WorkerNotGone,
+    /// Something of an earlier version still runs, so a Contract migration does not begin.
+    EarlierVersionRuns,
     /// A hook failed, or did not end in time.
     HookFailed,
     /// The frozen content of an attempt was deleted.

@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use worker::{WorkerPods, WorkerRecord};
 
-use super::{Condition, HookRecord, RevisionId};
+use super::{Condition, Gate, HookRecord, RevisionId};
 
 /// Status of a Release.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,6 +182,9 @@ pub struct DecisionRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub digest: Option<String>,
+    /// Which plan it was about, where that is not the release's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
     /// When it took effect.
     pub at: MicroTime,
 }

@@ -177,8 +177,7 @@ pub(super) async fn run(
 
 /// Returns what a command has to say to mean the plan of a Contract migration.
 fn option(decision: &DecisionKind) -> &'static str {
-    let is_contract = decision.opens(Gate::Contract) || decision.closes(Gate::Contract);
-    if is_contract { " --gate contract" } else { "" }
+    if decision.is_of(Gate::Contract) { " --gate contract" } else { "" }
 }
 
 fn sentences(proposal: &Proposal) -> String {

@@ -37,7 +37,7 @@ pub use services::{Target, active_service, preview_name, preview_service, servic
 
 use super::observed::{AttemptSeen, ReleaseSeen};
 use crate::api::{
-    GROUP, ReleaseSpec, RevisionId, VERSION, Workload,
+    AdoptedWorkload, GROUP, ReleaseSpec, RevisionId, VERSION, Workload,
     labels::{self, Role},
     sha256_hex,
 };
@@ -210,6 +210,25 @@ pub fn selector(release: &ReleaseSeen, workload: &str, digits: &str) -> BTreeMap
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
+}
+
+/// Returns what selects objects with these labels, as the API server is asked.
+#[must_use]
+pub fn label_selector(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// Returns what selects the Deployments, ReplicaSets and pods of every revision but this one.
+#[must_use]
+pub fn others_selector(release: &ReleaseSeen, digits: &str) -> String {
+    // Pods of Jobs are of no workload.
+    format!("{}={},{},{}!={digits}", labels::RELEASE_UID, release.uid, labels::WORKLOAD, labels::REVISION)
+}
+
+/// Returns what selects pods of what was taken over, which have none of our labels.
+#[must_use]
+pub fn adopted_selector(adopted: &AdoptedWorkload) -> String {
+    format!("{},!{}", label_selector(&adopted.selector), labels::RELEASE_UID)
 }
 
 /// Returns the owners of a child. With the Release as only owner a foreground deletion would remove running

@@ -9,6 +9,16 @@
 //!     └─────────────────────────────────────────────────────  CleanUp ◀──── SwitchBack
 //! ```
 //!
+//! With a database, `Backup`, `Rehearse` and `Migrate` come between `Preflight` and `Deploy`, and `RestoreData` before
+//! `CleanUp`. A migration that the version before cannot stand comes after its release, by an approval of its own:
+//!
+//! ```text
+//!            approved, and what serves is well     nothing of another version runs           the ledger says applied
+//!   Idle ──▶ Contract ──▶ Backup ──▶ Rehearse ──▶ Migrate ──▶ Idle
+//!     ▲         │            │           │           │  not applied: what serves goes on serving
+//!     └─────────┴────────────┴─── CleanUp ───────────┘
+//! ```
+//!
 //! [`observe`] looks, [`plan`] decides (pure), [`status`] puts it into words (pure), [`act`] does it.
 
 pub mod act;

@@ -302,16 +302,14 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
     }
 }
 
-/// Returns what still works, or may come to work, of a workload: first whoever makes its pods, then its pods, so that none
+/// Returns what still works, or may come to work, of what is selected: first whoever makes pods, then the pods, so that none
 /// is made in between.
-async fn left(client: &Client, namespace: &str, selector: &BTreeMap<String, String>) -> Result<Option<String>, Error> {
-    let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let selector = selector.join(",");
-    let sets = calls::list::<watched::ReplicaSet>(client, namespace, Some(&selector)).await?;
+async fn left(client: &Client, namespace: &str, selector: &str) -> Result<Option<String>, Error> {
+    let sets = calls::list::<watched::ReplicaSet>(client, namespace, Some(selector)).await?;
     if let Some(set) = sets.iter().find(|set| !set.is_at_rest()) {
         return Ok(Some(format!("ReplicaSet {}", set.name_any())));
     }
-    let pods = calls::list::<watched::Pod>(client, namespace, Some(&selector)).await?;
+    let pods = calls::list::<watched::Pod>(client, namespace, Some(selector)).await?;
     let left = pods.iter().map(watched::pod_seen).find(|pod| !pod.ended);
     Ok(left.map(|pod| format!("pod {}", pod.name)))
 }

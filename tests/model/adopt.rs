@@ -12,7 +12,7 @@ use switchback::{
     },
 };
 
-use crate::world::{World, spec};
+use crate::world::{Shape, World, spec};
 
 /// What runs without the operator, or ran before it.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,11 @@ impl Running {
             deleting: false,
         };
         self.objects.insert((kind.as_str(), name.to_owned()), made);
+    }
+
+    /// Labels of the pods of a Deployment.
+    pub fn labels_of(&self, deployment: &str) -> Option<&BTreeMap<String, String>> {
+        self.labels.get(deployment)
     }
 
     fn at(&mut self, kind: Kind, name: &str) -> &mut RunningSeen {
@@ -176,7 +181,7 @@ impl World {
 }
 
 /// A Release that takes over Deployment `old` and Service `shop`.
-fn adopting(spec: &mut ReleaseSpec) {
+pub fn adopting(spec: &mut ReleaseSpec) {
     spec.workloads[0].adopt = Some(Adoption { deployment: "old".into(), service: "shop".into(), key: None });
     spec.workloads[0].template.0["metadata"] = json!({ "labels": { "app": "shop", "tier": "web" } });
     spec.deletion_policy = DeletionPolicy::Orphan;
@@ -202,8 +207,12 @@ fn in_front(selector: Value) -> Value {
 
 /// A world in which something serves that the operator has not made.
 fn before() -> World {
-    let mut world = World::new();
-    world.shape = adopting;
+    beside(World::new(), adopting)
+}
+
+/// The same of another world, where specs may have more besides.
+pub fn beside(mut world: World, shape: Shape) -> World {
+    world.shape = shape;
     world.spec = world.spec_of("1.0.0");
     world.running.make(Kind::Deployment, "old", old("registry.example.com/shop:0.9.3"));
     world.running.make(Kind::Service, "shop", in_front(json!({ "app": "shop" })));

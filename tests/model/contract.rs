@@ -61,7 +61,7 @@ impl World {
         world
     }
 
-    fn contract_plan(&self) -> &PlanRecord {
+    pub fn contract_plan(&self) -> &PlanRecord {
         self.record().contract.as_ref().and_then(|contract| contract.plan.as_ref()).expect("a Contract migration waits")
     }
 
@@ -80,11 +80,11 @@ impl World {
         self.step() == Step::Idle && self.record().contract.as_ref().filter(waits).is_some()
     }
 
-    fn contract_state(&self) -> Option<ContractProgress> {
+    pub fn contract_state(&self) -> Option<ContractProgress> {
         self.record().contract.as_ref().map(|contract| contract.state)
     }
 
-    fn ran(&self, version: &str) -> u32 {
+    pub fn ran(&self, version: &str) -> u32 {
         self.database.ran.get(&self.digits_of(version)).copied().unwrap_or(0)
     }
 }
@@ -104,13 +104,14 @@ pub fn may_migrate(world: &World) {
     assert_eq!(others.map(|seen| &seen.name).collect::<Vec<_>>(), Vec::<&String>::new(), "{:#?}", world.writes);
     let mut pods = world.pods.values().filter(|pod| pod.job.is_none() && !pod.ended);
     assert!(pods.all(|pod| pod.revision == digits), "nothing of another version runs");
+    assert_eq!(world.unseen, [], "nothing of another version runs, whatever watches show");
     assert!(record.previous.is_none(), "what was kept is withdrawn");
     let digest = record.plan.as_ref().map(|plan| &plan.digest);
     let approved = record.decisions.iter().any(|used| used.kind == "approve" && used.digest.as_ref() == digest);
     assert!(approved, "I6: {:?}", record.decisions);
 }
 
-fn settled(world: &mut World) {
+pub fn settled(world: &mut World) {
     while world.look(usize::MAX) {}
 }
 
@@ -119,7 +120,7 @@ fn unmet(world: &World) -> String {
 }
 
 /// Lets the Job of the migration be made, recorded and resumed, and run.
-fn begin_to_migrate(world: &mut World) {
+pub fn begin_to_migrate(world: &mut World) {
     world.database.migration = MigrationEnd::Hangs;
     settled(world);
     world.end_database_jobs();
@@ -239,7 +240,7 @@ fn what_came_with_or_after_a_contract_can_be_gone_back_to() {
 }
 
 #[test]
-fn an_approval_of_a_release_or_of_another_plan_opens_no_contract() {
+fn forgery_an_approval_of_the_release_or_of_another_plan_replayed_for_a_contract() {
     let mut world = World::with_contract();
     let digest = world.contract_plan().digest.clone();
     let of_release = world.decide(DecisionKind::Approve(Approval { digest, gate: Gate::Release }), "anna");
@@ -417,7 +418,7 @@ fn a_fix_with_the_same_migration_keeps_it_waiting_and_one_without_drops_it() {
     world.approve("anna");
     world.run_to_rest();
     assert_eq!((world.contract_state(), world.condition("ContractPending")), (None, None));
-    assert!(world.record().history.last().unwrap().message.contains("had not run and is dropped"));
+    assert!(world.record().history.last().unwrap().message.contains("had not been applied and is dropped"));
 }
 
 #[test]

@@ -36,5 +36,6 @@ mod slots;
 mod table;
 mod threats;
 mod undone;
+mod withdrawn;
 mod workers;
 mod world;

@@ -137,6 +137,8 @@ pub struct World {
     pub load: Option<i32>,
     /// What the operator was told at its start.
     pub settings: Settings,
+    /// Pods that the API server has and no watch has shown, with their labels.
+    pub unseen: Vec<(String, BTreeMap<String, String>)>,
     /// What runs without the operator, or ran before it.
     pub running: Running,
     /// When the last look asked to look again.
@@ -218,6 +220,7 @@ impl World {
                 tools_image: "tools-{major}:1".into(),
                 ..Settings::default()
             },
+            unseen: vec![],
             running: Running::default(),
             recheck: None,
         }
@@ -439,15 +442,19 @@ impl World {
         }
     }
 
-    fn left(&self, selector: &BTreeMap<String, String>) -> Option<String> {
-        // Without a workload: of all of them.
-        let is_meant = |workload: &String| selector.get(labels::WORKLOAD).is_none_or(|meant| meant == workload);
-        let digits = &selector[labels::REVISION];
-        let set = self.deployments.values().find(|seen| is_meant(&seen.workload) && seen.revision == *digits);
-        let set = set.filter(|set| set.replicas > 0 || !set.observed).map(|set| format!("ReplicaSet of {}", set.name));
+    /// What the API server finds by a label selector: first what makes pods, then pods.
+    fn left(&self, selector: &str) -> Option<String> {
+        let ours = |workload: &str, digits: &str| selects(selector, &child_labels(workload, digits));
+        let set = self.deployments.values().find(|set| {
+            let adopted = self.running.labels_of(&set.name).filter(|_| set.adopted);
+            let meant = adopted.map_or_else(|| ours(&set.workload, &set.revision), |labels| selects(selector, labels));
+            meant && (set.replicas > 0 || !set.observed)
+        });
         let mut pods = self.pods.values().filter(|pod| !pod.ended && pod.job.is_none());
-        let pod = pods.find(|pod| is_meant(&pod.workload) && pod.revision == *digits);
-        set.or_else(|| pod.map(|pod| format!("pod {}", pod.name)))
+        let pod = pods.find(|pod| ours(&pod.workload, &pod.revision)).map(|pod| &pod.name);
+        let unseen = || self.unseen.iter().find(|(_, labels)| selects(selector, labels)).map(|(name, _)| name);
+        set.map(|set| format!("ReplicaSet of {}", set.name))
+            .or_else(|| pod.or_else(unseen).map(|name| format!("pod {name}")))
     }
 
     fn object(&self, kind: Kind, name: &str) -> Option<ObjectSeen> {
@@ -1026,6 +1033,23 @@ impl World {
     pub fn message(&self, type_: &str) -> &str {
         self.status.conditions.iter().find(|condition| condition.type_ == type_).map_or("", |found| &found.message)
     }
+}
+
+/// Labels of what belongs to a revision.
+pub fn child_labels(workload: &str, digits: &str) -> BTreeMap<String, String> {
+    let labels = [(labels::RELEASE_UID, UID), (labels::WORKLOAD, workload), (labels::REVISION, digits)];
+    labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Returns whether a label selector selects labels, as the API server reads it.
+fn selects(selector: &str, labels: &BTreeMap<String, String>) -> bool {
+    let found = |key: &str| labels.get(key).map(String::as_str);
+    selector.split(',').all(|term| match (term.split_once("!="), term.split_once('='), term.strip_prefix('!')) {
+        (Some((key, value)), ..) => found(key) != Some(value),
+        (_, Some((key, value)), _) => found(key) == Some(value),
+        (.., Some(key)) => found(key).is_none(),
+        (.., None) => found(term).is_some(),
+    })
 }
 
 /// Makes a resourceVersion newer.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{ContractProgress, Record};
 use crate::api::RevisionId;
 
 /// What the first release takes over; kept as long as traffic may go back there.
@@ -93,8 +93,12 @@ impl Record {
         (before || first).then_some(adoption)
     }
 
-    /// Forgets what was taken over once traffic cannot go back there any more.
+    /// Forgets what was taken over once traffic cannot go back there any more, and no Contract migration has to know
+    /// whether anything of it runs.
     pub fn forget_adoption(&mut self) {
+        if self.contract.as_ref().is_some_and(|contract| contract.state != ContractProgress::Applied) {
+            return;
+        }
         let active = self.active.as_ref().map(|active| &active.revision);
         let kept = self.previous.as_ref().map(|previous| &previous.revision);
         let kept = |adoption: &AdoptionRecord| [active, kept].contains(&Some(&adoption.revision));

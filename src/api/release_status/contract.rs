@@ -35,6 +35,13 @@ pub struct ContractRecord {
     /// What it will do, as people approve it; absent until it was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanRecord>,
+    /// What served or was tried before, the latest first: what it takes the way back to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub earlier: Vec<RevisionId>,
+    /// Number of its last attempt that has ended: who approved before that approved another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<i64>,
 }
 
 /// How far a Contract migration is.
@@ -63,6 +70,10 @@ pub struct Withdrawal {
     pub version: String,
     /// When the migration had ended, or may have begun.
     pub at: MicroTime,
+    /// What cannot be gone back to, the latest first; longer than history remembers it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub revisions: Vec<RevisionId>,
 }
 
 impl ContractRecord {

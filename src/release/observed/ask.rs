@@ -1,7 +1,5 @@
 //! What a plan must know first, and the answers.
 
-use std::collections::BTreeMap;
-
 use super::{AttemptSeen, BackupSeen, DefaultsSeen, ObjectSeen, QuotaSeen, RunningSeen, SelectingSeen, ServiceSeen};
 use crate::release::manifests::{Kind, Manifest};
 
@@ -35,8 +33,8 @@ pub enum Ask {
         /// Its UID.
         uid: String,
     },
-    /// What still works, or may come to work, of a workload in a revision; its selector.
-    Left(BTreeMap<String, String>),
+    /// What still works, or may come to work, of what a label selector selects.
+    Left(String),
     /// Whether the Decision with this name and UID still exists.
     LiveDecision {
         /// Its name.

@@ -18,7 +18,7 @@ use super::{
     slots::{self, Slots, Waits},
     still_wanted, suspend,
 };
-use crate::api::{DecisionKind, Gate, Mode, Outcome, Reason, Record, Step};
+use crate::api::{DecisionKind, DecisionRecord, Gate, Mode, Outcome, Reason, Record, Step};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !still_wanted(seen, &record) {
@@ -251,7 +251,8 @@ fn despite_automatic(seen: &Observed, record: &Record) -> Option<String> {
 
 /// Returns who approved what then changed before anything was done.
 fn void_approval(record: &Record) -> Option<&str> {
-    let last = record.decisions.iter().rev().find(|decision| decision.digest.is_some())?;
+    let of_release = |decision: &&DecisionRecord| decision.digest.is_some() && decision.gate.is_none();
+    let last = record.decisions.iter().rev().find(of_release)?;
     let digest = record.plan.as_ref().map(|plan| &plan.digest);
     let led_to_nothing = record.history.last().is_none_or(|entry| entry.ended_at.0 < last.at.0);
     (last.digest.as_ref() != digest && led_to_nothing).then_some(last.actor.as_str())

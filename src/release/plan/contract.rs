@@ -18,17 +18,23 @@ use super::{
     ending::{self, Why},
     enter,
     inspect::{self, Inspection},
-    overdue,
+    later, migrate, overdue,
     policies::Policies,
     preflight, proposal, still_wanted, when_recorded,
 };
-use crate::api::{
-    Change, ContractProgress, ContractRecord, DatabaseRecord, MigrationProgress, Outcome, Reason, Record, ReleaseSpec,
-    Step, Withdrawal,
+use crate::{
+    agent_job::targets,
+    api::{
+        Change, ContractProgress, ContractRecord, DatabaseRecord, MigrationProgress, Outcome, Reason, Record,
+        ReleaseSpec, RevisionId, Step, Withdrawal,
+    },
 };
 
+/// How many revisions are remembered that cannot be gone back to: more than history ever holds.
+const EARLIER: usize = 64;
+
 pub(super) use gate::{Rest, approve, at_rest, reject, wait_again};
-pub(super) use withdraw::still_withdrawn;
+pub(super) use withdraw::{Waits, may_not_run};
 
 /// Returns whether the attempt under way runs a Contract migration.
 #[must_use]
@@ -48,14 +54,20 @@ pub(super) fn is_rejected(record: &Record) -> bool {
 
 /// Returns whether the one that waits does so for this reason.
 pub(super) fn waits_for(record: &Record, reason: Reason) -> bool {
-    let waits = record.contract.as_ref().filter(|contract| contract.is_open());
+    // While another attempt is under way it waits for the end of that, whatever it waited for before.
+    let waits = record.contract.as_ref().filter(|contract| record.step == Step::Idle && contract.is_open());
     waits.is_some_and(|contract| contract.reason == reason.as_str())
 }
 
 /// Remembers, of an attempt that came through, the migration that is left to be done, in place of the one before it.
 /// Returns what is to be said of that.
 pub(super) fn follows(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> String {
-    let before = record.contract.take().filter(ContractRecord::is_open);
+    if let Some(last) = &mut record.withdrawn {
+        // It has come through on the schema as it is.
+        let revision = content.revision();
+        last.revisions.retain(|withdrawn| *withdrawn != revision);
+    }
+    let before = record.contract.take().filter(|before| before.state != ContractProgress::Applied);
     // A way back changes no schema.
     let candidate = record.candidate.as_ref().filter(|candidate| candidate.rollback.is_none());
     let looked =
@@ -63,11 +75,16 @@ pub(super) fn follows(seen: &Observed, record: &mut Record, content: &ReleaseSpe
     let looked = looked.map(|(_, looked)| looked).filter(|looked| looked.pending.is_some());
     let (Some(candidate), Some(looked)) = (candidate, looked) else {
         let dropped = |before: ContractRecord| {
-            format!(" The Contract migration of {} had not run and is dropped.", before.version)
+            format!(" The Contract migration of {} had not been applied and is dropped.", before.version)
         };
-        return before.map(dropped).unwrap_or_default();
+        return before.filter(ContractRecord::is_open).map(dropped).unwrap_or_default();
     };
     let served = record.active.as_ref().map_or(0, |active| active.generation);
+    let mut earlier = vec![];
+    let tried = record.history.iter().rev().map(|entry| &entry.revision);
+    let known = before.iter().flat_map(|before| &before.earlier);
+    let all = record.active.iter().map(|active| &active.revision).chain(tried).chain(known);
+    remember(&mut earlier, all.filter(|revision| **revision != candidate.revision));
     record.contract = Some(ContractRecord {
         revision: candidate.revision.clone(),
         version: candidate.version.clone(),
@@ -75,10 +92,12 @@ pub(super) fn follows(seen: &Observed, record: &mut Record, content: &ReleaseSpe
         reason: Reason::ContractPending.as_str().to_owned(),
         message: "Its plan is being made.".to_owned(),
         since: MicroTime(seen.now),
-        // Whoever wrote what waited so far is an author of what waits now.
+        // Whoever wrote what waited so far, or was rejected, is an author of what waits now.
         authors_after: before.map_or(served, |before| before.authors_after.min(served)),
-        database: looked.clone(),
+        database: marked(seen, looked),
         plan: None,
+        earlier,
+        last: None,
     });
     " Its Contract migration waits for an approval of its own.".to_owned()
 }
@@ -98,8 +117,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         let stale = !is_approved(seen, &record, &seen.release.spec);
         return if stale { anew(seen, record, None) } else { ending::content_lost(seen, record) };
     }
-    if let Some(candidate) = &mut record.candidate {
+    if let Some(candidate) = record.candidate.as_mut().filter(|candidate| candidate.content.is_none()) {
         candidate.content = Some(frozen.uid.clone());
+        // From here on pods are waited for, as long as a release may wait for its own.
+        record.deadline = Some(MicroTime(later(seen.now, content.deadlines.deploy)));
     }
     if let Some(waits) = withdraw::previous(seen, &mut record) {
         return waits;
@@ -107,12 +128,18 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     preflight::take_database(seen, record, &content)
 }
 
+/// Returns the number of the last attempt of the one that waits or runs, when one has ended.
+fn last(record: &Record) -> Option<i64> {
+    record.contract.as_ref()?.last
+}
+
 /// Returns whether a content is the one that was approved.
 fn is_approved(seen: &Observed, record: &Record, content: &ReleaseSpec) -> bool {
     let Some(looked) = &record.database else { return false };
     let approved = record.plan.as_ref().map(|plan| plan.digest.as_str());
     let of_revision = record.candidate.as_ref().is_some_and(|candidate| candidate.revision == content.revision());
-    of_revision && approved == Some(proposal::contract::digest(seen, looked, content).as_str())
+    let digest = proposal::contract::digest(seen, content, (looked, last(record)));
+    of_revision && approved == Some(digest.as_str())
 }
 
 /// Looks once more, since the approval may be days old, and freezes the content.
@@ -189,7 +216,10 @@ pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: &Why) -> Mov
         && let Some(active) = &record.active
     {
         let (before, version) = (active.attempt, active.version.clone());
-        record.withdrawn = Some(Withdrawal { before, version, at: MicroTime(now) });
+        let mut revisions = record.contract.as_ref().map_or(vec![], |contract| contract.earlier.clone());
+        remember(&mut revisions, record.withdrawn.iter().flat_map(|last| &last.revisions));
+        revisions.retain(|revision| *revision != active.revision);
+        record.withdrawn = Some(Withdrawal { before, version, at: MicroTime(now), revisions });
         record.previous = None;
     }
     let succeeded = why.outcome == Outcome::Succeeded;
@@ -199,6 +229,7 @@ pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: &Why) -> Mov
         contract.message.clone_from(&why.message);
         // An approval that was left over from before was not given for another run.
         contract.since = MicroTime(now);
+        contract.last = record.candidate.as_ref().map(|candidate| candidate.attempt);
     }
     if let Some(candidate) = record.candidate.take() {
         ending::remember(&mut record, candidate, now, why);
@@ -206,6 +237,23 @@ pub(super) fn come_to_rest(mut record: Record, now: Timestamp, why: &Why) -> Mov
     record.ending = None;
     record.plan = None;
     enter(record, Step::Idle, now, None)
+}
+
+/// Returns what was seen of a database before it was marked as it would be seen now.
+fn marked(seen: &Observed, looked: &DatabaseRecord) -> DatabaseRecord {
+    let instance = seen.instance(&looked.name).filter(|instance| migrate::is_approved(instance, looked));
+    let identity = instance.and_then(|instance| instance.status.identity.as_ref());
+    let fingerprint = identity.map_or_else(|| looked.fingerprint.clone(), targets::fingerprint);
+    DatabaseRecord { fingerprint, ..looked.clone() }
+}
+
+/// Adds revisions to those that are known.
+fn remember<'a>(known: &mut Vec<RevisionId>, more: impl Iterator<Item = &'a RevisionId>) {
+    for revision in more {
+        if known.len() < EARLIER && !known.contains(revision) {
+            known.push(revision.clone());
+        }
+    }
 }
 
 /// Returns whether the schema may be another one now.

@@ -114,6 +114,7 @@ pub(super) fn use_up(record: &mut Record, decision: &DecisionSeen, now: Timestam
         kind: decision.kind.as_ref().map_or("", DecisionKind::as_str).to_owned(),
         actor: decision.actor.clone(),
         digest: decision.approval().map(|approval| approval.digest.clone()),
+        gate: decision.kind.as_ref().filter(|kind| kind.is_of(Gate::Contract)).map(|_| Gate::Contract),
         at: MicroTime(now),
     });
     if record.decisions.len() > REMEMBERED {

@@ -258,7 +258,7 @@ fn gone(seen: &Observed, workers: &[&str], (revision, version): (&RevisionId, &s
         return Some(Progress::Going(Going::waits(format!("{pod} of {version} has not ended"))));
     }
     let selector = |name: &&str| manifests::selector(&seen.release, name, revision.digits());
-    let asks: Vec<Ask> = workers.iter().map(selector).map(Ask::Left).collect();
+    let asks: Vec<Ask> = workers.iter().map(|name| Ask::Left(manifests::label_selector(&selector(name)))).collect();
     let mut waiting = format!("whether anything of {version} still works");
     let mut again = None;
     let open = asks.iter().any(|ask| match seen.answer(ask) {

@@ -33,7 +33,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if pending && !suspend::holds(seen, &record) {
         return begin(seen, record);
     }
-    let waits = match contract::at_rest(seen, &mut record) {
+    // Whether a person wants to go back is known first.
+    let rest = if asked.is_none() { contract::at_rest(seen, &mut record) } else { contract::Rest::default() };
+    let waits = match rest {
         contract::Rest::Begins(next) => return next,
         contract::Rest::Waits(waits) => waits,
     };
@@ -59,8 +61,9 @@ fn person(seen: &Observed, record: &mut Record) -> Result<Option<Move>, Ask> {
         return Ok(Some(back));
     }
     if let Some(retry) = decisions::find(seen, record, |kind| matches!(kind, DecisionKind::Retry(_)))? {
-        record.failure = None;
-        contract::wait_again(seen, record);
+        if record.failure.take().is_none() {
+            contract::wait_again(seen, record);
+        }
         decisions::use_up(record, retry, seen.now);
     }
     Ok(None)

@@ -70,9 +70,8 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
         }
         return again(seen, record, format!("Job {name} is gone: somebody deleted it."));
     }
-    // Days may have passed since nothing of the old version ran.
-    if let Some(waits) = contract::still_withdrawn(seen, &record) {
-        return waits;
+    if let Some(waits) = contract::may_not_run(seen, &record) {
+        return held_up(seen, record, (name, waits));
     }
     if !is_approved(instance, looked) {
         let message = format!(
@@ -103,6 +102,12 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
         return ending::content_lost(seen, record);
     };
     let revision = candidate.revision.clone();
+    if let Some(waits) = contract::may_not_run(seen, &record) {
+        if is_running(&record) && is_recorded(&record, job) && waits.is_known(seen) {
+            return withdraw(record, job, waits.waiting());
+        }
+        return held_up(seen, record, (&job.name, waits));
+    }
     let ask = Ask::LiveBackup(backup.name.clone());
     match seen.answer(&ask) {
         None => {
@@ -110,11 +115,8 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
             return Plan { asks: vec![ask], ..Plan::stay(record, situation) }.into();
         }
         Some(observed::Answer::Backup(Some(live))) if live.uid == backup.uid && is_whole(&live.state, &backup) => {}
-        // Whoever led before may be about to resume it: it is deleted while nothing of it has run, and only then given up.
         Some(_) if is_running(&record) && is_recorded(&record, job) => {
-            let situation = told(&record, &format!("Removing Job {}: its backup is gone.", job.name));
-            let actions = if job.deleting { vec![] } else { vec![Action::delete(Kind::Job, &job.name, &job.uid)] };
-            return Plan { actions, ..Plan::stay(record, situation) }.into();
+            return withdraw(record, job, "its backup is gone");
         }
         Some(_) => {
             let state = if is_first(&record) { MigrationProgress::NotStarted } else { MigrationProgress::Uncertain };
@@ -139,6 +141,27 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
     let situation = told(&record, &format!("Starting Job {}.", job.name));
     Plan { actions, ..Plan::stay(record, situation) }.into()
+}
+
+/// Takes back a Job that is recorded and that nobody was seen to resume. Whoever led before may be about to: it is deleted
+/// while nothing of it has run, and only then given up.
+fn withdraw(record: Record, job: &JobSeen, why: &str) -> Move {
+    let situation = told(&record, &format!("Removing Job {}: {why}.", job.name));
+    let actions = if job.deleting { vec![] } else { vec![Action::delete(Kind::Job, &job.name, &job.uid)] };
+    Plan { actions, ..Plan::stay(record, situation) }.into()
+}
+
+/// Waits until a Contract migration may run: not for ever, and not against anybody's word.
+fn held_up(seen: &Observed, record: Record, (name, waits): (&str, contract::Waits)) -> Move {
+    // Before it is running that is asked at the begin of each look.
+    if is_running(&record)
+        && waits.is_known(seen)
+        && let Some(moved) = gives_up(seen, &record, (name, Some(waits.waiting())))
+    {
+        return moved;
+    }
+    let situation = told(&record, &format!("Job {name} waits: {}.", waits.waiting()));
+    waits.wait(seen, record, situation)
 }
 
 /// Returns whether status names this very Job, so that somebody may be about to resume it.

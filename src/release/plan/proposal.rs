@@ -73,9 +73,13 @@ pub fn forecast(seen: &Observed, record: &Record) -> PlanRecord {
 
 /// Adds how long each step took in the last release that came through. It is no part of what is approved.
 #[must_use]
-pub fn expect(mut plan: PlanRecord, history: &[HistoryEntry]) -> PlanRecord {
-    let came_through: Vec<&HistoryEntry> =
-        history.iter().rev().filter(|entry| entry.outcome == Outcome::Succeeded && !entry.contract).collect();
+pub fn expect(plan: PlanRecord, history: &[HistoryEntry]) -> PlanRecord {
+    expect_as(plan, history.iter().filter(|entry| !entry.contract))
+}
+
+/// The same of the attempts that were of one kind: a backup for a release is not proven as far as one for a migration.
+fn expect_as<'a>(mut plan: PlanRecord, history: impl DoubleEndedIterator<Item = &'a HistoryEntry>) -> PlanRecord {
+    let came_through: Vec<&HistoryEntry> = history.rev().filter(|entry| entry.outcome == Outcome::Succeeded).collect();
     for planned in &mut plan.steps {
         let times = came_through.iter().flat_map(|entry| &entry.steps);
         planned.expected = times.filter(|time| time.step == planned.step).map(|time| time.took).next();

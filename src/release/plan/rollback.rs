@@ -14,8 +14,8 @@ use super::{
     Action, Move, Plan, Situation, decisions, ending, enter, recorded,
 };
 use crate::api::{
-    CandidateRevision, DecisionKind, FailureRecord, HistoryEntry, Outcome, Reason, Record, ReleaseSpec, RevisionId,
-    Rollback, RollbackOrder, Step, Withdrawal,
+    ActiveRevision, CandidateRevision, DecisionKind, FailureRecord, HistoryEntry, Outcome, Reason, Record, ReleaseSpec,
+    RevisionId, Rollback, RollbackOrder, Step, Withdrawal,
 };
 
 /// A revision that served before.
@@ -69,6 +69,11 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         return Ok(served.swap_remove(at).0);
     }
     let Some((former, _)) = served.first() else {
+        if let Some((last, revision)) =
+            record.withdrawn.as_ref().and_then(|last| Some((last, forgotten(last, asked, active)?)))
+        {
+            return Err((Reason::Withdrawn, withdrawn(&revision.to_string(), last)));
+        }
         return none(match &asked.to {
             Some(to) => format!("{to} never served, or is forgotten: see status.history and spec.historyLimit."),
             None => "No earlier version is remembered: see status.history and spec.historyLimit.".to_owned(),
@@ -79,6 +84,15 @@ pub(super) fn former(seen: &Observed, record: &Record, asked: &Rollback) -> Resu
         return Err((Reason::Withdrawn, withdrawn(version, last)));
     }
     none(format!("The content of {version} ({revision}) is kept no longer."))
+}
+
+/// Returns the withdrawn revision that a Decision means and history has forgotten.
+fn forgotten<'a>(last: &'a Withdrawal, asked: &Rollback, active: &ActiveRevision) -> Option<&'a RevisionId> {
+    match &asked.to {
+        Some(to) => last.revisions.iter().find(|revision| *revision == to),
+        // The version before the active one.
+        None => last.revisions.first().filter(|_| last.before == active.attempt),
+    }
 }
 
 /// Says why a version cannot be gone back to.

@@ -30,6 +30,12 @@ pub(in super::super) enum Rest {
     Waits(Waits),
 }
 
+impl Default for Rest {
+    fn default() -> Self {
+        Self::Waits(Waits::default())
+    }
+}
+
 /// What is to be done, known or waited for meanwhile.
 #[derive(Default)]
 pub(in super::super) struct Waits {
@@ -62,9 +68,7 @@ impl Unmet {
 
 /// Keeps the plan of the Contract migration that waits as it is now, and begins it when everything is met.
 pub(in super::super) fn at_rest(seen: &Observed, record: &mut Record) -> Rest {
-    let Some(contract) = record.contract.clone().filter(ContractRecord::is_open) else {
-        return Rest::Waits(Waits::default());
-    };
+    let Some(contract) = record.contract.clone().filter(ContractRecord::is_open) else { return Rest::default() };
     if seen.release.wanted != contract.revision {
         let message = format!(
             "It waits until the spec asks for what serves: the spec says {}, and {} serves.",
@@ -80,7 +84,7 @@ pub(in super::super) fn at_rest(seen: &Observed, record: &mut Record) -> Rest {
         Err(ask) => return Rest::Waits(Waits { asks: vec![ask], ..Waits::default() }),
         Ok(Word::No(decision)) => {
             rejected(seen, record, decision);
-            return Rest::Waits(Waits::default());
+            return Rest::default();
         }
         Ok(Word::Yes(approvals)) => approvals,
     };
@@ -98,7 +102,7 @@ pub(in super::super) fn at_rest(seen: &Observed, record: &mut Record) -> Rest {
 /// Writes its plan anew when it is another one now; what was approved before was something else.
 fn renew(seen: &Observed, record: &mut Record, contract: &ContractRecord) {
     let spec = &seen.release.spec;
-    let digest = proposal::contract::digest(seen, &contract.database, spec);
+    let digest = proposal::contract::digest(seen, spec, (&contract.database, contract.last));
     let known = contract.plan.as_ref().filter(|plan| plan.digest == digest);
     let since = if known.is_some() { contract.since.clone() } else { MicroTime(seen.now) };
     // Words may be others where the digest is the same: a version, what a rehearsal has shown.
@@ -168,7 +172,7 @@ fn unapproved(record: &Record, people: &[&str], required: usize) -> Unmet {
     };
     let Some(contract) = &record.contract else { return Unmet::new(Reason::ContractPending, given) };
     if contract.state == ContractProgress::Failed {
-        if people.is_empty() && is_end(contract) {
+        if people.is_empty() && is_end(record, contract) {
             return Unmet::new(Reason::parse(&contract.reason), contract.message.clone());
         }
         let message =
@@ -187,19 +191,13 @@ fn unapproved(record: &Record, people: &[&str], required: usize) -> Unmet {
 }
 
 /// Returns whether what is told of it is how its last run ended.
-fn is_end(contract: &ContractRecord) -> bool {
-    let waits = [
-        Reason::ContractPending,
-        Reason::Frozen,
-        Reason::Suspended,
-        Reason::ActiveUnhealthy,
-        Reason::WaitingForSlot,
-        Reason::ApprovalPolicyMissing,
-    ];
-    !waits.iter().any(|reason| reason.as_str() == contract.reason)
+fn is_end(record: &Record, contract: &ContractRecord) -> bool {
+    let mut ended = record.history.iter().rev().filter(|entry| Some(entry.attempt) == contract.last);
+    ended.any(|entry| entry.message == contract.message)
 }
 
-fn unwell(seen: &Observed, record: &Record) -> Option<String> {
+/// Says that what serves is not well.
+pub(super) fn unwell(seen: &Observed, record: &Record) -> Option<String> {
     let active = record.active.as_ref()?;
     let worst = health::of_revision(seen, record, &active.revision, &seen.release.spec.watch)?;
     (worst.readiness != health::Readiness::Enough).then_some(worst.message)

@@ -8,16 +8,20 @@ use super::{
         authors::Authors,
         policies::{Frozen, Policies},
     },
-    FORM, approvals, covered, database, images, line, planned, rehearsal,
+    FORM, approvals, covered, database, expect_as, images, line, planned, rehearsal,
 };
 use crate::api::{
-    Change, DatabaseRecord, Gate, Migration, PlanRecord, PlannedStep, Record, ReleaseSpec, Scope, Step, WayBackPoint,
-    canonical_json, sha256_hex,
+    Change, ContractProgress, ContractRecord, DatabaseRecord, Gate, Migration, PlanRecord, PlannedStep, Record,
+    ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, sha256_hex,
 };
 
 /// Returns the digest that an approval of a content's Contract migration has to name: what runs, on which database, by
-/// which rules. Checks and all else that decides about a switch are no part of it.
-pub(in super::super) fn digest(seen: &Observed, looked: &DatabaseRecord, spec: &ReleaseSpec) -> String {
+/// which rules, and after which other run. Checks and all else that decides about a switch are no part of it.
+pub(in super::super) fn digest(
+    seen: &Observed,
+    spec: &ReleaseSpec,
+    (looked, last): (&DatabaseRecord, Option<i64>),
+) -> String {
     let mut all = json!({
         "form": FORM,
         "gate": Gate::Contract,
@@ -27,6 +31,7 @@ pub(in super::super) fn digest(seen: &Observed, looked: &DatabaseRecord, spec: &
         "database": spec.database.as_ref().map(|database| covered::database(database, Some(looked))),
     });
     if let Value::Object(all) = &mut all {
+        all.extend(last.map(|attempt| ("after".to_owned(), json!(attempt))));
         covered::settings(seen, spec, all);
     }
     format!("sha256:{}", sha256_hex(canonical_json(&all)))
@@ -60,6 +65,7 @@ pub(in super::super) fn propose(
         unmet: vec![],
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     };
+    plan = expect_as(plan, record.history.iter().filter(|entry| entry.contract));
     rehearsal::remember(&mut plan, record.rehearsal.as_ref().filter(|last| last.revision == seen.release.wanted));
     plan
 }
@@ -152,11 +158,31 @@ fn due<'a>(spec: &'a ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<&'a
 /// Says, in the plan of a release, what becomes of one that waits.
 pub(super) fn waiting(spec: &ReleaseSpec, record: &Record) -> Option<String> {
     let waits = record.contract.as_ref().filter(|contract| contract.is_open())?;
-    let becomes = match due(spec, record.database.as_ref()) {
-        Some(_) => format!("that of {} takes its place, and waits for an approval of its own", spec.version),
-        None => format!("this release has none, so it is dropped when {} serves", spec.version),
+    let looked = record.database.as_ref();
+    let becomes = match (due(spec, looked), shared(spec, looked, waits)) {
+        (Some(_), _) => format!("that of {} takes its place, and waits for an approval of its own", spec.version),
+        (None, Some(files)) => format!(
+            "{} runs {files} of it as Expand, while {} serves and versions before it may have to",
+            spec.version, waits.version
+        ),
+        (None, None) => format!("this release has none, so it is dropped when {} serves", spec.version),
     };
-    Some(format!("A Contract migration of {} waits and has not run: {becomes}.", waits.version))
+    let how = match waits.state {
+        ContractProgress::Failed => format!("ended without success ({})", waits.reason),
+        ContractProgress::Pending
+        | ContractProgress::Running
+        | ContractProgress::Rejected
+        | ContractProgress::Applied => "waits and has not run".to_owned(),
+    };
+    Some(format!("A Contract migration of {} {how}: {becomes}.", waits.version))
+}
+
+/// Names the files of one that waits which a release runs before its version comes up.
+fn shared(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, waits: &ContractRecord) -> Option<String> {
+    spec.database.as_ref()?.migration_of(Change::Expand)?;
+    let (due, waiting) = (looked?.pending.as_ref()?, waits.database.pending.as_ref()?);
+    let shared: Vec<&str> = due.names.iter().filter(|name| waiting.names.contains(name)).map(String::as_str).collect();
+    (!shared.is_empty()).then(|| shared.join(", "))
 }
 
 /// Says that a version is asked for that does not work on the schema any more.
@@ -164,8 +190,8 @@ pub(in super::super) fn withdrawn(record: &Record, spec: &ReleaseSpec) -> Option
     let last = record.withdrawn.as_ref()?;
     let revision = spec.revision();
     let of_revision = record.history.iter().filter(|entry| entry.revision == revision && !entry.contract);
-    let newest = of_revision.map(|entry| entry.attempt).max()?;
-    (newest < last.before).then(|| {
+    let newest = of_revision.map(|entry| entry.attempt).max();
+    newest.map_or_else(|| last.revisions.contains(&revision), |newest| newest < last.before).then(|| {
         format!(
             "{} served, or was tried, before the Contract migration of {}: it is declared not to work on the schema as it is.",
             spec.version, last.version
