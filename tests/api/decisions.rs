@@ -16,6 +16,12 @@ const DECIDES: &[&str] = &[
     "approve,reject,abort,retry,rollback,suspend,resume,promote,expedite switchback.dev/releases",
 ];
 
+/// What is said of the plan of a Contract migration.
+fn of_contract() -> [(&'static str, Value); 2] {
+    let digest = crate::support::objects::DIGEST;
+    [("approve", json!({ "digest": digest, "gate": "Contract" })), ("reject", json!({ "gate": "Contract" }))]
+}
+
 /// Every kind of decision, with what it says.
 fn kinds() -> impl Iterator<Item = (&'static str, Value)> {
     DecisionKind::VARIANTS.iter().map(|kind| match *kind {
@@ -36,8 +42,13 @@ async fn decider<'a>(namespace: &Namespace, name: &'a str) -> &'a str {
 async fn whoever_holds_the_verb_decides_in_their_own_name() {
     in_namespace("decides", async |namespace| {
         let anna = namespace.cluster.user(decider(namespace, "anna").await);
-        for kind in kinds() {
+        for kind in kinds().chain(of_contract()) {
             namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", kind)).await.unwrap();
+        }
+        // Who names no gate means the release, and that is what is stored.
+        for (kind, what) in kinds().filter(|(kind, _)| ["approve", "reject"].contains(kind)) {
+            let made = namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", (kind, what))).await.unwrap();
+            assert_eq!(made.data["spec"][kind]["gate"], "Release");
         }
         // Somebody known by a client certificate, without impersonation.
         let me = namespace.cluster.me().await;
@@ -150,6 +161,55 @@ async fn forgery_deciding_without_the_verb() {
             assert_refused(answer, r#""dora" may not approve"#);
         })
         .await;
+    })
+    .await;
+}
+
+/// A gate is no way around who may decide: its verbs are those of a release.
+#[tokio::test]
+async fn forgery_approving_a_contract_as_somebody_else_or_without_the_verb() {
+    in_namespace("forgery", async |namespace| {
+        let anna = namespace.cluster.user(decider(namespace, "anna").await);
+        namespace.allow("carl", &["create switchback.dev/decisions", "retry,rollback switchback.dev/releases"]).await;
+        let carl = namespace.cluster.user("carl");
+        let user = format!("system:serviceaccount:{}:robot", namespace.name);
+        decider(namespace, &user).await;
+        let robot = namespace.cluster.service_account(&namespace.name, "robot").await;
+        for (verb, what) in of_contract() {
+            let by = |actor: &str| decision("shop", UID, actor, (verb, what.clone()));
+            let says = format!(r#"spec.actor is "ben", you are "anna"; use kubectl switchback {verb}"#);
+            assert_refused(namespace.make::<Decision>(&anna, &by("ben")).await, &says);
+            let says = format!(r#""carl" may not {verb} Release {}/shop"#, namespace.name);
+            assert_refused(namespace.make::<Decision>(&carl, &by("carl")).await, &says);
+            let says = format!(r#""{user}" is a service account, and decisions are for people"#);
+            assert_refused(namespace.make::<Decision>(&robot, &by(&user)).await, &says);
+        }
+    })
+    .await;
+}
+
+/// One gate's approval does not become the other's.
+#[tokio::test]
+async fn forgery_turning_an_approval_into_one_of_another_gate() {
+    in_namespace("forgery", async |namespace| {
+        let anna = namespace.cluster.user(decider(namespace, "anna").await);
+        for (kind, what) in kinds().filter(|(kind, _)| ["approve", "reject"].contains(kind)) {
+            let made = namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", (kind, what))).await.unwrap();
+            let name = made.metadata.name.unwrap();
+            let patch = json!({ "spec": { kind: { "gate": "Contract" } } });
+            for client in [&anna, &namespace.cluster.admin] {
+                let answer = namespace.patch::<Decision>(client, &name, patch.clone()).await;
+                let said = crate::support::refusal(answer);
+                assert!(said.contains("cannot be changed: create another one"), "{kind}: {said}");
+            }
+        }
+        for (kind, what) in of_contract() {
+            let made = namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", (kind, what))).await.unwrap();
+            let patch = json!({ "spec": { kind: { "gate": null } } });
+            let answer = namespace.patch::<Decision>(&anna, &made.metadata.name.unwrap(), patch).await;
+            let said = crate::support::refusal(answer);
+            assert!(said.contains("cannot be changed: create another one"), "{kind}: {said}");
+        }
     })
     .await;
 }

@@ -59,6 +59,10 @@ async fn every_rule_of_policies_accepts_and_refuses() {
         assert_refused(namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &automatic)).await, DEFAULT);
         let allowed = [("/spec/defaultMode", json!("Automatic")), ("/spec/automatic", json!("Allowed"))];
         namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &allowed)).await.unwrap();
+        for people in [1, 2, 8] {
+            let asked = [("/spec/approval/contractRequired", json!(people))];
+            namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &asked)).await.unwrap();
+        }
         let both = [("/spec/selector/matchLabels", json!({ "tier": "front" }))];
         assert_refused(namespace.try_make::<ReleasePolicy>(admin, &changed(policy(), &both)).await, WHOM);
         let itself = [("/spec/promotion/from/0", json!({}))];
@@ -73,13 +77,16 @@ async fn every_rule_of_policies_accepts_and_refuses() {
 async fn input_01_and_input_02_what_is_wrong_with_a_policy_is_named() {
     in_namespace("schema", async |namespace| {
         let admin = &namespace.cluster.admin;
-        let table: [(&str, Value, &str); 11] = [
+        let table: [(&str, Value, &str); 14] = [
             ("/spec/promotion/from", json!([]), "spec.promotion.from: Invalid value"),
             ("/spec/concurrency", json!(65), "should be less than or equal to 64"),
             ("/spec/approvals", json!({}), r#"unknown field "spec.approvals""#),
             ("/spec/automatic", json!("Perhaps"), r#"supported values: "Allowed", "Forbidden""#),
             ("/spec/approval/required", json!(0), "should be greater than or equal to 1"),
             ("/spec/approval/required", json!(9), "should be less than or equal to 8"),
+            ("/spec/approval/contractRequired", json!(0), "should be greater than or equal to 1"),
+            ("/spec/approval/contractRequired", json!(9), "should be less than or equal to 8"),
+            ("/spec/approval/contractRequired", json!("two"), "spec.approval.contractRequired: Invalid value"),
             ("/spec/approval/statements", json!([""]), "spec.approval.statements[0]: Invalid value"),
             ("/spec/freeze/0/for", Value::Null, "spec.freeze[0].for: Required value"),
             (

@@ -830,7 +830,7 @@ async fn every_rule_accepts_and_refuses() {
 #[tokio::test]
 async fn input_01_what_is_empty_unknown_mistyped_or_missing_is_named() {
     in_namespace("schema", async |namespace| {
-        let table: [(&str, Value, &str); 14] = [
+        let table: [(&str, Value, &str); 16] = [
             ("/spec", json!({}), "spec.version: Required value"),
             ("/spec/wrong", json!(1), r#"unknown field "spec.wrong""#),
             ("/spec/workloads/0/replica", json!(1), r#"unknown field "spec.workloads[0].replica""#),
@@ -857,13 +857,18 @@ async fn input_01_what_is_empty_unknown_mistyped_or_missing_is_named() {
             ),
             ("/spec/workloads/0/replicas", json!("two"), "spec.workloads[0].replicas: Invalid value"),
             ("/spec/mode", json!("Sometimes"), r#"supported values: "Manual", "Automatic""#),
+            ("/spec/database/migration/change", json!("Shrink"), r#"supported values: "Expand", "Contract""#),
+            ("/spec/database/migration/change", Value::Null, "spec.database.migration.change: Required value"),
         ];
         for (place, value, words) in table {
             let answer =
                 namespace.try_make::<Release>(&namespace.cluster.admin, &changed(full(), &[(place, value)])).await;
             assert_refused(answer, words);
         }
-        let table: [(&str, Value, &str); 5] = [
+        let gates = r#"supported values: "Release", "Contract""#;
+        let table: [(&str, Value, &str); 7] = [
+            ("/spec/approve/gate", json!("Swap"), gates),
+            ("/spec/approve/gates", json!(["Contract"]), r#"unknown field "spec.approve.gates""#),
             ("/spec", json!({}), "spec.actor: Required value"),
             ("/spec/wrong", json!(1), r#"unknown field "spec.wrong""#),
             ("/spec/actor", json!(""), "spec.actor: Invalid value"),
