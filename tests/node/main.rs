@@ -18,6 +18,7 @@ mod away;
 mod belongings;
 mod checks;
 mod contested;
+mod contract;
 mod database_scene;
 mod databases;
 mod decided;
