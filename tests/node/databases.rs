@@ -13,7 +13,7 @@ use crate::{
     database_scene::{
         ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report, until_backed_up,
     },
-    harness::{Scene, active, condition, merge, message, names_of, proof, record},
+    harness::{Scene, active, condition, message, names_of, proof, record},
     support::{SOON, in_namespace, within},
 };
 
@@ -265,7 +265,7 @@ async fn a_backup_that_is_there_already_is_used_and_one_from_before_the_last_mig
         let before = backups(&scene).await.len();
         make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
         let mut spec = by_sql("shop-2");
-        merge(&mut spec, json!({ "database": { "backup": { "reuse": "1h" } } }));
+        spec["database"]["backup"] = json!({ "reuse": "1h" });
         scene.ask_for("2.0.0", &[], spec).await;
         scene.approve().await;
         scene.until_step(Step::Rehearse).await;
