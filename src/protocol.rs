@@ -6,6 +6,7 @@
 mod check;
 mod database;
 pub mod paths;
+mod restore;
 
 pub use check::{CheckParameters, CheckResult, CheckVerdict, Finding, HttpProbe, Probe, ProbeKind};
 pub use database::{
@@ -14,6 +15,7 @@ pub use database::{
     MigrationTarget, MigrationWork, PendingParameters, PendingResult, ProofResult, ProofSeconds, Refusal,
     RehearseParameters, RehearseResult, StorageFacts, StoragePlace, StorageTarget,
 };
+pub use restore::{RestoreDataParameters, RestoreDataResult, RoleTarget, SafetyBackup};
 
 /// Largest result that Kubernetes keeps of a container, in bytes.
 pub const RESULT_BYTES: usize = 4096;

@@ -33,6 +33,10 @@ pub struct Manifest {
     pub database: DatabaseFacts,
     /// Position of the snapshot in the write-ahead log (`pg_lsn`).
     pub position: String,
+    /// Number (`xid8`) of the oldest transaction that was under way when the snapshot was taken: what this one or a
+    /// later one wrote may not be in it. 0 in manifests of earlier versions: it is not known.
+    #[serde(default)]
+    pub oldest_transaction: i64,
     /// When the snapshot was taken.
     pub taken_at: Timestamp,
     /// When everything was stored.

@@ -1,5 +1,6 @@
 //! The agent: what runs inside Jobs, in the user's namespace, without any right at the API server.
 
+pub mod archive;
 pub mod backup;
 pub mod checks;
 pub mod inject;
@@ -14,6 +15,7 @@ pub mod programs;
 pub mod proof;
 pub mod redact;
 pub mod rehearse;
+pub mod restore_data;
 pub mod scratch;
 pub mod secret;
 pub mod store;

@@ -101,37 +101,47 @@ async fn readable(store: &Store, proven: &Proven<'_>) -> Result<ProofSeconds, Re
 /// # Errors
 /// As [`prove`].
 pub async fn restored(store: &Store, proven: &Proven<'_>, request: &scratch::Request) -> Result<ProofSeconds, Refusal> {
-    let watch = Stopwatch::start();
     let (mut reader, mut writer) = scratch::client::connect(&proven.places.scratch).await?.into_split();
     scratch::client::ask(&mut writer, request).await?;
-    let sending = async {
-        let fetched = fetch(store, proven, &mut writer).await;
-        // The end of what is written is the end of the archive.
-        let _ = writer.shutdown().await;
-        (fetched, watch.elapsed().as_secs_f64())
-    };
-    let answering = scratch::client::answer(&mut reader);
-    tokio::pin!(sending, answering);
-    let (fetched, fetch) = tokio::select! {
-        // Whatever went wrong there, the rest of the archive is not asked for.
-        early = &mut answering => return Err(early.err().unwrap_or_else(|| unread(store))),
-        sent = &mut sending => sent,
-    };
-    if let Err(Cut::Refused(refusal)) = fetched {
-        return Err(refusal);
-    }
-    let restored = answering.await?;
-    if let Err(Cut::Reader(error)) = fetched {
-        return Err(refuse(Reason::BackupVerificationFailed, format!("the scratch server stopped reading: {error}")));
-    }
+    let (restored, fetch) = feed(store, proven, (&mut writer, scratch::client::answer(&mut reader))).await?;
     scratch::compare(proven.content, &restored)?;
     Ok(ProofSeconds { fetch, restore: restored.restore_seconds, check: restored.check_seconds })
 }
 
-/// Returns the refusal of an answer that came before the archive was sent.
-fn unread(store: &Store) -> Refusal {
-    let text = format!("{}: the scratch server did not read the archive to its end", store.name());
-    refuse(Reason::BackupVerificationFailed, text)
+/// Fetches all of it for who restores it; returns what that says, and the seconds it took to fetch.
+///
+/// # Errors
+/// What was stored is not what is there, or what restores it says why it cannot.
+pub async fn feed<T>(
+    store: &Store,
+    proven: &Proven<'_>,
+    (writer, answering): (&mut (impl AsyncWrite + Unpin), impl Future<Output = Result<T, Refusal>>),
+) -> Result<(T, f64), Refusal> {
+    let watch = Stopwatch::start();
+    let sending = async {
+        let fetched = fetch(store, proven, writer).await;
+        // The end of what is written is the end of the archive.
+        let _ = writer.shutdown().await;
+        (fetched, watch.elapsed().as_secs_f64())
+    };
+    tokio::pin!(sending, answering);
+    let (early, (fetched, fetch)) = tokio::select! {
+        // Whatever went wrong there, the rest of the archive is not asked for. What went well still has to be what was
+        // stored.
+        early = &mut answering => (Some(early?), sending.await),
+        sent = &mut sending => (None, sent),
+    };
+    if let Err(Cut::Refused(refusal)) = fetched {
+        return Err(refusal);
+    }
+    let answer = match early {
+        Some(answer) => answer,
+        None => answering.await?,
+    };
+    if let Err(Cut::Reader(error)) = fetched {
+        return Err(refuse(Reason::BackupVerificationFailed, format!("what restores it stopped reading: {error}")));
+    }
+    Ok((answer, fetch))
 }
 
 /// Why fetching ended early.

@@ -10,6 +10,7 @@ mod changed_by;
 mod checks;
 mod conditions;
 mod crds;
+mod data_loss;
 mod database;
 mod decision;
 mod digest;
@@ -44,6 +45,7 @@ pub use checks::{
 };
 pub use conditions::{Condition, ConditionType, Standing, clamp, clamp_to, condition, set_condition, set_standing};
 pub use crds::{crds, crds_yaml};
+pub use data_loss::{DataLoss, TableLoss};
 pub use database::{
     BackupSettings, DatabaseClaim, DatabaseIdentity, DatabaseInstance, DatabaseInstanceSpec, DatabaseInstanceStatus,
     DatabaseMarker, Environment, PostgresSettings, ProofLevel, ProvenBackup, ScratchSettings, SecretKeys, ToolSettings,

@@ -203,6 +203,15 @@ pub enum Reason {
     SchemaChanged,
     /// Taking the migration back would lose rows: the schema stays as it was migrated.
     WouldLoseData,
+    /// The backup is of another database, or of another major version of the server.
+    BackupMismatch,
+    /// The role that would restore a backup may do more than own a database: code in a dump would run as that role.
+    SuperuserNotAllowed,
+    /// Something is bound to the database that a swap would tear off: a prepared transaction, a replication slot, a
+    /// subscription, pg_cron.
+    SwapBlocked,
+    /// A backup could not be restored beside the database, or not be put in its place; what serves was not replaced.
+    RestoreFailed,
     /// The migration began and its end is not known.
     MigrationUncertain,
     /// The command ended with success, but never came to the database or left sessions at work there.

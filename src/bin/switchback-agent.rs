@@ -4,11 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use switchback::{
-    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, rehearse, scratch},
+    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, rehearse, restore_data, scratch},
     api::Duration,
     protocol::{
         BackupParameters, CheckParameters, EXIT_FAILED, Finding, InspectParameters, MarkParameters, MigrateParameters,
-        PendingParameters, RehearseParameters, paths,
+        PendingParameters, RehearseParameters, RestoreDataParameters, paths,
     },
 };
 
@@ -36,6 +36,10 @@ enum Command {
     Mark(Job),
     /// Takes one backup of a database, stores it, proves it
     Backup(Backup),
+    /// Counts what would be lost if a backup took the place of its database; reads only
+    RestoreLoss(Backup),
+    /// Restores a backup beside its database and puts it in its place
+    RestoreData(Backup),
     /// Restores one archive for the backup beside it, as another user and without secrets
     Scratch(Scratch),
     /// Asks a migration's own command whether anything is due
@@ -121,7 +125,7 @@ fn main() -> ExitCode {
 /// One thread is enough but where data passes through: there one compresses while the other sends.
 fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::error::Error>> {
     let mut builder = match command {
-        Command::Backup(_) | Command::Scratch(_) | Command::RehearseRestore(_) => {
+        Command::Backup(_) | Command::RestoreData(_) | Command::Scratch(_) | Command::RehearseRestore(_) => {
             tokio::runtime::Builder::new_multi_thread()
         }
         Command::Check(_)
@@ -130,6 +134,7 @@ fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::er
         | Command::Mark(_)
         | Command::Pending(_)
         | Command::Migrate(_)
+        | Command::RestoreLoss(_)
         | Command::RehearseMigrate(_)
         | Command::Rehearse(_) => tokio::runtime::Builder::new_current_thread(),
     };
@@ -151,6 +156,16 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(job::answer(mark::run(&parameters).await, &job.result, &redactor)?)
         }
         Command::Backup(arguments) => take_backup(arguments).await,
+        Command::RestoreLoss(arguments) => {
+            let (asked, job, places) = restore(arguments)?;
+            let came = restore_data::count_loss(&asked.parameters, &places).await;
+            Ok(job::answer(came, &job.result, &asked.redactor)?)
+        }
+        Command::RestoreData(arguments) => {
+            let (asked, job, places) = restore(arguments)?;
+            let came = restore_data::run(&asked.parameters, &places).await;
+            Ok(job::answer(came, &job.result, &asked.redactor)?)
+        }
         Command::Scratch(arguments) => serve_scratch(arguments).await,
         Command::Pending(job) => {
             let Asked { parameters, redactor } = job::asked::<PendingParameters>(&job.parameters)?;
@@ -202,6 +217,13 @@ async fn check(job: &Job) -> Result<bool, Box<dyn std::error::Error>> {
     }
     job::leave(&verdicts, &job.result, &redactor)?;
     Ok(verdicts.all_passed(parameters.checks.len()))
+}
+
+fn restore(arguments: Backup) -> Result<(Asked<RestoreDataParameters>, Job, backup::Places), serde_json::Error> {
+    let Backup { job, programs, scratch } = arguments;
+    let asked = job::asked(&job.parameters)?;
+    let places = backup::Places { programs: programs.unwrap_or_default(), memory: job.memory.clone(), scratch };
+    Ok((asked, job, places))
 }
 
 async fn take_backup(arguments: Backup) -> Result<bool, Box<dyn std::error::Error>> {

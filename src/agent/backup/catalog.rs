@@ -61,27 +61,34 @@ pub async fn rewritten(client: &Client) -> Result<Vec<String>, Refusal> {
     Ok(found.into_iter().map(|relation| relation.name).collect())
 }
 
+/// Lists every ordinary table, with its quoted name; its rows are not counted.
+///
+/// # Errors
+/// The query failed.
+pub async fn tables(client: &Client) -> Result<Vec<(Table, String)>, Refusal> {
+    let query = format!(
+        "SELECT n.nspname::text, c.relname::text, format('%I.%I', n.nspname, c.relname), \
+         coalesce(pg_table_size(c.oid), 0) {OURS} AND c.relkind = 'r' AND n.nspname <> 'switchback' ORDER BY 1, 2"
+    );
+    all(client, "listing the tables", &query, |row| {
+        let (schema, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        Ok((Table { schema, name, rows: 0, bytes: row.try_get(3)? }, row.try_get::<_, String>(2)?))
+    })
+    .await
+}
+
 /// Counts the rows of every ordinary table.
 ///
 /// # Errors
 /// A query failed, or the role may not see every row.
 pub async fn count_tables(client: &Client) -> Result<Vec<Table>, Refusal> {
-    let query = format!(
-        "SELECT n.nspname::text, c.relname::text, format('%I.%I', n.nspname, c.relname), \
-         coalesce(pg_table_size(c.oid), 0) {OURS} AND c.relkind = 'r' AND n.nspname <> 'switchback' ORDER BY 1, 2"
-    );
-    let listed = all(client, "listing the tables", &query, |row| {
-        let (schema, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        Ok((Table { schema, name, rows: 0, bytes: row.try_get(3)? }, row.try_get::<_, String>(2)?))
-    });
-    let mut tables = Vec::new();
-    for (mut table, quoted) in listed.await? {
+    let mut counted = Vec::new();
+    for (mut table, quoted) in tables(client).await? {
         let (doing, count) = (format!("counting {quoted}"), format!("SELECT count(*) FROM ONLY {quoted}"));
-        let counted = all(client, &doing, &count, |row| row.try_get::<_, i64>(0)).await?;
-        table.rows = counted.into_iter().sum();
-        tables.push(table);
+        table.rows = all(client, &doing, &count, |row| row.try_get::<_, i64>(0)).await?.into_iter().sum();
+        counted.push(table);
     }
-    Ok(tables)
+    Ok(counted)
 }
 
 /// Reads every sequence.

@@ -1,10 +1,6 @@
 //! `pg_dump` as a child: one snapshot, archive format, to a pipe. No shell; nothing secret in argv or environment.
 
-use std::{
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{path::PathBuf, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
@@ -14,7 +10,7 @@ use tokio::{
 
 use crate::{
     agent::{
-        postgres::{Connected, address::Address, tls::SslMode},
+        postgres::{Connected, libpq::Libpq},
         programs, refuse,
     },
     api::Reason,
@@ -57,22 +53,7 @@ impl Places {
 pub struct Dump {
     child: Child,
     messages: JoinHandle<Vec<u8>>,
-    _files: Files,
-}
-
-/// Files that only this process's user may read, removed when it is dropped.
-struct Files {
-    passfile: PathBuf,
-    authorities: Option<PathBuf>,
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        for file in [Some(&self.passfile), self.authorities.as_ref()].into_iter().flatten() {
-            // The folder is in memory and goes with the pod.
-            let _ = std::fs::remove_file(file);
-        }
-    }
+    _files: Libpq,
 }
 
 /// Returns what `pg_dump --version` says when its major version is the server's.
@@ -103,7 +84,7 @@ impl Dump {
         name: &str,
     ) -> Result<(Self, ChildStdout), Refusal> {
         let failed = |error| refuse(Reason::BackupFailed, format!("pg_dump cannot be started: {error}"));
-        let files = write_files(&places.memory, &session.address).map_err(failed)?;
+        let libpq = Libpq::write(&places.memory, &session.address).map_err(failed)?;
         let mut child = Command::new(places.program("pg_dump"))
             .args(["--format=custom", "--compress=0", "--no-password"])
             .arg(format!("--lock-wait-timeout={LOCK_WAIT}"))
@@ -111,7 +92,7 @@ impl Dump {
             // A restored copy that had the marker would claim to be this database.
             .arg("--exclude-table-data=switchback.identity")
             .env_clear()
-            .envs(environment(&session.address, &files, name))
+            .envs(libpq.environment(&session.address, name))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -122,7 +103,7 @@ impl Dump {
             return Err(refuse(Reason::BackupFailed, "pg_dump has no output"));
         };
         let messages = tokio::spawn(read_messages(messages));
-        Ok((Self { child, messages, _files: files }, output))
+        Ok((Self { child, messages, _files: libpq }, output))
     }
 
     /// Waits for its end; returns what it said it left out.
@@ -180,51 +161,6 @@ fn omitted(said: &str) -> Result<Vec<String>, Refusal> {
         warnings.push(warning.to_owned());
     }
     Ok(warnings)
-}
-
-/// Writes what libpq reads: a passfile must be readable by its owner only, or it is ignored.
-fn write_files(memory: &Path, address: &Address) -> std::io::Result<Files> {
-    let name = uuid::Uuid::new_v4();
-    let escaped = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
-    let password = address.password.as_deref().unwrap_or_default();
-    let line = format!("*:*:*:{}:{}\n", escaped(&address.username), escaped(password));
-    let passfile = write_private(&memory.join(format!("{name}.pass")), &line)?;
-    let authorities = address.authorities.as_deref();
-    let authorities = authorities.map(|pem| write_private(&memory.join(format!("{name}.crt")), pem)).transpose()?;
-    Ok(Files { passfile, authorities })
-}
-
-fn write_private(path: &Path, text: &str) -> std::io::Result<PathBuf> {
-    use std::io::Write as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(path.to_owned())
-}
-
-fn environment(address: &Address, files: &Files, name: &str) -> Vec<(&'static str, String)> {
-    let mode = match address.mode {
-        SslMode::Disable => "disable",
-        SslMode::Prefer => "prefer",
-        SslMode::Require => "require",
-        SslMode::VerifyCa => "verify-ca",
-        SslMode::VerifyFull => "verify-full",
-    };
-    let mut environment = vec![
-        ("PGHOST", address.host.clone()),
-        ("PGPORT", address.port.to_string()),
-        ("PGDATABASE", address.dbname.clone()),
-        ("PGUSER", address.username.clone()),
-        ("PGPASSFILE", files.passfile.display().to_string()),
-        ("PGSSLMODE", mode.to_owned()),
-        ("PGAPPNAME", format!("switchback {name}")),
-        ("PGCONNECT_TIMEOUT", "20".to_owned()),
-        ("PGCLIENTENCODING", "UTF8".to_owned()),
-        ("LC_ALL", "C".to_owned()),
-    ];
-    if let Some(authorities) = &files.authorities {
-        environment.push(("PGSSLROOTCERT", authorities.display().to_string()));
-    }
-    environment
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Work<'_> {
         copies.check(&dumped.streamed.sha256).await?;
         let stored_at = clock::now();
         let stores: Vec<_> = copies.stores().cloned().collect();
-        let Dumped { content, streamed, omitted, position, taken_at, database, tools } = dumped;
+        let Dumped { content, streamed, omitted, position, oldest_transaction, taken_at, database, tools } = dumped;
         let proven = Proven { places: self.places, attempt, content: &content, data: &streamed.data };
         let proof = proof::prove(self.parameters.proof, &stores, &proven).await?;
         let manifest = Manifest {
@@ -37,6 +37,7 @@ impl Work<'_> {
             attempt: self.parameters.attempt,
             database,
             position,
+            oldest_transaction,
             taken_at,
             stored_at,
             tools: Tools { agent: env!("CARGO_PKG_VERSION").to_owned(), dump: tools },

@@ -91,6 +91,8 @@ pub struct Dumped {
     pub omitted: Vec<String>,
     /// Position of the snapshot.
     pub position: String,
+    /// Number of the oldest transaction that was under way then.
+    pub oldest_transaction: i64,
     /// When it was taken.
     pub taken_at: Timestamp,
     /// The database when the backup began.
@@ -173,7 +175,7 @@ impl Work<'_> {
     }
 
     async fn dump(&self, session: Connected, copies: &mut Copies) -> Result<Dumped, Refusal> {
-        let Snapshot { session, id, position, taken_at } = session::take(session).await?;
+        let Snapshot { session, id, position, oldest_transaction, taken_at } = session::take(session).await?;
         let first = catalog::sequences(&session.client).await?;
         let (dump, output) = Dump::start(self.places, &session, &id, &self.name).await?;
         let both = async { tokio::try_join!(stream::send(output, copies, self.layout), content(&session)) };
@@ -201,7 +203,8 @@ impl Work<'_> {
             }
         }
         let database = session.facts.clone();
-        Ok(Dumped { content, streamed, omitted, position, taken_at, database, tools: String::new() })
+        let tools = String::new();
+        Ok(Dumped { content, streamed, omitted, position, oldest_transaction, taken_at, database, tools })
     }
 
     /// Runs something until it ends, the time is over, or the process is asked to end.

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub id: String,
     /// Position in the write-ahead log, a moment after the snapshot.
     pub position: String,
+    /// Number of the oldest transaction that was under way.
+    pub oldest_transaction: i64,
     /// When it was taken.
     pub taken_at: Timestamp,
 }
@@ -51,10 +53,10 @@ pub async fn take(session: Connected) -> Result<Snapshot, Refusal> {
             tokio::time::sleep(PAUSE).await;
         }
         match attempt(&session).await? {
-            Attempt::Taken { id, position } => {
+            Attempt::Taken { id, position, oldest_transaction } => {
                 let taken_at = clock::now();
                 check(&session).await?;
-                return Ok(Snapshot { session, id, position, taken_at });
+                return Ok(Snapshot { session, id, position, oldest_transaction, taken_at });
             }
             Attempt::Again(reason) => why = reason,
         }
@@ -78,7 +80,7 @@ pub async fn check(session: &Connected) -> Result<(), Refusal> {
 }
 
 enum Attempt {
-    Taken { id: String, position: String },
+    Taken { id: String, position: String, oldest_transaction: i64 },
     Again(String),
 }
 
@@ -99,12 +101,14 @@ async fn attempt(session: &Connected) -> Result<Attempt, Refusal> {
             };
         }
     }
-    let export = "SELECT pg_export_snapshot(), pg_current_wal_insert_lsn()::text";
-    let taken = session.client.query_one(export, &[]).await.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let (id, position) = taken.map_err(|error| failed("taking the snapshot", &error))?;
+    let export = "SELECT pg_export_snapshot(), pg_current_wal_insert_lsn()::text, \
+         pg_snapshot_xmin(pg_current_snapshot())::text::int8";
+    let read = |row: tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+    let taken = session.client.query_one(export, &[]).await.and_then(read);
+    let (id, position, oldest_transaction) = taken.map_err(|error| failed("taking the snapshot", &error))?;
     let inside = catalog::relations(&session.client).await?;
     if inside == before {
-        return Ok(Attempt::Taken { id, position });
+        return Ok(Attempt::Taken { id, position, oldest_transaction });
     }
     Ok(Attempt::Again("tables were made, dropped or renamed meanwhile".to_owned()))
 }

@@ -27,6 +27,8 @@ const OF_ONE: &str = "SELECT a.pid, a.state <> 'idle' FROM pg_catalog.pg_stat_ac
     WHERE a.datname = current_database() AND (a.application_name = 'switchback ' || $4 \
     OR EXISTS (SELECT FROM switchback.ledger_sessions s WHERE s.pid = a.pid AND s.began = a.backend_start \
     AND s.release_uid = $1 AND s.revision = $2 AND s.attempt = $3))";
+const NAMED: &str = "SELECT a.pid FROM pg_catalog.pg_stat_activity a \
+    WHERE a.application_name = $1 AND a.pid <> pg_catalog.pg_backend_pid()";
 const TERMINATE: &str = "SELECT pg_terminate_backend($1)";
 const FORGET: &str = "DELETE FROM switchback.ledger_sessions";
 const INVALID_INDEXES: &str = "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_index i \
@@ -54,6 +56,16 @@ pub async fn end_all(client: &Client) -> Result<usize, Refusal> {
 pub async fn end_own(client: &Client, key: &Key, attempt: i32) -> Result<(), Refusal> {
     let own = async || Ok(own(client, key, attempt).await?.into_iter().map(|(pid, _)| pid).collect());
     end(client, own).await.map(|_| ())
+}
+
+/// Ends every other session of this name on the server, in whatever database; when it returns, none is left.
+pub async fn end_named(client: &Client, name: &str) -> Result<usize, Refusal> {
+    let error = |error| failed("looking for sessions of an earlier attempt", &error);
+    end(client, async || {
+        let rows = client.query(NAMED, &[&name]).await.map_err(error)?;
+        rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i32>, _>>().map_err(error)
+    })
+    .await
 }
 
 /// Returns how many backends of one attempt are at a statement or inside a transaction, once they had a moment to end.
@@ -96,14 +108,14 @@ async fn end(client: &Client, look: impl AsyncFn() -> Result<Vec<i32>, Refusal>)
         ended = ended.max(pids.len());
         for pid in &pids {
             client.execute(TERMINATE, &[pid]).await.map_err(|error| {
-                let text = format!("process {pid} of a migration lives and cannot be ended: {}", words(&error));
+                let text = format!("process {pid} of an earlier attempt lives and cannot be ended: {}", words(&error));
                 refuse(Reason::DatabaseBusy, text)
             })?;
         }
         if waiting.elapsed() >= PATIENCE {
             let who: Vec<String> = pids.iter().map(ToString::to_string).collect();
             let (who, seconds) = (who.join(", "), PATIENCE.as_secs());
-            let text = format!("processes of a migration did not end within {seconds} s: {who}");
+            let text = format!("processes of an earlier attempt did not end within {seconds} s: {who}");
             return Err(refuse(Reason::DatabaseBusy, text));
         }
         tokio::time::sleep(POLL).await;

@@ -146,6 +146,21 @@ pub fn verify(target: &DatabaseTarget, seen: &Identity) -> Result<(), Refusal> {
     Err(refuse(Reason::IdentityUncertain, text))
 }
 
+/// Decides whether another database is on the target's server.
+pub(super) fn verify_server(target: &DatabaseTarget, seen: &Identity) -> Result<(), Refusal> {
+    let expected = target.expect.as_ref().map(|expected| expected.system_identifier.as_str());
+    match expected {
+        Some(recorded) if recorded != seen.system_identifier => {
+            let (name, found) = (&target.name, &seen.system_identifier);
+            let text = format!(
+                "the server of {name} is not the one that was recorded: system identifier was {recorded}, is {found}"
+            );
+            Err(refuse(Reason::IdentityUncertain, text))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses an address at which the database was not seen; before a password is sent there.
 pub(super) fn at_its_place(target: &DatabaseTarget, endpoint: &str) -> Result<(), Refusal> {
     match &target.endpoint {

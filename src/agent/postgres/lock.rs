@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::{Connected, failure::failed};
 use crate::{
@@ -17,8 +17,11 @@ use crate::{
     protocol::{DatabaseFacts, Refusal},
 };
 
-/// The key's halves: `SWBK`, and the lock's number.
-const KEY: (i32, i32) = (0x5357_424B, 1);
+/// The key of a database's own lock: `SWBK`, and the lock's number.
+const OWN: Key = Key(0x5357_424B, 1);
+/// First half of the keys of databases that are replaced, `SWBO`; the other half is the database's oid. Their locks are
+/// held in another database of the server: nobody stays connected to one that is renamed.
+const REPLACED: i32 = 0x5357_424F;
 /// Time between two attempts to get the lock.
 const POLL: Duration = Duration::from_millis(250);
 /// Time between two questions whether it is still held.
@@ -34,12 +37,30 @@ const HOLDERS: &str = "SELECT l.pid, a.application_name, a.backend_start::pg_cat
        WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
      ORDER BY a.backend_start";
 
+/// Which lock: the key's halves, as PostgreSQL shows them.
+#[derive(Debug, Clone, Copy)]
+struct Key(i32, u32);
+
+impl Key {
+    /// Returns the halves as lock functions take them.
+    const fn halves(self) -> (i32, i32) {
+        (self.0, self.1.cast_signed())
+    }
+
+    /// Returns who holds it in the session's database: process id, application name, begin of the session.
+    async fn holders(self, client: &Client) -> Result<Vec<Row>, Refusal> {
+        let rows = client.query(HOLDERS, &[&i64::from(self.0), &i64::from(self.1)]).await;
+        rows.map_err(|error| failed("looking for the database's lock", &error))
+    }
+}
+
 /// The lock, held as long as this lives and its session does.
 pub struct Lock {
     /// Process id of the session that holds it.
     pub pid: i32,
     /// What was seen of the database when that session began.
     pub facts: DatabaseFacts,
+    key: Key,
     lost: watch::Receiver<String>,
     beat: tokio::task::JoinHandle<()>,
 }
@@ -54,13 +75,26 @@ impl Lock {
 
     /// Refuses a session that does not see the lock: it is on another server, which nobody has locked.
     pub async fn seen_by(&self, client: &Client) -> Result<(), Refusal> {
-        let key = (i64::from(KEY.0), i64::from(KEY.1));
-        let rows = client.query(HOLDERS, &[&key.0, &key.1]).await;
-        let rows = rows.map_err(|error| failed("looking for the database's lock", &error))?;
+        let rows = self.key.holders(client).await?;
         if rows.iter().any(|row| row.try_get::<_, i32>(0).is_ok_and(|pid| pid == self.pid)) {
             return Ok(());
         }
         Err(refuse(Reason::IdentityUncertain, "two sessions a moment apart are on different servers"))
+    }
+
+    /// Returns once nobody else holds it beside this one; gives up after `wait` as `DatabaseBusy`.
+    pub async fn alone(&self, session: &Connected, wait: Duration) -> Result<(), Refusal> {
+        let waiting = Stopwatch::start();
+        loop {
+            let rows = self.key.holders(&session.client).await?;
+            if rows.iter().all(|row| row.try_get::<_, i32>(0).is_ok_and(|pid| pid == self.pid)) {
+                return Ok(());
+            }
+            if waiting.elapsed() >= wait {
+                return Err(busy(session, self.key).await);
+            }
+            tokio::time::sleep(POLL.min(wait)).await;
+        }
     }
 
     /// Returns whether the lock was held a moment ago.
@@ -79,24 +113,30 @@ impl Drop for Lock {
 
 /// Takes the lock beside others who share it, on a session that it keeps; gives up after `wait` as `DatabaseBusy`.
 pub async fn try_shared(session: Connected, wait: Duration) -> Result<Lock, Refusal> {
-    take(session, wait, "SELECT pg_catalog.pg_try_advisory_lock_shared($1, $2)").await
+    take(session, wait, ("SELECT pg_catalog.pg_try_advisory_lock_shared($1, $2)", OWN)).await
 }
 
 /// Takes the lock alone, on a session that it keeps; gives up after `wait` as `DatabaseBusy`.
 pub async fn try_exclusive(session: Connected, wait: Duration) -> Result<Lock, Refusal> {
-    take(session, wait, "SELECT pg_catalog.pg_try_advisory_lock($1, $2)").await
+    take(session, wait, ("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", OWN)).await
 }
 
-async fn take(session: Connected, wait: Duration, statement: &str) -> Result<Lock, Refusal> {
+/// Takes the lock of a database that is to be replaced alone, in another one of the same server; gives up after `wait`.
+pub async fn try_replacing(session: Connected, oid: u32, wait: Duration) -> Result<Lock, Refusal> {
+    take(session, wait, ("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", Key(REPLACED, oid))).await
+}
+
+async fn take(session: Connected, wait: Duration, (statement, key): (&str, Key)) -> Result<Lock, Refusal> {
     let waiting = Stopwatch::start();
     let ask = failing_as("asking for the database's lock");
+    let (one, two) = key.halves();
     loop {
-        let row = session.client.query_one(statement, &[&KEY.0, &KEY.1]).await.map_err(ask)?;
+        let row = session.client.query_one(statement, &[&one, &two]).await.map_err(ask)?;
         if row.try_get(0).map_err(ask)? {
-            return Ok(hold(session));
+            return Ok(hold(session, key));
         }
         if waiting.elapsed() >= wait {
-            return Err(busy(&session).await);
+            return Err(busy(&session, key).await);
         }
         tokio::time::sleep(POLL.min(wait)).await;
     }
@@ -106,7 +146,7 @@ fn failing_as(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Refusal 
     move |error| failed(doing, &error)
 }
 
-fn hold(session: Connected) -> Lock {
+fn hold(session: Connected, key: Key) -> Lock {
     let Connected { client, pid, facts, gone, address: _ } = session;
     let (sender, lost) = watch::channel(String::new());
     let beat = tokio::spawn(async move {
@@ -116,7 +156,7 @@ fn hold(session: Connected) -> Lock {
         };
         sender.send_replace(why);
     });
-    Lock { pid, facts, lost, beat }
+    Lock { pid, facts, key, lost, beat }
 }
 
 /// Asks until the answer is late or wrong.
@@ -133,10 +173,11 @@ async fn beat(client: &Client) -> String {
     }
 }
 
-async fn busy(session: &Connected) -> Refusal {
-    let key = (i64::from(KEY.0), i64::from(KEY.1));
-    let rows = session.client.query(HOLDERS, &[&key.0, &key.1]).await.unwrap_or_default();
-    let holders: Vec<String> = rows
+async fn busy(session: &Connected, key: Key) -> Refusal {
+    let holders: Vec<String> = key
+        .holders(&session.client)
+        .await
+        .unwrap_or_default()
         .iter()
         .map(|row| {
             let pid = row.try_get::<_, i32>(0).unwrap_or_default();

@@ -9,11 +9,13 @@ pub mod failure;
 pub mod fingerprint;
 pub mod identity;
 pub mod ledger;
+pub mod libpq;
 pub mod lock;
 pub mod schema;
+pub mod text;
 pub mod tls;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tokio::sync::watch;
 use tokio_postgres::{Client, Config, config::SslMode as Negotiation};
@@ -84,9 +86,19 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Starts a session with the application name `switchback <purpose>`: `search_path` is `pg_catalog`, row security is
 /// off, no time-out is on, and the database is who the target says it must be.
 pub async fn connect(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
+    patiently(target, None, purpose).await
+}
+
+/// Starts a session like that with another database of the same server: nothing but the server is known to be the right
+/// one.
+pub async fn connect_beside(target: &DatabaseTarget, database: &str, purpose: &str) -> Result<Connected, Refusal> {
+    patiently(target, Some(database), purpose).await
+}
+
+async fn patiently(target: &DatabaseTarget, beside: Option<&str>, purpose: &str) -> Result<Connected, Refusal> {
     let mut tries = 1;
     loop {
-        match connect_once(target, purpose).await {
+        match connect_once(target, beside, purpose).await {
             // A name server or a Service that is away for a moment is no reason to give a release up.
             Err(refusal) if refusal.reason == Reason::DatabaseUnreachable && tries < TRIES => {
                 tokio::time::sleep(WAIT * tries).await;
@@ -97,11 +109,20 @@ pub async fn connect(target: &DatabaseTarget, purpose: &str) -> Result<Connected
     }
 }
 
-async fn connect_once(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
-    let address = Address::read(&target.secret)?;
+async fn connect_once(target: &DatabaseTarget, beside: Option<&str>, purpose: &str) -> Result<Connected, Refusal> {
+    let mut address = Address::read(&target.secret)?;
     let endpoint = address.endpoint();
     identity::at_its_place(target, &endpoint)?;
-    match tokio::time::timeout(START_TIMEOUT, start(target, address, purpose)).await {
+    let verify = if beside.is_some() { identity::verify_server } else { identity::verify };
+    if let Some(database) = beside {
+        database.clone_into(&mut address.dbname);
+    }
+    let started = async {
+        let connected = start((&target.secret, address), purpose).await?;
+        verify(target, &connected.facts.identity)?;
+        Ok(connected)
+    };
+    match tokio::time::timeout(START_TIMEOUT, started).await {
         Ok(connected) => connected,
         Err(_) => Err(refuse(
             Reason::DatabaseUnreachable,
@@ -110,10 +131,10 @@ async fn connect_once(target: &DatabaseTarget, purpose: &str) -> Result<Connecte
     }
 }
 
-async fn start(target: &DatabaseTarget, address: Address, purpose: &str) -> Result<Connected, Refusal> {
+async fn start((folder, address): (&Path, Address), purpose: &str) -> Result<Connected, Refusal> {
     let stream = address.dial().await?;
     let (mut connector, seen) = tls::connector(address.mode, address.authorities.as_deref())
-        .map_err(|why| secret::lacks(&target.secret, "ca.crt", &why))?;
+        .map_err(|why| secret::lacks(folder, "ca.crt", &why))?;
     let connector =
         tokio_postgres::tls::MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(&mut connector, &address.host);
     let Ok(connector) = connector;
@@ -128,7 +149,6 @@ async fn start(target: &DatabaseTarget, address: Address, purpose: &str) -> Resu
     // Not before: behind a pooler, settings would stay with somebody else's session.
     settle(&client).await?;
     facts.identity.marker = identity::read_marker(&client).await?;
-    identity::verify(target, &facts.identity)?;
     Ok(Connected { client, pid, facts, gone, address })
 }
 

@@ -20,14 +20,18 @@ use tokio_postgres::Client;
 
 use super::{
     Keep, Request, SOCKET,
-    restore::{literal, quoted},
     serve::Scratch,
     server::{PLAIN, SUPERUSER, Server},
 };
 use crate::{
     agent::{
         port::{Port, Sessions, Upstream},
-        postgres::{address::Address, failure::words, ledger::Key},
+        postgres::{
+            address::Address,
+            failure::words,
+            ledger::Key,
+            text::{self, quoted},
+        },
         refuse,
     },
     api::Reason,
@@ -116,10 +120,8 @@ pub async fn close(sockets: &Path) -> Result<(), Refusal> {
 
 /// Sets what the database sets for each session; what only a superuser may set stays out.
 async fn set(owner: &Client, database: &str, setting: &str) {
-    let Some((name, value)) = setting.split_once('=') else { return };
-    // A list of names is kept as it was written; as one text it would be one name.
-    let value = if name == "search_path" { value.to_owned() } else { literal(value) };
-    let statement = format!("ALTER DATABASE {} SET {} TO {value}", quoted(database), quoted(name));
+    let Some(set) = text::set(setting) else { return };
+    let statement = format!("ALTER DATABASE {} {set}", quoted(database));
     if let Err(error) = owner.batch_execute(&statement).await {
         eprintln!("the copy is without {setting}: {}", words(&error));
     }

@@ -15,9 +15,11 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_postgres::Client;
 
 pub use self::serve::{Scratch, serve};
 use super::{
+    backup::catalog,
     manifest::{Content, Extension, Sequence, Table},
     refuse,
 };
@@ -101,6 +103,23 @@ impl Request {
         let owner = content.roles.iter().find(|role| of.is_some() && text(role.get("oid")) == of);
         let owner = owner.and_then(|role| role.get("rolname")?.as_str()).map(str::to_owned);
         Self { keep: Some(Keep { settings, owner }), ..Self::of(content) }
+    }
+}
+
+impl Restored {
+    /// Counts what is in a database; the seconds are for whoever measured them.
+    ///
+    /// # Errors
+    /// A query failed, or the role may not see every row.
+    pub async fn count(client: &Client) -> Result<Self, Refusal> {
+        Ok(Self {
+            tables: catalog::count_tables(client).await?,
+            sequences: catalog::sequences(client).await?,
+            large_objects: catalog::large_objects(client).await?,
+            not_valid: catalog::not_valid(client).await?,
+            restore_seconds: 0.0,
+            check_seconds: 0.0,
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     server::Server,
 };
 use crate::{
-    agent::{backup, backup::catalog, refuse},
+    agent::{backup, refuse},
     api::Reason,
     clock::Stopwatch,
     protocol::{Answer, Refusal},
@@ -119,14 +119,7 @@ async fn restore_and_check(
     let watch = Stopwatch::start();
     let client = server.connect_plain().await?;
     let unreadable = |refusal: Refusal| Refusal { reason: Reason::BackupVerificationFailed, ..refusal };
-    let mut restored = Restored {
-        tables: catalog::count_tables(&client).await.map_err(unreadable)?,
-        sequences: catalog::sequences(&client).await.map_err(unreadable)?,
-        large_objects: catalog::large_objects(&client).await.map_err(unreadable)?,
-        not_valid: catalog::not_valid(&client).await.map_err(unreadable)?,
-        restore_seconds,
-        check_seconds: 0.0,
-    };
+    let mut restored = Restored { restore_seconds, ..Restored::count(&client).await.map_err(unreadable)? };
     server.amcheck().await?;
     restored.check_seconds = watch.elapsed().as_secs_f64();
     Ok(restored)

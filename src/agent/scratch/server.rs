@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::Scratch;
 use crate::{
     agent::{
-        backup::dump::one_line,
+        archive,
         postgres::{address::Address, failure::words, tls::SslMode},
         programs, refuse,
     },
@@ -241,20 +241,12 @@ impl Server {
     }
 }
 
-/// Returns what a program said as a refusal.
-pub fn said(program: &str, messages: &[u8]) -> Refusal {
-    let text = one_line(&String::from_utf8_lossy(messages));
-    let full = text.contains("No space left on device") || text.contains("Disk quota exceeded");
-    let reason = if full { Reason::NoSpace } else { Reason::BackupVerificationFailed };
-    let short: String = text.chars().take(1000).collect();
-    refuse(reason, format!("scratch: {program}: {short}"))
+fn said(program: &str, messages: &[u8]) -> Refusal {
+    archive::said("scratch", program, messages)
 }
 
-/// Returns a failure of files as a refusal.
-pub fn of_io(what: &str, error: &std::io::Error) -> Refusal {
-    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-    let reason = if full { Reason::NoSpace } else { Reason::BackupVerificationFailed };
-    refuse(reason, format!("scratch: {what}: {error}"))
+fn of_io(what: &str, error: &std::io::Error) -> Refusal {
+    archive::of_io("scratch", what, error)
 }
 
 /// Returns a port on loopback that nobody uses. Nobody else in the pod takes one meanwhile.
