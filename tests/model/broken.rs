@@ -36,7 +36,11 @@ fn rule_08_input_12_a_fix_of_what_is_broken_says_so_takes_an_approval_and_goes_t
     let said = "1.0.0, which serves, is broken (0 of 3 pods behind Service shop are ready): as long as it is, nobody can go \
                 back to it. It does not keep this release from going on";
     assert!(risks(&world).contains(said), "{}", risks(&world));
-    assert!(world.message("Ready").contains("1.0.0 serves and is broken, as the plan says"), "{}", world.message("Ready"));
+    assert!(
+        world.message("Ready").contains("1.0.0 serves and is broken, as the plan says"),
+        "{}",
+        world.message("Ready")
+    );
     world.approve("anna");
     world.run_to_rest();
     assert_eq!(world.active(), Some("2.0.0"));
