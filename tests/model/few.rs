@@ -189,7 +189,11 @@ fn context(client: Client) -> Arc<Context> {
         stamp: guarded(),
         leadership: Arc::new(Leadership::alone()),
         turns: Turns::new(1, 0),
-        settings: Settings { agent_image: "agent:1".into(), tools_image: "tools-{major}:1".into() },
+        settings: Settings {
+            agent_image: "agent:1".into(),
+            tools_image: "tools-{major}:1".into(),
+            ..Settings::default()
+        },
         backoff: Backoff::default(),
         contests: Contests::default(),
         metrics: Arc::default(),
