@@ -13,7 +13,7 @@ use crate::{
     database_scene::{
         ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report, until_backed_up,
     },
-    harness::{Scene, active, condition, message, names_of, proof, record},
+    harness::{Scene, active, condition, merge, message, names_of, proof, record},
     support::{SOON, in_namespace, within},
 };
 
@@ -325,6 +325,44 @@ async fn a_backup_by_hand_needs_a_marked_database_and_is_proven_on_a_volume_too(
         let api: kube::Api<DatabaseBackup> = namespace.api(&namespace.cluster.admin);
         api.delete("left", &DeleteParams::default()).await.unwrap();
         within(SOON, "it goes", async || api.get_opt("left").await.unwrap().is_none().then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sql_check_asks_the_database_from_a_pod_of_its_own_before_the_switch_and_while_it_is_watched() {
+    in_namespace("sql-check", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let load = scene.load().await;
+        let asks = |at_least: &str| {
+            let mut more = by_sql("shop-1");
+            let checks = json!({ "watch": { "for": "90s", "tolerate": "0s" }, "checks": [
+                { "name": "orders", "phase": "Verify", "sql": { "query": "SELECT count(*) FROM orders", "min": at_least } },
+                { "name": "nowhere", "phase": "Watch", "sql": {
+                    "query": "SELECT count(*) FROM orders WHERE address = ''", "max": "0", "every": "1s",
+                } },
+            ] });
+            merge(&mut more, checks);
+            more
+        };
+        // The database does not hold what the new version asks for: nothing has moved.
+        scene.ask_for("2.0.0", &[], asks("501")).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), condition(&over, "Stalled").1), (Some("1.0.0"), "ChecksFailed".into()), "{}", report(&scene).await);
+        assert!(message(&over, "Ready").contains("orders: "), "{}", message(&over, "Ready"));
+        // It does; then somebody writes what must not be there, and traffic goes back.
+        scene.ask_for("2.1.0", &[], asks("500")).await;
+        scene.approve().await;
+        scene.until_step(Step::Watch).await;
+        psql(&scene, "INSERT INTO orders (address) VALUES ('')").await;
+        let over = scene.until_over().await;
+        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::RolledBack)), "{}", report(&scene).await);
+        assert!(message(&over, "Ready").contains("nowhere: "), "{}", message(&over, "Ready"));
+        let counted = load.end("sql-check").await;
+        assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0", "2.1.0"]);
+        assert_eq!(psql(&scene, "SELECT count(*) FROM orders").await, "501", "a check wrote something");
     })
     .await;
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Every step of a release with a migration, in its order.
-fn steps() -> impl Iterator<Item = Step> {
+pub fn steps() -> impl Iterator<Item = Step> {
     Step::VARIANTS.iter().copied().filter(|step| (Step::Inspect..=Step::Retire).contains(step))
 }
 
@@ -86,7 +86,7 @@ impl Change {
 }
 
 /// Waits until a release stands at a step, or is over; approves what has to be approved before.
-async fn comes_to(scene: &Scene<'_>, step: Step, look: impl Fn(&Release)) {
+pub async fn comes_to(scene: &Scene<'_>, step: Step, look: impl Fn(&Release)) {
     let what = format!("{} comes to {}", scene.name, step.as_str());
     in_time(STEP, &what, async {
         loop {
@@ -114,7 +114,7 @@ async fn comes_to(scene: &Scene<'_>, step: Step, look: impl Fn(&Release)) {
 
 /// What is special in the spec of the version that is to come to a step. One that is to come to `Verify` or later has no
 /// database: nothing is different there with one, and each Job on it takes seconds.
-fn spec_for(step: Step) -> Value {
+pub fn spec_for(step: Step) -> Value {
     let mut more = if step <= Step::Deploy { by_sql("shop-1") } else { json!({}) };
     merge(&mut more, json!({ "checks": [{ "name": "home", "phase": "Verify", "http": { "service": "shop" } }] }));
     merge(&mut more, json!({ "watch": { "for": "3s", "tolerate": "2s" } }));
@@ -122,7 +122,7 @@ fn spec_for(step: Step) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spec_changed_at_every_step_ends_with_the_last_one_and_loses_no_request() {
+async fn rule_06_input_57_a_spec_changed_at_every_step_ends_with_the_last_one_and_loses_no_request() {
     in_namespace("changed", async |namespace| {
         let scene = Scene::new(namespace).await;
         bring_up(&scene).await;
@@ -175,7 +175,7 @@ async fn changed_at_every_step(scene: &Scene<'_>) -> Vec<Change> {
 }
 
 /// Fails unless status says that users are served. While traffic moves it tells what the endpoints show, which follow.
-fn serves(release: &Release) {
+pub fn serves(release: &Release) {
     let serving = condition(release, "Serving");
     let step = record(release).step;
     assert!(step == Step::Switch || serving.0 == "True", "at {}: {serving:?}", step.as_str());
@@ -243,7 +243,7 @@ async fn the_ledger_is_truthful(scene: &Scene<'_>, over: &Release) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_deleted_at_every_step_leaves_nothing_half_done() {
+async fn rule_11_input_59_a_release_deleted_at_every_step_leaves_nothing_half_done() {
     in_namespace("deleted", async |namespace| {
         let scene = Scene::new(namespace).await;
         // All at once, and on the heap: what one of these remembers fills much of a stack.

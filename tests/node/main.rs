@@ -10,6 +10,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod aborted;
 mod account;
 mod adopted;
 mod audited;
