@@ -139,7 +139,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let read_back = recorded(seen, &record) && seen.record().migration.as_ref() == Some(&now);
     record.migration = Some(now);
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
-    let situation = told(&record, &format!("Starting Job {}.", job.name));
+    let situation = starting(&record, job, None);
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
@@ -255,7 +255,7 @@ pub(super) fn has_started(seen: &Observed, job: &JobSeen) -> bool {
 fn not_started(seen: &Observed, record: Record, job: &JobSeen) -> Move {
     let pods = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name));
     let problem = pods.filter_map(|pod| pod.problem.as_deref()).next_back();
-    let situation = told(&record, &format!("Job {} starts{}.", job.name, because(problem)));
+    let situation = starting(&record, job, problem);
     // Its pod may run already and the node not have said so.
     let patience =
         record.deadline().and_then(|end| end.checked_sub(START.as_signed()).ok()).map(|since| later(since, PATIENCE));
@@ -272,6 +272,11 @@ fn not_started(seen: &Observed, record: Record, job: &JobSeen) -> Move {
         Some(moved) => moved,
         None => Plan::stay(record, situation).into(),
     }
+}
+
+/// Says that it starts, from before it is let begin until its pod runs.
+fn starting(record: &Record, job: &JobSeen, problem: Option<&str>) -> Situation {
+    told(record, &format!("Job {} starts{}.", job.name, because(problem)))
 }
 
 /// Returns how a migration ends whose pod was not seen to start.

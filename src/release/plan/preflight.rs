@@ -12,7 +12,7 @@ use super::{
     inspect::{self, Inspection},
     overdue,
     policies::Policies,
-    proposal, rollback, still_wanted, when_recorded,
+    proposal, recorded, rollback, still_wanted, when_recorded,
 };
 use crate::api::{Outcome, Reason, Record, ReleaseSpec, Step, labels};
 
@@ -147,11 +147,14 @@ fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, working()) }.into(),
         Inspection::Refused(reason, message) => rest(seen, record, (reason, message)),
         Inspection::Fine => {
+            // What follows takes a moment: it is worth no word of its own.
+            let told = Situation::Working(Reason::Preflight, inspect::last_told(seen).to_owned());
+            let told = if recorded(seen, &record) { told } else { working() };
             let anchor = seen.anchor().is_none().then(|| manifests::anchor(&seen.release));
             let content = manifests::attempt(&seen.release, attempt, &seen.release.spec);
             let actions =
                 anchor.into_iter().chain([content]).map(|manifest| Action::Create(Box::new(manifest))).collect();
-            Plan { actions, ..Plan::stay(record, working()) }.into()
+            Plan { actions, ..Plan::stay(record, told) }.into()
         }
     }
 }

@@ -85,7 +85,7 @@ fn make(seen: &Observed, record: Record, name: &str) -> Move {
     let Some(job) = job else { return ending::content_lost(seen, record) };
     let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
     let actions = config::before(seen, (&content, owner), actions);
-    let situation = told(&record, &format!("Making Job {name}."));
+    let situation = told(&record, &working(name, ""));
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
@@ -106,8 +106,13 @@ fn follow(seen: &Observed, record: Record, job: &JobSeen) -> Move {
         let message = format!("The rehearsal did not end in time{because}.");
         return failed(seen, record, (Reason::RehearsalFailed, &message));
     }
-    let situation = told(&record, &format!("Job {} restores the backup and migrates the copy{because}.", job.name));
+    let situation = told(&record, &working(&job.name, &because));
     Plan::stay(record, situation).into()
+}
+
+/// Says what is done; the same while the Job is made, which is worth no word of its own.
+fn working(job: &str, because: &str) -> String {
+    format!("Job {job} restores the backup and migrates the copy{because}.")
 }
 
 fn passed(seen: &Observed, mut record: Record, result: RehearseResult) -> Move {

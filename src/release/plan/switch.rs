@@ -39,7 +39,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !recorded(seen, &record) {
         handover::remember(seen, &content, &mut record);
         remember(seen, &content, &mut record);
-        let told = Situation::Working(Reason::Switching, "About to move the Services.".to_owned());
+        let told = moving(&unmoved(&record, &revision), &content);
         return Plan::stay(record, told).into();
     }
     if let Some(turned) = ending::begun(seen, &record).or_else(|| turn(seen, &record, &content)) {
@@ -55,13 +55,19 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(next) = verify::late(seen, &record, &content) {
         return next;
     }
-    let unmoved: Vec<String> = record
-        .traffic
-        .iter()
-        .filter(|traffic| traffic.revision.as_ref() != Some(&revision))
-        .map(|traffic| traffic.service.clone())
-        .collect();
+    let unmoved = unmoved(&record, &revision);
     if unmoved.is_empty() { follow(seen, record, &content) } else { move_services(seen, record, &content, &unmoved) }
+}
+
+/// Returns the Services that do not point at a revision yet.
+fn unmoved(record: &Record, revision: &RevisionId) -> Vec<String> {
+    let unmoved = record.traffic.iter().filter(|traffic| traffic.revision.as_ref() != Some(revision));
+    unmoved.map(|traffic| traffic.service.clone()).collect()
+}
+
+/// Says which Services move; the same before and while they do: nothing makes the switch wait for a word.
+fn moving(unmoved: &[String], content: &ReleaseSpec) -> Situation {
+    Situation::Working(Reason::Switching, format!("Moving {} to {}.", unmoved.join(", "), content.version))
 }
 
 /// Runs the hooks of the switch; `None` when all of them have succeeded.
@@ -232,9 +238,9 @@ fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved
     if asks.is_empty() {
         return follow(seen, record, content);
     }
-    let text = format!("Moving {} to {}.", unmoved.join(", "), content.version);
+    let situation = moving(unmoved, content);
     if asks.iter().any(|ask| seen.answer(ask).is_none()) {
-        return Plan { asks, ..Plan::stay(record, told(text)) }.into();
+        return Plan { asks, ..Plan::stay(record, situation) }.into();
     }
     let actions = asks
         .iter()
@@ -247,7 +253,7 @@ fn move_services(seen: &Observed, record: Record, content: &ReleaseSpec, unmoved
         .filter(|service| is_as_recorded(&record, service))
         .filter_map(|service| forward(seen, &record, content, service))
         .collect();
-    Plan { actions, ..Plan::stay(record, told(text)) }.into()
+    Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
 /// Returns whether nobody of ours has pointed a Service elsewhere since the switch was recorded: whoever reads another

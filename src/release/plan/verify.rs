@@ -35,7 +35,7 @@ enum Progress {
     Passed,
     /// One did not say yes.
     Failed(String),
-    /// What to do, and the Jobs that are waited for.
+    /// What to do, and the Jobs of this moment, of which not all have passed.
     Going(Vec<Action>, Vec<String>),
 }
 
@@ -54,8 +54,8 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     match progress(seen, &record, &content, (Moment::Verify, since)) {
         Progress::Passed => switch::begin(seen, record, &content),
         Progress::Failed(message) => ending::failed(seen, record, (Reason::ChecksFailed, message)),
-        Progress::Going(actions, waiting) => {
-            let told = Situation::Working(Reason::Verifying, format!("Waiting for Jobs {}.", waiting.join(", ")));
+        Progress::Going(actions, asked) => {
+            let told = Situation::Working(Reason::Verifying, checking(&content, &asked));
             let mut plan = Plan { actions, ..Plan::stay(record, told) };
             look_when_reachable(seen, &mut plan, &content, since);
             plan.into()
@@ -76,14 +76,19 @@ pub(super) fn late(seen: &Observed, record: &Record, content: &ReleaseSpec) -> O
             let why = Why { reason: Reason::ChecksFailed, message, outcome: Outcome::Failed };
             Some(ending::turn_back(record.clone(), seen.now, why))
         }
-        Progress::Going(actions, waiting) => {
-            let text = format!("{} has started; waiting for Jobs {}.", content.version, waiting.join(", "));
+        Progress::Going(actions, asked) => {
+            let text = format!("{} has started. {}", content.version, checking(content, &asked));
             let mut plan = Plan { actions, ..Plan::stay(record.clone(), Situation::Working(Reason::Verifying, text)) };
             look_when_reachable(seen, &mut plan, content, since);
             plan.look_again_at(later(since, content.deadlines.verify));
             Some(plan.into())
         }
     }
+}
+
+/// Says who checks; which have passed is told by the Jobs, so that each of them is worth no word of its own.
+fn checking(content: &ReleaseSpec, jobs: &[String]) -> String {
+    format!("Jobs {} check {}; not all have passed yet.", jobs.join(", "), content.version)
 }
 
 /// Returns how long the checks that wait for the switch may take there.
@@ -125,10 +130,11 @@ fn progress(seen: &Observed, record: &Record, content: &ReleaseSpec, (moment, si
         Moment::Switch => later(since, limit) <= seen.now,
     };
     let reachable = later(since, REACHABLE);
-    let mut waiting = Vec::new();
+    let (mut late, mut all) = (Vec::new(), Vec::new());
     let mut actions = Vec::new();
     for (job, asked) in jobs(seen, record, content, moment) {
         let name = job.name.clone();
+        all.push(name.clone());
         match seen.job(&name) {
             // The agent asks again; people's own checks may ask once.
             None if asked.is_none() && seen.now < reachable => {}
@@ -145,14 +151,15 @@ fn progress(seen: &Observed, record: &Record, content: &ReleaseSpec, (moment, si
                 }
             }
         }
-        waiting.push(name);
+        late.push(name);
     }
-    if waiting.is_empty() {
+    if late.is_empty() {
         Progress::Passed
     } else if overdue {
-        Progress::Failed(format!("Jobs {} did not end within {limit}.", waiting.join(", ")))
+        Progress::Failed(format!("Jobs {} did not end within {limit}.", late.join(", ")))
     } else {
-        Progress::Going(actions, waiting)
+        // All of them, and not only those that are left: which have passed is told by the Jobs.
+        Progress::Going(actions, all)
     }
 }
 

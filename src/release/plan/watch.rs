@@ -135,7 +135,11 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
     let asked = manifests::agent_checks(content, CheckPhase::Watch).count();
     let Some(candidate) = record.candidate.as_ref().filter(|_| asked > 0) else { return Finding::Well };
     let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
-    let Some(job) = seen.job(&name) else { return Finding::Tolerated(format!("Job {name} is being started.")) };
+    let Some(job) = seen.job(&name) else {
+        // It is made in this look; the window does not end without it.
+        let late = || Finding::Tolerated(format!("Job {name} is being started."));
+        return if overdue(seen, record) { late() } else { Finding::Well };
+    };
     let (message, unsure) = match checks::of_agent(seen, job, asked) {
         Verdict::Passed => return Finding::Well,
         // The window ends when its checks have ended, not before.

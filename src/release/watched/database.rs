@@ -86,9 +86,7 @@ fn state(object: &DatabaseBackup, status: &DatabaseBackupStatus) -> BackupState 
     whole.map_or_else(
         || {
             let told = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-            BackupState::Working(
-                told.map_or_else(|| "it was not looked at yet.".to_owned(), |told| told.message.clone()),
-            )
+            BackupState::Working(told.map_or_else(BackupState::not_looked_at, |told| told.message.clone()))
         },
         |record| BackupState::Complete(Box::new(record)),
     )
