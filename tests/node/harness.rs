@@ -377,16 +377,22 @@ impl Load {
     }
 
     /// Ends the load and writes its figures to `target/proof/`; fails when a request was lost.
-    pub async fn end(mut self, name: &str) -> Counted {
+    pub async fn end(self, name: &str) -> Counted {
+        let (counted, report) = self.stop(name).await;
+        assert_eq!(counted.lost, 0, "requests were lost: {report}");
+        assert!(counted.sent > 500, "too few requests to tell anything: {report}");
+        counted
+    }
+
+    /// Ends the load and writes its figures to `target/proof/`; returns them, and as they were written.
+    pub async fn stop(mut self, name: &str) -> (Counted, String) {
         drop(self.child.stdin.take());
         let output = tokio::task::spawn_blocking(move || self.child.wait_with_output()).await.unwrap().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let report = text.lines().last().unwrap_or_default().to_owned();
         proof(name, &report);
         let counted: Counted = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(counted.lost, 0, "requests were lost: {report}");
-        assert!(counted.sent > 500, "too few requests to tell anything: {report}");
-        counted
+        (counted, report)
     }
 }
 
