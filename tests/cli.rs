@@ -535,9 +535,12 @@ fn working(reason: Reason, message: &str) -> [(ConditionType, Option<bool>, Reas
 }
 
 fn waiting() -> Release {
-    let message = "The plan for 2.4.0 is ready and nothing has happened yet. Read it: kubectl switchback plan shop. \
-                   Next: kubectl switchback approve shop, or reject shop.";
-    release("2.4.0", attempt(Step::Approve), &working(Reason::WaitingForApproval, message))
+    let message = format!(
+        "The plan for 2.4.0 is ready and nothing has happened yet: {}. Read it: kubectl switchback plan shop. Next: kubectl \
+         switchback approve shop, or reject shop.",
+        switchback::release::plan_text::brief(&plan_record(DIGEST))
+    );
+    release("2.4.0", attempt(Step::Approve), &working(Reason::WaitingForApproval, &message))
 }
 
 #[test]

@@ -44,6 +44,11 @@ pub struct ReleaseStatus {
     pub record: Record,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+const fn is_zero(count: &u8) -> bool {
+    *count == 0
+}
+
 const fn never_observed() -> i64 {
     -1
 }
@@ -130,6 +135,9 @@ pub struct Record {
     pub history: Vec<HistoryEntry>,
     /// Number of the last attempt.
     pub attempts: i64,
+    /// How many events were told of the attempt that is under way, or ended last.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub events: u8,
 }
 
 /// Where a Service was pointed by the last switch.

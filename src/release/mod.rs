@@ -33,6 +33,7 @@ pub mod plan_text;
 pub mod sources;
 pub mod status;
 pub mod watched;
+pub mod words;
 
 mod reconcile;
 pub use arrivals::Arrivals;

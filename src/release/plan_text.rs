@@ -56,16 +56,31 @@ pub fn sections(plan: &PlanRecord) -> Vec<Section> {
     sections.into_iter().filter(|section| !section.lines.is_empty()).collect()
 }
 
+/// Returns the plan in part of a sentence, for conditions and events: its steps, how far it can be taken back, whether
+/// there is a risk to read about.
+#[must_use]
+pub fn brief(plan: &PlanRecord) -> String {
+    let back = point_of_no_return(plan).map_or_else(
+        || "every step can be taken back".to_owned(),
+        |point| format!("no way back after {}", point.after.as_str()),
+    );
+    let risks = match plan.risks.len() {
+        0 => "no risk is known".to_owned(),
+        1 => "1 risk is known".to_owned(),
+        count => format!("{count} risks are known"),
+    };
+    format!("{}; {back}; {risks}", step_names(plan))
+}
+
 /// Returns the plan in a few lines, for whoever is about to approve it.
 #[must_use]
 pub fn short(plan: &PlanRecord) -> Vec<Line> {
     let headed = |head: &str, text: String| Line { step: None, head: head.to_owned(), text };
-    let steps: Vec<&str> = plan.steps.iter().map(|planned| planned.step.as_str()).collect();
     let known =
         plan.steps.iter().filter_map(|planned| planned.expected).map(Duration::as_std).sum::<std::time::Duration>();
     let millis = u64::try_from(known.as_millis()).unwrap_or(u64::MAX);
     let took = Some(Duration::from_millis(millis)).filter(|_| millis > 0).map(last_time).unwrap_or_default();
-    let mut lines = vec![headed("Steps", format!("{}.{took}", steps.join(", ")))];
+    let mut lines = vec![headed("Steps", format!("{}.{took}", step_names(plan)))];
     // What is done to the database, what runs and what decides about its fate: in these a plan differs from the last one.
     let of = |step| plan.steps.iter().find(move |planned| planned.step == step);
     let shown = [Step::Backup, Step::Rehearse, Step::Migrate, Step::Deploy, Step::Watch];
@@ -122,6 +137,11 @@ pub fn size(bytes: i64) -> String {
         unit += 1;
     }
     format!("{value} {}", UNITS.get(unit).unwrap_or(&"B"))
+}
+
+fn step_names(plan: &PlanRecord) -> String {
+    let steps: Vec<&str> = plan.steps.iter().map(|planned| planned.step.as_str()).collect();
+    steps.join(", ")
 }
 
 fn no_return(plan: &PlanRecord) -> String {

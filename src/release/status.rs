@@ -6,28 +6,19 @@
 
 mod contract;
 mod database;
+mod news;
+
+pub use news::{MOST_EVENTS, News, news};
 
 use super::{
     observed::Observed,
     plan::{self, Plan, Situation},
+    words,
 };
 use crate::api::{
-    Condition, ConditionType, HistoryEntry, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step, clamp,
+    Condition, ConditionType, HistoryEntry, MigrationProgress, Outcome, Reason, ReleaseStatus, RevisionId, Step,
     set_condition,
 };
-
-/// Something to tell once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    /// Whether somebody should look.
-    pub warning: bool,
-    /// One word for machines.
-    pub reason: String,
-    /// What was under way.
-    pub action: String,
-    /// What happened, in words.
-    pub note: String,
-}
 
 /// Returns the status that goes with a plan.
 #[must_use]
@@ -45,6 +36,7 @@ pub fn status(seen: &Observed, plan: &Plan) -> ReleaseStatus {
     if record.history.len() > limit {
         record.history.drain(..record.history.len() - limit);
     }
+    record.events = news::counted(seen, plan);
     ReleaseStatus { observed_generation: seen.release.generation, conditions, record }
 }
 
@@ -124,10 +116,7 @@ impl Said<'_> {
         let version = &self.seen.release.spec.version;
         let cause = cause.trim_end_matches('.');
         let Some(failure) = &record.failure else { return format!("{cause}.") };
-        let serves = record.active.as_ref().map_or_else(
-            || "Nothing of this Release serves users yet.".to_owned(),
-            |active| format!("{} serves users.", active.version),
-        );
+        let serves = words::serves(record.active.as_ref().map(|active| active.version.as_str()));
         let ended = match (failure.outcome, &record.active) {
             (Outcome::RolledBack, Some(active)) => {
                 let at = failure.at.0.strftime("%H:%M:%S");
@@ -151,7 +140,7 @@ impl Said<'_> {
             | None => "",
         };
         format!(
-            "{ended} {serves}{schema} The spec still says {version}: it is not tried again by itself. \
+            "{ended} {serves}.{schema} The spec still says {version}: it is not tried again by itself. \
              Push a fix or revert the spec; or have it tried once more: kubectl switchback retry {name}"
         )
     }
@@ -173,10 +162,10 @@ impl Said<'_> {
         let mut versions: Vec<&str> = revisions.iter().map(|(version, _)| *version).collect();
         versions.dedup();
         if served {
-            (ConditionType::Serving, Some(true), Reason::Released, format!("{} serves users.", versions.join(" and ")))
+            let message = format!("{}.", words::serves(Some(&versions.join(" and "))));
+            (ConditionType::Serving, Some(true), Reason::Released, message)
         } else if versions.is_empty() {
-            let message = "Nothing of this Release serves users yet.".to_owned();
-            (ConditionType::Serving, Some(false), Reason::NothingServes, message)
+            (ConditionType::Serving, Some(false), Reason::NothingServes, format!("{}.", words::serves(None)))
         } else {
             let message = format!("No pod of {} behind at least one Service is ready.", versions.join(" and "));
             (ConditionType::Serving, Some(false), Reason::ActiveUnhealthy, message)
@@ -292,69 +281,4 @@ fn ended(entry: &HistoryEntry) -> Reason {
         return Reason::Migrated;
     }
     Reason::of_outcome(entry.outcome, &entry.reason)
-}
-
-/// Returns what is worth an event: each step entered, and one warning per cause.
-#[must_use]
-pub fn news(seen: &Observed, plan: &Plan) -> Vec<News> {
-    let (before, after) = (seen.record(), &plan.record);
-    let mut news = Vec::new();
-    let mut tell = |warning, reason: Reason, step: Step, note: &str| {
-        news.push(News {
-            warning,
-            reason: reason.as_str().to_owned(),
-            action: step.as_str().to_owned(),
-            note: clamp(note).to_owned(),
-        });
-    };
-    let turned = after.ending.as_ref().filter(|_| before.ending.is_none());
-    if let Some(ending) = turned {
-        tell(true, Reason::parse(&ending.reason), ending.from, &ending.message);
-    }
-    if let Some(last) = after.history.last().filter(|last| before.history.last() != Some(*last)) {
-        let told = before.ending.is_some() || turned.is_some();
-        if last.outcome == Outcome::Succeeded || !told {
-            tell(last.outcome != Outcome::Succeeded, ended(last), after.step, &last.message);
-        }
-    }
-    for hook in after.hooks.iter().filter(|hook| !before.hooks.contains(hook)) {
-        if let Some(problem) = &hook.problem {
-            tell(true, Reason::HookFailed, after.step, &format!("Hook {} failed: {problem}.", hook.name));
-        }
-    }
-    if before.step != after.step && after.step != Step::Idle {
-        tell(false, reason_of(after.step), after.step, entered(&plan.situation));
-    }
-    if let Some((reason, note)) = contract::waits(before, after) {
-        tell(false, reason, Step::Contract, &note);
-    }
-    if let Some(suspended) = after.suspended.as_ref().filter(|_| before.suspended.is_none()) {
-        let note = format!("{} suspended it by Decision {}.", suspended.actor, suspended.decision);
-        tell(false, Reason::Suspended, after.step, &note);
-    }
-    if let Some(suspended) = before.suspended.as_ref().filter(|_| after.suspended.is_none()) {
-        let resume = after.decisions.iter().rev().find(|decision| decision.kind == "resume");
-        let by = resume.map_or("Somebody", |decision| decision.actor.as_str());
-        let note = format!("{by} resumed it: Decision {} holds no longer.", suspended.decision);
-        tell(false, Reason::Resumed, after.step, &note);
-    }
-    if let Situation::OnHold(reason, message) = &plan.situation {
-        let known = seen.release.status.conditions.iter().any(|condition| condition.reason == reason.as_str());
-        if !known {
-            tell(true, *reason, after.step, message);
-        }
-    }
-    news
-}
-
-fn entered(situation: &Situation) -> &str {
-    match situation {
-        Situation::Working(_, message)
-        | Situation::WaitingForApproval(_, message)
-        | Situation::OnHold(_, message)
-        | Situation::Failed(_, message)
-        | Situation::ActiveUnhealthy(message)
-        | Situation::Suspended(message) => message,
-        Situation::Served => "Served.",
-    }
 }

@@ -57,7 +57,7 @@ fn what_a_rehearsal_has_shown_is_in_the_conditions() {
     let mut world = World::at(Step::Migrate);
     assert_eq!(world.condition("Rehearsed"), Some(("True", "Migrating")));
     assert!(world.message("Rehearsed").contains("held AccessExclusiveLock on public.cart for 2s"));
-    assert!(world.message("BackedUp").contains("proven: Readable. The rehearsal restored it in 45s"));
+    assert!(world.message("BackedUp").contains("read back. The rehearsal restored it in 45s"));
     world.run_to_rest();
     let mut world = World::at(Step::Rehearse);
     assert_eq!(world.condition("Rehearsed"), Some(("False", "Rehearsing")));

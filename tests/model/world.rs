@@ -24,7 +24,7 @@ use switchback::{
             SelectingSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
-        status,
+        status::{self, News},
     },
 };
 
@@ -130,6 +130,8 @@ pub struct World {
     pub database: Database,
     /// Every write, in order, in words.
     pub writes: Vec<String>,
+    /// Every event, with the number of the attempt that it is of; at rest it is of none.
+    pub events: Vec<(Option<i64>, News)>,
     /// Whether traffic was ever seen on a ready revision: from then on it must never be on nothing.
     pub served: bool,
     pub serial: u64,
@@ -212,6 +214,7 @@ impl World {
             templates: BTreeMap::new(),
             database: Database::default(),
             writes: Vec::new(),
+            events: Vec::new(),
             served: false,
             serial: 0,
             load: None,
@@ -540,6 +543,7 @@ impl World {
             self.status = next;
             self.version += 1;
             wrote = true;
+            self.tell(seen, plan);
         } else if remember {
             return wrote;
         }
@@ -547,6 +551,30 @@ impl World {
             wrote |= self.act_all(&plan.actions, &mut left);
         }
         wrote
+    }
+
+    /// Publishes events: few of each attempt, one of each step and cause, none too long.
+    fn tell(&mut self, seen: &Observed, plan: &Plan) {
+        let (before, after) = (seen.record(), &plan.record);
+        let rests = |record: &Record| record.step == Step::Idle && record.candidate.is_none();
+        let attempt = (!rests(before) || !rests(after)).then_some(after.attempts);
+        self.events.extend(status::news(seen, plan).into_iter().map(|news| (attempt, news)));
+        let Some(attempt) = attempt else { return };
+        let of_it: Vec<&News> =
+            self.events.iter().filter(|(of, _)| *of == Some(attempt)).map(|(_, news)| news).collect();
+        assert!(of_it.len() <= usize::from(status::MOST_EVENTS), "attempt {attempt}: {of_it:#?}");
+        assert!(of_it.iter().all(|news| news.note.len() <= 1024), "{of_it:#?}");
+        let entered: Vec<&str> = of_it
+            .iter()
+            .filter(|news| {
+                !news.warning && !["Suspended", "Resumed", "Released", "Migrated"].contains(&news.reason.as_str())
+            })
+            .map(|news| news.action.as_str())
+            .collect();
+        let each: BTreeSet<&str> = entered.iter().copied().collect();
+        assert_eq!(entered.len(), each.len(), "a step is told twice of attempt {attempt}: {of_it:#?}");
+        let ends = of_it.iter().filter(|news| news.reason == "Released").count();
+        assert!(ends <= 1, "{of_it:#?}");
     }
 
     /// Stops whoever leads before its write of that number; another one takes over. Returns what the stopped one still

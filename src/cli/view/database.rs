@@ -14,7 +14,7 @@ use crate::{
         ProofLevel,
     },
     protocol::MigrateResult,
-    release::observed::BackupState,
+    release::{observed::BackupState, words::proven},
 };
 
 /// The database of a Release, as the last attempt saw it.
@@ -182,14 +182,6 @@ fn remembered(record: &BackupRecord) -> BackupView {
         proof_seconds: None,
         copies: vec![],
         jobs: vec![],
-    }
-}
-
-const fn proven(level: ProofLevel) -> &'static str {
-    match level {
-        ProofLevel::Stored => "stored",
-        ProofLevel::Readable => "read back",
-        ProofLevel::Restored => "restored and compared",
     }
 }
 

@@ -4,7 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::{ReleaseView, RevisionView, State, StepView, Summary};
-use crate::api::{Condition, ConditionType, ContractRecord, Reason, Record, Release, Step};
+use crate::{
+    api::{Condition, ConditionType, ContractRecord, Reason, Record, Release, Step},
+    release::words,
+};
 
 /// How long a controller may need to take a new Release in before its absence is the likelier cause.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -148,7 +151,7 @@ fn notes(release: &Release) -> Vec<String> {
         notes.push(format!("{}: {}", contract.type_, contract.message));
     }
     if let Some(by) = status.record.suspended.as_ref().filter(|_| !is_suspended(&status.conditions)) {
-        notes.push(format!("{} suspended it by Decision {}: no further step begins.", by.actor, by.decision));
+        notes.push(format!("{}: no further step begins.", words::suspended(by)));
     }
     if release.spec.suspend && !is_suspended(&status.conditions) {
         notes.push("spec.suspend is true: no further step begins.".to_owned());

@@ -4,7 +4,10 @@
 use jiff::Timestamp;
 
 use super::{
-    super::observed::{Ask, DecisionSeen, Guard, Observed},
+    super::{
+        observed::{Ask, DecisionSeen, Guard, Observed},
+        plan_text, words,
+    },
     Move, Plan, Situation,
     authors::{self, Authors},
     decisions,
@@ -218,14 +221,11 @@ fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
         )
     });
     let required = Policies(&seen.policies).required();
-    let given = if people.is_empty() {
-        String::new()
-    } else {
-        format!(" {} of {required} approvals are given, by {}.", people.len(), people.join(", "))
-    };
+    let given = words::approved_so_far(people, required);
+    let plan = record.plan.as_ref().map(plan_text::brief).unwrap_or_default();
     let message = format!(
-        "{first}{broken}The plan for {version} is ready and nothing has happened yet.{given} Read it: kubectl switchback plan \
-         {name}. Next: kubectl switchback approve {name}, or reject {name}."
+        "{first}{broken}The plan for {version} is ready and nothing has happened yet: {plan}.{given} Read it: kubectl \
+         switchback plan {name}. Next: kubectl switchback approve {name}, or reject {name}."
     );
     Situation::WaitingForApproval(reason, message)
 }

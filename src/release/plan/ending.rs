@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{super::observed::Observed, Move, abort, contract, enter, handover, later, note_time};
+use super::{
+    super::{observed::Observed, words},
+    Move, abort, contract, enter, handover, later, note_time,
+};
 use crate::api::{
     ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
     Reason, Record, RevisionId, RollbackSettings, Step,
@@ -118,7 +121,7 @@ pub(super) fn told(record: &Record) -> String {
     let cause = record.ending.as_ref().map_or("", |ending| ending.message.trim_end_matches('.'));
     let serves = match &record.active {
         Some(active) if record.step == Step::SwitchBack => format!("Traffic goes back to {}", active.version),
-        Some(active) => format!("{} serves users; what the attempt left is removed", active.version),
+        Some(active) => format!("{}; what the attempt left is removed", words::serves(Some(&active.version))),
         None => "What the attempt left is removed".to_owned(),
     };
     format!("{cause}. {serves}.")

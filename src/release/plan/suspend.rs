@@ -5,7 +5,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
-    super::observed::{Ask, Observed},
+    super::{
+        observed::{Ask, Observed},
+        words,
+    },
     Move, Plan, Situation, candidate_content, decisions, ending, later,
 };
 use crate::api::{DecisionKind, Duration, Record, Step, Suspension};
@@ -116,16 +119,13 @@ pub(super) fn situation(seen: &Observed, record: &Record, next: Step) -> Situati
         (Some(candidate), _) if ending::moved(record) => {
             format!("{} serves users and is watched on", candidate.version)
         }
-        (_, Some(active)) => format!("{} serves users", active.version),
-        (_, None) => "Nothing of this Release serves users yet".to_owned(),
+        (_, active) => words::serves(active.as_ref().map(|active| active.version.as_str())),
     };
     let spec = seen.release.spec.suspend.then(|| "spec.suspend is true: set it to false".to_owned());
-    let person = record.suspended.as_ref().map(|suspended| {
-        format!(
-            "{} suspended it by Decision {}. Next: kubectl switchback resume {name}",
-            suspended.actor, suspended.decision
-        )
-    });
+    let person = record
+        .suspended
+        .as_ref()
+        .map(|suspended| format!("{}. Next: kubectl switchback resume {name}", words::suspended(suspended)));
     let why: Vec<String> = spec.into_iter().chain(person).collect();
     Situation::Suspended(format!("Suspended before {} of {version}. {serves}. {}", next.as_str(), why.join(". ")))
 }

@@ -1,15 +1,18 @@
 //! What status says of an attempt's backup and rehearsal; pure.
 
-use super::{super::plan_text::rehearsed, Row, Said, reason_of};
+use super::{
+    super::{plan_text::rehearsed, words::proven},
+    Row, Said, reason_of,
+};
 use crate::api::{ConditionType, Reason, Step};
 
 impl Said<'_> {
     pub(super) fn backed_up(&self) -> String {
         self.plan.record.backup.as_ref().map_or_else(String::new, |backup| {
-            let proof: &str = backup.proof.into();
             let rehearsal = self.plan.record.rehearsal.as_ref().filter(|rehearsal| rehearsal.backup == backup.uid);
             let restored = rehearsal.map(|rehearsal| format!(" The rehearsal restored it in {}.", rehearsal.recovery));
-            format!("DatabaseBackup {} is complete, proven: {proof}.{}", backup.name, restored.unwrap_or_default())
+            let proof = proven(backup.proof);
+            format!("DatabaseBackup {} is complete: {proof}.{}", backup.name, restored.unwrap_or_default())
         })
     }
 

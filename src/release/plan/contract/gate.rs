@@ -7,7 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{
-        super::observed::{Ask, DecisionSeen, Guard, Observed},
+        super::{
+            observed::{Ask, DecisionSeen, Guard, Observed},
+            plan_text, words,
+        },
         Action, Move, Plan, authors,
         decisions::{self, Standing},
         enter, health, inspect,
@@ -165,11 +168,7 @@ fn unmet(seen: &Observed, record: &Record, (people, authors): (&[&str], &authors
 
 /// Says that approvals are missing; what went wrong before stays told.
 fn unapproved(record: &Record, people: &[&str], required: usize) -> Unmet {
-    let given = if people.is_empty() {
-        String::new()
-    } else {
-        format!(" {} of {required} approvals are given, by {}.", people.len(), people.join(", "))
-    };
+    let given = words::approved_so_far(people, required);
     let Some(contract) = &record.contract else { return Unmet::new(Reason::ContractPending, given) };
     if contract.state == ContractProgress::Failed {
         if people.is_empty() && is_end(record, contract) {
@@ -185,8 +184,10 @@ fn unapproved(record: &Record, people: &[&str], required: usize) -> Unmet {
         return Unmet::new(Reason::ApprovalStale, message);
     }
     let version = &contract.version;
-    let message =
-        format!("The Contract migration of {version} waits for its approval; {version} serves without it.{given}");
+    let plan = contract.plan.as_ref().map(plan_text::brief).unwrap_or_default();
+    let message = format!(
+        "The Contract migration of {version} waits for its approval; {version} serves without it: {plan}.{given}"
+    );
     Unmet::new(Reason::ContractPending, message)
 }
 

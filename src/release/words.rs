@@ -1,0 +1,40 @@
+//! What is said of a Release in more than one place: by status, events, Decisions and the plugin; pure.
+//!
+//! In: what status remembers. Out: sentences without their full stop, each written once. What is said of plans is in
+//! [`super::plan_text`].
+
+use crate::api::{ProofLevel, Suspension};
+
+/// Says who serves users.
+#[must_use]
+pub fn serves(version: Option<&str>) -> String {
+    version.map_or_else(
+        || "Nothing of this Release serves users yet".to_owned(),
+        |version| format!("{version} serves users"),
+    )
+}
+
+/// Says who suspended it.
+#[must_use]
+pub fn suspended(by: &Suspension) -> String {
+    format!("{} suspended it by Decision {}", by.actor, by.decision)
+}
+
+/// Says who has approved so far, as a sentence that follows another one; nothing when nobody has.
+#[must_use]
+pub fn approved_so_far(people: &[&str], required: usize) -> String {
+    if people.is_empty() {
+        return String::new();
+    }
+    format!(" {} of {required} approvals are given, by {}.", people.len(), people.join(", "))
+}
+
+/// Says how far a backup is proven.
+#[must_use]
+pub const fn proven(level: ProofLevel) -> &'static str {
+    match level {
+        ProofLevel::Stored => "stored",
+        ProofLevel::Readable => "read back",
+        ProofLevel::Restored => "restored and compared",
+    }
+}
