@@ -13,7 +13,7 @@ pub use database::{
     Answer, BackupParameters, BackupResult, CopyResult, DatabaseFacts, DatabaseTarget, Identity, InspectParameters,
     InspectResult, MarkParameters, Marker, MigrateParameters, MigrateResult, MigrationFacts, MigrationState,
     MigrationTarget, MigrationWork, PendingParameters, PendingResult, ProofResult, ProofSeconds, Refusal,
-    RehearseParameters, RehearseResult, StorageFacts, StoragePlace, StorageTarget,
+    RehearseParameters, RehearseResult, ReportParameters, ReportResult, StorageFacts, StoragePlace, StorageTarget,
 };
 pub use restore::{RestoreDataParameters, RestoreDataResult, RoleTarget, SafetyBackup};
 

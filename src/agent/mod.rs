@@ -15,6 +15,7 @@ pub mod programs;
 pub mod proof;
 pub mod redact;
 pub mod rehearse;
+pub mod report;
 pub mod restore_data;
 pub mod scratch;
 pub mod secret;

@@ -11,9 +11,10 @@
 //! | `backup` | PostgreSQL's programs | never | some time after it should have ended itself |
 //! | `migrate` | the agent's, or the user's | never | never: it ends itself |
 //! | `rehearse` | both, and the old version's | up to three times, also after a disruption | after its deadline |
+//! | `report` | the agent's | up to three times, also after a disruption | after its deadline |
 //!
-//! Those that write (all but `inspect`, `pending` and `rehearse`, which writes to nothing that outlives it) are made
-//! suspended: whoever makes them writes down their UID and resumes them then ([`resume_patch`]), so that no attempt is
+//! Those that write (all but `inspect`, `pending`, `rehearse`, which writes to nothing that outlives it, and `report`, which
+//! writes the same once) are made suspended: whoever makes them writes down their UID and resumes them then ([`resume_patch`]), so that no attempt is
 //! forgotten. No Job goes by itself.
 
 mod pod;
@@ -39,7 +40,7 @@ use crate::{
     },
     protocol::{
         BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, PendingParameters,
-        RehearseParameters,
+        RehearseParameters, ReportParameters,
     },
 };
 
@@ -65,6 +66,8 @@ pub enum Work {
     Migrate(MigrateParameters),
     /// Try a migration on a restored copy; no longer than this.
     Rehearse(Box<RehearseParameters>, Duration),
+    /// Write what became of a release.
+    Report(ReportParameters),
 }
 
 impl Work {
@@ -78,14 +81,16 @@ impl Work {
             Self::Backup(_) => "backup",
             Self::Migrate(_) => "migrate",
             Self::Rehearse(..) => "rehearse",
+            Self::Report(_) => "report",
         }
     }
 
-    /// Returns whether it changes something outside the cluster: such a Job is made suspended and runs once.
+    /// Returns whether it changes something outside the cluster that a second run would change again: such a Job is made
+    /// suspended and runs once.
     #[must_use]
     pub const fn writes(&self) -> bool {
         match self {
-            Self::Inspect(_) | Self::Pending(_) | Self::Rehearse(..) => false,
+            Self::Inspect(_) | Self::Pending(_) | Self::Rehearse(..) | Self::Report(_) => false,
             Self::Mark(_) | Self::Backup(_) | Self::Migrate(_) => true,
         }
     }
@@ -101,6 +106,7 @@ impl Work {
             Self::Backup(parameters) => text(parameters),
             Self::Migrate(parameters) => text(parameters),
             Self::Rehearse(parameters, _) => text(parameters),
+            Self::Report(parameters) => text(parameters),
         }
     }
 }
@@ -255,7 +261,7 @@ impl AgentJob<'_> {
         // With Ignore the Job controller would start a replacement by itself, beside what the first one left.
         let fail = json!({ "rules": [{ "action": "FailJob", "onPodConditions": disrupted }] });
         match self.work {
-            Work::Inspect(_) | Work::Pending(_) => {
+            Work::Inspect(_) | Work::Pending(_) | Work::Report(_) => {
                 json!({
                     "backoffLimit": RETRIES,
                     "activeDeadlineSeconds": LOOK_SECONDS,

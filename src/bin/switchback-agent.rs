@@ -4,11 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use switchback::{
-    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, rehearse, restore_data, scratch},
+    agent::{backup, checks, inject, inspect, job, job::Asked, mark, migrate, rehearse, report, restore_data, scratch},
     api::Duration,
     protocol::{
         BackupParameters, CheckParameters, EXIT_FAILED, Finding, InspectParameters, MarkParameters, MigrateParameters,
-        PendingParameters, RehearseParameters, RestoreDataParameters, paths,
+        PendingParameters, RehearseParameters, ReportParameters, RestoreDataParameters, paths,
     },
 };
 
@@ -52,6 +52,8 @@ enum Command {
     RehearseMigrate(Rehearsal),
     /// Takes it back where a command says how, and says what all have seen
     Rehearse(Rehearsal),
+    /// Writes what became of a release beside the backup that it took
+    Report(Job),
 }
 
 #[derive(Args)]
@@ -136,7 +138,8 @@ fn threads(command: &Command) -> Result<tokio::runtime::Runtime, Box<dyn std::er
         | Command::Migrate(_)
         | Command::RestoreLoss(_)
         | Command::RehearseMigrate(_)
-        | Command::Rehearse(_) => tokio::runtime::Builder::new_current_thread(),
+        | Command::Rehearse(_)
+        | Command::Report(_) => tokio::runtime::Builder::new_current_thread(),
     };
     Ok(builder.worker_threads(2).enable_all().build()?)
 }
@@ -177,6 +180,10 @@ async fn run(command: Command) -> Result<bool, Box<dyn std::error::Error>> {
             let applied = came.as_ref().is_ok_and(|result| result.problem.is_none());
             job::answer(came, &job.result, &redactor)?;
             Ok(applied)
+        }
+        Command::Report(job) => {
+            let Asked { parameters, redactor } = job::asked::<ReportParameters>(&job.parameters)?;
+            Ok(job::answer(report::run(&parameters).await, &job.result, &redactor)?)
         }
         Command::RehearseRestore(arguments) => {
             let (asked, job, folders) = rehearsal(arguments)?;

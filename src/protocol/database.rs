@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason, RehearsalFindings, Taken};
@@ -371,6 +372,26 @@ pub struct PendingParameters {
 pub struct PendingResult {
     /// Whether anything is due.
     pub due: bool,
+}
+
+/// `report`: writes what became of a release beside the backup that it took, once, in each storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportParameters {
+    /// The storages; the first is the one that the manifest's key is of.
+    pub storages: Vec<StorageTarget>,
+    /// Key of the backup's manifest in the first storage.
+    pub manifest: String,
+    /// What is written.
+    pub report: Value,
+}
+
+/// What came of `report`. Result: `Answer<ReportResult>`; refused: at least one storage does not have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportResult {
+    /// Its key in each storage, in the order asked.
+    pub keys: Vec<String>,
 }
 
 /// `rehearse`: tries one migration on a restored copy of the data, where nothing of production can be reached by it. The

@@ -11,6 +11,7 @@ mod cut;
 mod good;
 mod hostile;
 mod rehearse;
+mod report;
 mod restore;
 mod storage;
 #[path = "../support/mod.rs"]

@@ -12,6 +12,8 @@ use crate::{agent::refuse, api::Reason, protocol::Refusal};
 
 /// Name of the object that makes the others a backup; written last.
 pub(super) const MANIFEST: &str = "manifest.json";
+/// Name of what became of the release that took the backup.
+const REPORT: &str = "release.json";
 /// How names of the objects begin that say an upload began; each is written before the first byte of its piece.
 const NOTE: &str = "upload-";
 /// Longest prefix; S3 ends at 1,024 bytes for the whole key.
@@ -52,6 +54,12 @@ impl Attempt {
     #[must_use]
     pub fn manifest(&self) -> Path {
         self.folder.clone().join(MANIFEST)
+    }
+
+    /// Returns the key of what became of the release that took it.
+    #[must_use]
+    pub fn report(&self) -> Path {
+        self.folder.clone().join(REPORT)
     }
 
     /// Returns the key of what is known when the upload of a piece begins.
