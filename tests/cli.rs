@@ -15,10 +15,10 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use switchback::{
     api::{
-        ActiveRevision, CandidateRevision, ConditionType, ContractRecord, DatabaseRecord, DecisionRecord, Ending,
-        FailureRecord, Gate, HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord, PlannedStep,
-        PreviousRevision, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Step, Suspension, TrafficRecord,
-        WayBackPoint, set_condition,
+        ActiveRevision, CandidateRevision, ConditionType, ContractRecord, DatabaseRecord, DecidedBy, DecisionRecord,
+        Ending, FailureRecord, Gate, HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord,
+        PlannedStep, PreviousRevision, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Source, Step,
+        Suspension, TrafficRecord, WayBackPoint, set_condition,
     },
     cli::{
         abort, approve,
@@ -119,6 +119,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
         since: micro(seconds),
         content: None,
         approved_by: vec![],
+        source: None,
         images: vec![],
         rollback: None,
         contract: false,
@@ -136,6 +137,16 @@ fn entry(attempt: i64, version: &str, outcome: Outcome, message: &str) -> Histor
         reason: Reason::Released.as_str().into(),
         message: message.into(),
         contract: false,
+        digest: Some(DIGEST.into()),
+        decisions: vec![DecidedBy {
+            kind: "approve".into(),
+            actor: "anna@example.com".into(),
+            decision: "shop-approve-x7k2p".into(),
+            at: micro(86_400 * (9 - attempt) + 290),
+        }],
+        source: Some(Source { repository: None, commit: Some("3f0c9c1f".into()) }),
+        backup: None,
+        recorded: false,
         steps: vec![],
         content: None,
         started_at: micro(86_400 * (9 - attempt) + 300),
@@ -670,7 +681,9 @@ fn get_idle() {
     let record = Record { previous: Some(previous), candidate: None, plan: None, ..attempt(Step::Idle) };
     let told = [(ConditionType::Ready, Some(true), Reason::Released, "2.3.0 serves."), SERVES];
     let cluster = served().deployment(("2.2.0", 170_000), 0, &[]);
-    snapshot("idle", &release("2.3.0", record, &told), &cluster);
+    snapshot("idle", &release("2.3.0", record.clone(), &told), &cluster);
+    let wide = cluster.page(release("2.3.0", record, &told), Style::PLAIN, Detail::Wide);
+    insta::assert_snapshot!("idle_wide", wide);
 }
 
 #[test]

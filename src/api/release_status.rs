@@ -5,12 +5,13 @@ mod attempt;
 mod contract;
 mod database;
 mod plan;
+mod report;
 mod worker;
 
 pub use adoption::{AdoptedWorkload, AdoptionRecord};
 pub use attempt::{
-    ActiveRevision, CandidateRevision, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision, RollbackOrder,
-    RunningImage, Step, StepTime, Suspension,
+    ActiveRevision, CandidateRevision, DecidedBy, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
+    RollbackOrder, RunningImage, Step, StepTime, Suspension,
 };
 pub use contract::{ContractProgress, ContractRecord, Withdrawal};
 pub use database::{
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::KubeSchema;
 pub use plan::{PlanRecord, PlannedStep, Scope, WayBackPoint};
+pub use report::ReleaseReport;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use worker::{WorkerPods, WorkerRecord};
@@ -133,6 +135,10 @@ pub struct Record {
     /// The attempts that ended, newest last.
     #[schemars(length(max = 20))]
     pub history: Vec<HistoryEntry>,
+    /// What is still to be written beside backups, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub reports: Vec<ReleaseReport>,
     /// Number of the last attempt.
     pub attempts: i64,
     /// How many events were told of the attempt that is under way, or ended last.

@@ -39,7 +39,7 @@ pub fn release(view: &ReleaseView, style: Style, detail: Detail) -> String {
         Detail::Wide => view.history.len(),
     };
     if !view.history.is_empty() {
-        let lines = view.history.iter().take(shown).map(|entry| history(entry, view, style));
+        let lines = view.history.iter().take(shown).map(|entry| history(entry, view, (style, detail)));
         parts.push(format!("{}\n{}", style.bold("History"), lines.collect::<Vec<_>>().join("\n")));
     }
     if !view.summary.next.is_empty() {
@@ -221,7 +221,7 @@ fn service(view: &ReleaseView, item: &ServiceView, branch: &str, style: Style) -
     }
 }
 
-fn history(entry: &HistoryEntry, view: &ReleaseView, style: Style) -> String {
+fn history(entry: &HistoryEntry, view: &ReleaseView, (style, detail): (Style, Detail)) -> String {
     let state = match entry.outcome {
         Outcome::Succeeded => State::Well,
         Outcome::RolledBack | Outcome::Failed => State::Bad,
@@ -232,7 +232,20 @@ fn history(entry: &HistoryEntry, view: &ReleaseView, style: Style) -> String {
     let head = format!("  {} #{} {} ", style.icon(state), entry.attempt, entry.version);
     let ended = words::at(entry.ended_at.0, view.seen_at);
     let text = format!("{outcome} {ended} after {took}: {}", words::one_line(&entry.message));
-    style.hang(&head, &text)
+    let more = if detail == Detail::Wide { accounted(entry, view) } else { String::new() };
+    style.hang(&head, &format!("{text}{more}"))
+}
+
+/// Says who decided, on which plan, and what there is of it.
+fn accounted(entry: &HistoryEntry, view: &ReleaseView) -> String {
+    let decided =
+        entry.decisions.iter().map(|by| format!("{}: {}, {}", by.kind, by.actor, words::at(by.at.0, view.seen_at)));
+    let plan = entry.digest.iter().map(|digest| format!("plan {digest}"));
+    let backup = entry.backup.iter().map(|name| format!("DatabaseBackup {name}"));
+    let commit =
+        entry.source.iter().filter_map(|source| source.commit.as_ref()).map(|commit| format!("commit {commit}"));
+    let all: Vec<String> = decided.chain(plan).chain(backup).chain(commit).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join("; ")) }
 }
 
 /// Returns a table of Releases.

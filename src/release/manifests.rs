@@ -14,6 +14,7 @@ mod hooks;
 mod jobs;
 mod pending;
 mod rehearsal;
+mod report;
 mod services;
 
 use serde_json::{Map, Value, json};
@@ -33,6 +34,7 @@ pub use jobs::{
 };
 pub use pending::{pending_job, pending_name};
 pub use rehearsal::{Rehearse, rehearse_job, rehearse_name};
+pub use report::{report_job, report_name};
 pub use services::{Target, active_service, preview_name, preview_service, service_patch};
 
 use super::observed::{AttemptSeen, ReleaseSeen};

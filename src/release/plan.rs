@@ -42,6 +42,7 @@ mod promotion;
 mod proposal;
 mod quota;
 mod rehearse;
+mod report;
 mod restore_data;
 mod retire;
 mod rollback;

@@ -8,7 +8,7 @@ use switchback::{
     api::{BackupRecord, DatabaseClaim, DatabaseRollback, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
     protocol::{
         Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState,
-        PendingResult, ProofSeconds, Refusal, RehearseResult, StorageFacts,
+        PendingResult, ProofSeconds, Refusal, RehearseResult, ReportResult, StorageFacts,
     },
     release::{
         manifests::Manifest,
@@ -58,6 +58,17 @@ pub enum PendingEnd {
     Hangs,
 }
 
+/// What becomes of writing down what became of an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportEnd {
+    #[default]
+    Written,
+    /// It is written, and the pod is lost before it could say so.
+    PodLost,
+    Refused,
+    Hangs,
+}
+
 /// What becomes of taking a migration back in this world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UndoEnd {
@@ -97,6 +108,9 @@ pub struct Database {
     pub undo: UndoEnd,
     /// The ledger: state by revision.
     pub ledger: BTreeMap<String, MigrationState>,
+    /// What became of attempts, by the manifest that it was written beside.
+    pub reports: BTreeMap<String, Value>,
+    pub report: ReportEnd,
     /// How often a migration's statements ran, by revision.
     pub ran: BTreeMap<String, u32>,
 }
@@ -284,13 +298,15 @@ impl World {
 
     /// The agent does its work in Jobs that are not suspended.
     pub fn end_database_jobs(&mut self) {
-        let names = ["-inspect-", "-preflight-", "-contract-", "-mark", "-rehearse", "-migrate-", "-undo-"];
+        let names = ["-inspect-", "-preflight-", "-contract-", "-mark", "-rehearse", "-migrate-", "-undo-", "-report"];
         let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
         let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
         for job in jobs.into_iter().filter(|job| looks(&job.name)) {
             let said = if job.name.ends_with("-pending") {
                 self.ask_what_is_due()
+            } else if job.name.ends_with("-report") {
+                self.write_report(&job)
             } else if job.name.contains("-undo-") {
                 self.undo(&job)
             } else if job.name.contains("-migrate-") {
@@ -386,6 +402,31 @@ impl World {
             PendingEnd::PodLost => Some(Said { well: false, message: None }),
             PendingEnd::Hangs => None,
         }
+    }
+
+    /// Written once, and only beside a backup that is there.
+    fn write_report(&mut self, job: &JobSeen) -> Option<Said> {
+        let container = &self.templates[&job.name]["spec"]["containers"][0];
+        let parameters: Value = serde_json::from_str(container["args"][2].as_str().unwrap()).unwrap();
+        let manifest = parameters["manifest"].as_str().unwrap().to_owned();
+        let whole =
+            |backup: &BackupSeen| matches!(&backup.state, BackupState::Complete(done) if done.manifest == manifest);
+        let is_there = self.database.backups.values().any(whole);
+        let said = |well, message| Some(Said { well, message });
+        match self.database.report {
+            ReportEnd::Hangs => return None,
+            ReportEnd::Written | ReportEnd::PodLost if is_there => {}
+            ReportEnd::Written | ReportEnd::PodLost | ReportEnd::Refused => {
+                let refusal = Refusal { reason: Reason::DestinationNotWritable, message: "No.".into() };
+                return said(false, Some(json!(Answer::<ReportResult>::Refused(refusal))));
+            }
+        }
+        let before = self.database.reports.insert(manifest, parameters["report"].clone());
+        assert!(before.is_none_or(|before| before == parameters["report"]), "another report was there");
+        if self.database.report == ReportEnd::PodLost {
+            return said(false, None);
+        }
+        said(true, Some(json!(Answer::Done(ReportResult { keys: vec!["release.json".into()] }))))
     }
 
     fn mark(&mut self) -> Option<Said> {
@@ -533,6 +574,7 @@ impl Database {
         self.backup_fails = false;
         self.rehearsal = RehearsalEnd::Passes;
         self.asked_what_is_due = PendingEnd::Due;
+        self.report = ReportEnd::Written;
         self.migration = MigrationEnd::Applied;
         self.undo = UndoEnd::Undone;
     }

@@ -31,6 +31,7 @@ mod policies;
 mod quota;
 mod random;
 mod rehearsal;
+mod report;
 mod reuse;
 mod rules;
 mod slots;

@@ -8,7 +8,7 @@ use switchback::api::{DecisionKind, Empty, Gate, Rejection, ReleaseSpec, Rollbac
 
 use crate::{
     config::with_config,
-    database::{MigrationEnd, PendingEnd, RehearsalEnd},
+    database::{MigrationEnd, PendingEnd, RehearsalEnd, ReportEnd},
     policies::policy,
     world::{Frozen, JobEnd, World},
 };
@@ -145,6 +145,8 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
             let ends = [RehearsalEnd::Passes, RehearsalEnd::PodLost, RehearsalEnd::Passes, RehearsalEnd::Fails];
             database.rehearsal = *ends.get(usize::from(*end)).unwrap_or(&RehearsalEnd::Hangs);
             let says = [PendingEnd::Due, PendingEnd::Nothing, PendingEnd::PodLost, PendingEnd::Unknown];
+            let reports = [ReportEnd::Written, ReportEnd::Refused, ReportEnd::PodLost, ReportEnd::Written];
+            database.report = *reports.get(usize::from(*end)).unwrap_or(&ReportEnd::Hangs);
             database.asked_what_is_due = *says.get(usize::from(*end)).unwrap_or(&PendingEnd::Hangs);
         }
         Happening::Policies(which) => {

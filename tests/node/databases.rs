@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use switchback::api::{
-    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
+    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Release, Step,
     labels::{IN_USE, RELEASE_UID},
 };
 
@@ -67,6 +67,13 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         proof("rehearsal", &serde_json::to_string(&rehearsal).unwrap());
         proof("backup", &serde_json::to_string(&status).unwrap());
         assert_eq!(psql(&scene, "SELECT count(delivery_slot), count(*) FROM orders").await, "0|500");
+        // Nobody waited for it: what became of the release stands beside its backup.
+        let is_recorded = |release: &Release| self::record(release).history.last().is_some_and(|entry| entry.recorded);
+        let written = scene.until("the report is written", is_recorded).await;
+        let entry = self::record(&written).history.pop().unwrap();
+        assert_eq!(entry.backup.as_ref(), Some(&backup.name));
+        assert!(entry.digest.is_some() && entry.decisions.iter().any(|by| by.kind == "approve"), "{entry:?}");
+        proof("history", &serde_json::to_string(&entry).unwrap());
         // Both backups stay, nobody holds them, and nothing else is left.
         assert_eq!((all.len(), held(&scene).await.len()), (2, 0));
         let jobs = names_of(&scene, "batch/v1", "Job").await;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::api::{Duration, RevisionId};
+use crate::api::{Duration, RevisionId, Source};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
@@ -134,6 +134,9 @@ pub struct CandidateRevision {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 256)))]
     pub approved_by: Vec<String>,
+    /// Where it comes from: what the spec says, and once it is frozen, what its content says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// What its containers came up with where the spec names a tag, which can be moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
@@ -261,6 +264,23 @@ pub struct StepTime {
     pub took: Duration,
 }
 
+/// What a person decided about an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecidedBy {
+    /// What was decided.
+    #[schemars(length(max = 32))]
+    pub kind: String,
+    /// Who decided.
+    #[schemars(length(max = 256))]
+    pub actor: String,
+    /// Name of the Decision.
+    #[schemars(length(max = 253))]
+    pub decision: String,
+    /// When it took effect.
+    pub at: MicroTime,
+}
+
 /// An attempt that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -286,6 +306,24 @@ pub struct HistoryEntry {
     /// Whether it was about the Contract migration of a revision that served already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contract: bool,
+    /// Digest of its plan; absent where there was none, as of a way back that a person asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub digest: Option<String>,
+    /// What people decided about it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub decisions: Vec<DecidedBy>,
+    /// Where its version came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Name of the DatabaseBackup that it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub backup: Option<String>,
+    /// Whether this account of it stands beside that backup, in each storage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
     /// How long its steps took, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -121,6 +121,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         candidate.content = Some(frozen.uid.clone());
         // From here on pods are waited for, as long as a release may wait for its own.
         record.deadline = Some(MicroTime(later(seen.now, content.deadlines.deploy)));
+        candidate.source.clone_from(&content.source);
     }
     if let Some(waits) = withdraw::previous(seen, &mut record) {
         return waits;

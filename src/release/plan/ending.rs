@@ -5,12 +5,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{observed::Observed, words},
-    Move, abort, contract, enter, handover, later, note_time,
+    Move, abort, contract, enter, handover, later, note_time, report,
 };
 use crate::api::{
-    ActiveRevision, CandidateRevision, Duration, Ending, FailureRecord, HistoryEntry, Outcome, PreviousRevision,
-    Reason, Record, RevisionId, RollbackSettings, Step,
+    ActiveRevision, CandidateRevision, DecidedBy, Duration, Ending, FailureRecord, HistoryEntry, Outcome,
+    PreviousRevision, Reason, Record, RevisionId, RollbackSettings, Step,
 };
+
+/// How many Decisions an entry of the history may have: as the schema has it.
+const DECISIONS: usize = 16;
 
 /// Why an attempt ends.
 pub(super) struct Why {
@@ -158,7 +161,22 @@ pub(super) fn come_to_rest(mut record: Record, wanted: &RevisionId, (now, why): 
 pub(super) fn remember(record: &mut Record, candidate: CandidateRevision, now: Timestamp, why: &Why) {
     note_time(record, now);
     let steps = std::mem::take(&mut record.steps);
-    record.history.push(HistoryEntry {
+    let of_it = |at: &MicroTime| at.0 >= candidate.since.0;
+    let decided = record.decisions.iter().filter(|decision| of_it(&decision.at)).map(|decision| DecidedBy {
+        kind: decision.kind.clone(),
+        actor: decision.actor.clone(),
+        decision: decision.name.clone(),
+        at: decision.at.clone(),
+    });
+    let decided: Vec<DecidedBy> = decided.collect();
+    let backup = record.backup.as_ref().filter(|backup| of_it(&backup.taken_at)).map(|backup| backup.name.clone());
+    let entry = HistoryEntry {
+        digest: record.plan.as_ref().map(|plan| plan.digest.clone()),
+        // The first say why it began, the last why it ended.
+        decisions: first_and_last(decided),
+        source: candidate.source,
+        backup,
+        recorded: false,
         attempt: candidate.attempt,
         generation: candidate.generation,
         revision: candidate.revision,
@@ -171,7 +189,17 @@ pub(super) fn remember(record: &mut Record, candidate: CandidateRevision, now: T
         content: candidate.content,
         started_at: candidate.since,
         ended_at: MicroTime(now),
-    });
+    };
+    report::keep(record, &entry);
+    record.history.push(entry);
+}
+
+/// Returns no more Decisions than an entry may have.
+fn first_and_last(mut decided: Vec<DecidedBy>) -> Vec<DecidedBy> {
+    let last = decided.split_off(decided.len().min(DECISIONS / 2));
+    let superfluous = last.len().saturating_sub(DECISIONS / 2);
+    decided.extend(last.into_iter().skip(superfluous));
+    decided
 }
 
 /// Returns whether an outcome keeps a revision from being tried again by itself.

@@ -13,7 +13,7 @@ use super::{
     },
     Action, Move, Plan, Situation, belongings, contract, decisions, handover,
     health::{self, Readiness},
-    inspect, rollback, scaling, suspend,
+    inspect, report, rollback, scaling, suspend,
 };
 use crate::api::{CandidateRevision, DecisionKind, Reason, Record, Step, labels::Role};
 
@@ -52,6 +52,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     remove_old(seen, &mut plan);
     plan.asks.extend(asked);
     waits.join(&mut plan);
+    report::write(seen, &mut plan);
     plan.into()
 }
 
@@ -80,6 +81,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         since: MicroTime(seen.now),
         content: None,
         approved_by: vec![],
+        source: seen.release.spec.source.clone(),
         images: vec![],
         rollback: None,
         contract: false,
@@ -155,7 +157,9 @@ fn remove_old(seen: &Observed, plan: &mut Plan) {
     let contents = contents.into_iter();
     plan.actions.extend(contents.map(|seen| Action::delete(Kind::ControllerRevision, &seen.name, &seen.uid)));
     // What an attempt that ended before it made anything has looked with, and what it held.
-    plan.actions.extend(Action::delete_jobs(seen).chain(Action::let_go_all(seen)));
+    let at_work = report::job(seen, record);
+    let is_at_work = |action: &Action| matches!(action, Action::Delete { name, .. } if Some(name) == at_work.as_ref());
+    plan.actions.extend(Action::delete_jobs(seen).filter(|action| !is_at_work(action)).chain(Action::let_go_all(seen)));
     // Made by a leader that was stopped before the write left and went on when nobody needed it any more.
     let late = seen.services.iter().filter(|seen| seen.ours && !seen.deleting && seen.role == Some(Role::Preview));
     plan.actions.extend(late.map(|seen| Action::delete(Kind::Service, &seen.name, &seen.uid)));

@@ -41,6 +41,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     if let Some(candidate) = &mut record.candidate {
         candidate.content = Some(frozen.uid.clone());
+        candidate.source.clone_from(&content.source);
     }
     if let Some(next) = adopt::take(seen, &record) {
         return next;

@@ -128,6 +128,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         since: MicroTime(seen.now),
         content: None,
         approved_by: vec![decision.actor.clone()],
+        source: None,
         images: vec![],
         rollback: Some(order),
         contract: false,

@@ -253,6 +253,7 @@ fn begin(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mo
         since: MicroTime(seen.now),
         content: None,
         approved_by: people,
+        source: seen.release.spec.source.clone(),
         images: vec![],
         rollback: None,
         contract: true,
