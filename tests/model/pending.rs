@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use switchback::{
     api::{MigrationProgress, Outcome, ProofLevel, Reason, ReleaseSpec, Step},
     protocol::MigrationState,
-    release::manifests::Kind,
+    release::{manifests::Kind, plan::Situation},
 };
 
 use crate::{
@@ -263,4 +263,25 @@ fn a_contract_with_nothing_due_waits_for_nobody() {
     assert_eq!(world.active(), Some("3.0.0"));
     assert!(world.condition("ContractPending").is_none());
     assert_eq!(world.database.ran.get(contract("3.0.0").revision().digits()), None);
+}
+
+#[test]
+fn a_job_that_no_watch_has_shown_yet_is_not_taken_for_somebody_elses() {
+    let mut world = asked(PendingEnd::Due);
+    while !world.jobs.keys().any(|name| name.ends_with("-pending")) {
+        world.look(usize::MAX);
+        if !world.jobs.keys().any(|name| name.ends_with("-pending")) {
+            world.settle();
+        }
+    }
+    let mut seen = world.observed();
+    seen.jobs.retain(|job| !job.name.ends_with("-pending"));
+    let (seen, plan) = world.plan_of(seen);
+    assert_eq!((plan.record.step, &plan.record.history), (Step::Inspect, &seen.record().history));
+    assert!(matches!(&plan.situation, Situation::Working(Reason::Inspecting, _)), "{:?}", plan.situation);
+    // The one of somebody else still stops it.
+    let mut world = asked(PendingEnd::Due);
+    world.foreign.push((Kind::Job, "shop-2-inspect-0-pending".into()));
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")));
 }

@@ -419,7 +419,9 @@ impl World {
                 Some((kind, code, message)) if *kind == manifest.kind => {
                     Answer::Refused { code: *code, message: message.clone() }
                 }
-                _ if self.foreign.contains(&(manifest.kind, manifest.name.clone())) => {
+                _ if self.foreign.contains(&(manifest.kind, manifest.name.clone()))
+                    || (manifest.kind == Kind::Job && self.jobs.contains_key(&manifest.name)) =>
+                {
                     Answer::Refused { code: 409, message: "already exists".into() }
                 }
                 _ => Answer::Accepted,
@@ -475,6 +477,7 @@ impl World {
             Kind::Deployment => self.deployments.get(name)?.uid.clone(),
             Kind::Service => self.services.get(name)?.uid.clone(),
             Kind::HorizontalPodAutoscaler => self.autoscalers.get(name)?.uid.clone(),
+            Kind::Job => self.jobs.get(name)?.uid.clone(),
             _ => text(&self.unwatched.get(&(kind.as_str(), name.to_owned()))?.body, &["metadata", "uid"]),
         };
         let owned = !self.disowned.contains(&uid);

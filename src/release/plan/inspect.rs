@@ -166,20 +166,15 @@ fn dry_run(seen: &Observed, config: Vec<Ask>, objects: Vec<Manifest>) -> Inspect
         return Inspection::Asking(asks);
     }
     let refused = asks.iter().find_map(|ask| match (ask, seen.answer(ask)) {
-        (Ask::DryRun(manifest), Some(Answer::Refused { code, message })) => Some((manifest, *code, message)),
+        (Ask::DryRun(manifest), Some(Answer::Refused { code: 409, .. })) => name_taken(seen, manifest),
+        (Ask::DryRun(manifest), Some(Answer::Refused { message, .. })) => {
+            let (reason, message) = refusal(manifest, message);
+            Some(Inspection::Refused(reason, message))
+        }
         _ => None,
     });
-    match refused {
-        Some((manifest, 409, _)) => name_taken(seen, manifest),
-        Some((manifest, _, message)) => {
-            let (reason, message) = refusal(manifest, message);
-            Inspection::Refused(reason, message)
-        }
-        None => {
-            let taken = config::taken(seen, &seen.release.spec);
-            taken.map_or(Inspection::Fine, |manifest| name_taken(seen, &manifest))
-        }
-    }
+    let taken = || config::taken(seen, &seen.release.spec).and_then(|manifest| name_taken(seen, &manifest));
+    refused.or_else(taken).unwrap_or(Inspection::Fine)
 }
 
 /// Returns every object that this release would create and that is not there yet, and each of its pods.
@@ -249,16 +244,18 @@ fn migration_job(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Option
     manifests::migrate_job((&seen.release, &seen.settings), spec, what, None)
 }
 
-/// Says whose an object is that has a name which is needed.
-fn name_taken(seen: &Observed, manifest: &Manifest) -> Inspection {
+/// Says whose an object is that has a name which is needed; `None` of one that was made for this Release a moment ago and
+/// that no watch has shown yet.
+fn name_taken(seen: &Observed, manifest: &Manifest) -> Option<Inspection> {
     let (kind, name) = (manifest.kind.as_str(), &manifest.name);
     let ask = Ask::LiveObject(manifest.kind, name.clone());
     let whose = match seen.answer(&ask) {
+        Some(Answer::Object(Some(found))) if found.ours && found.release == seen.release.uid => return None,
         Some(Answer::Object(Some(found))) => found.controller.as_deref(),
         Some(_) => None,
         // Pods are not the controller's to read.
         None if manifest.kind == Kind::Pod => None,
-        None => return Inspection::Asking(vec![ask]),
+        None => return Some(Inspection::Asking(vec![ask])),
     };
     let whose = whose.map_or_else(
         || "does not belong to this Release".to_owned(),
@@ -267,7 +264,7 @@ fn name_taken(seen: &Observed, manifest: &Manifest) -> Inspection {
     let message = format!(
         "{kind} {name} exists and {whose}. Nothing was changed. Rename it in the spec, or delete it when nobody needs it."
     );
-    Inspection::Refused(Reason::NameTaken, message)
+    Some(Inspection::Refused(Reason::NameTaken, message))
 }
 
 /// Puts a refusal into words.
