@@ -1,11 +1,14 @@
 //! What is lost when the data of a backup takes the place of what is there now.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Tables that words name.
 const NAMED: usize = 3;
+/// Tables that a loss names: as the schema has it.
+const TOLD: usize = 8;
 
 /// What would be lost, as it was counted at one moment. What is written after that is lost as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +76,18 @@ impl TableLoss {
 }
 
 impl DataLoss {
+    /// Returns what is lost by tables as they were counted, those that are as they were among them; `taken` is when the
+    /// backup was.
+    #[must_use]
+    pub fn of(mut tables: Vec<TableLoss>, (taken, at): (Timestamp, Timestamp)) -> Self {
+        tables.retain(|table| table.was != table.is || table.written.is_some_and(|written| written > 0));
+        tables.sort_by_key(|table| std::cmp::Reverse(table.rows()));
+        let rows = tables.iter().map(TableLoss::rows).fold(0, i64::saturating_add);
+        let more = i64::try_from(tables.len().saturating_sub(TOLD)).unwrap_or(i64::MAX);
+        tables.truncate(TOLD);
+        Self { at: MicroTime(at), seconds: at.duration_since(taken).as_secs(), rows, tables, more }
+    }
+
     /// Says it in words, as the end of a sentence.
     #[must_use]
     pub fn words(&self) -> String {
@@ -95,6 +110,22 @@ mod tests {
 
     fn table(was: Option<i64>, is: Option<i64>, written: Option<i64>) -> TableLoss {
         TableLoss { table: "public.t".into(), was, is, written }
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_no_loss_and_the_largest_is_told_first() {
+        let all = vec![
+            table(Some(5), Some(5), Some(0)),
+            table(Some(5), Some(5), Some(2)),
+            table(Some(1), Some(9), None),
+            table(Some(1), None, None),
+        ];
+        let taken = Timestamp::UNIX_EPOCH;
+        let loss = DataLoss::of(all, (taken, taken + jiff::SignedDuration::from_secs(7)));
+        assert_eq!((loss.rows, loss.seconds, loss.more), (10, 7, 0));
+        assert_eq!(loss.tables.iter().map(TableLoss::rows).collect::<Vec<_>>(), [8, 2, 0]);
+        let many = DataLoss::of(vec![table(None, Some(1), None); 11], (taken, taken));
+        assert_eq!((many.rows, many.tables.len(), many.more), (11, 8, 3));
     }
 
     #[test]

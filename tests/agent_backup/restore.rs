@@ -34,7 +34,8 @@ use crate::{
 };
 
 /// What a database is beyond what is in it.
-const DRESS: &str = "SELECT d.datdba::regrole, d.datacl, d.datconnlimit, shobj_description(d.oid, 'pg_database'), \
+const DRESS: &str = "SELECT d.datdba::regrole, (SELECT array_agg(a::text ORDER BY a::text) \
+       FROM unnest(d.datacl) a), d.datconnlimit, shobj_description(d.oid, 'pg_database'), \
      pg_encoding_to_char(d.encoding), d.datcollate, \
      (SELECT array_agg(coalesce(r.rolname, '') || s.setconfig::text ORDER BY 1) FROM pg_db_role_setting s \
        LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = d.oid) \
@@ -247,7 +248,7 @@ async fn a_backup_takes_the_place_of_its_database_with_everything_that_it_was() 
         shop("SELECT has_table_privilege('teller', 'orders', 'INSERT'), obj_description('orders'::regclass)"),
         "t|kept"
     );
-    assert_eq!(shop("SELECT count(*) FROM pg_statistic WHERE starelid = 'orders'::regclass"), "2");
+    assert_eq!(shop("SELECT count(*) FROM pg_stats WHERE tablename = 'orders'"), "2");
     assert_eq!(scene.before("SELECT count(*) FROM orders"), "1004");
     let safety = scene.world.prove(&scene.world.volume(), &result.safety[0], ProofLevel::Readable).await;
     safety.unwrap();

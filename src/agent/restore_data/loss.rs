@@ -3,7 +3,6 @@
 //! A row knows the transaction that wrote it, and the manifest the oldest one that was under way: what that one or a later
 //! one wrote may not be in the backup. So an `UPDATE` is seen as well, which changes no number of rows.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use tokio_postgres::Client;
 
 use super::failed;
@@ -14,8 +13,6 @@ use crate::{
     protocol::Refusal,
 };
 
-/// Tables that a loss names.
-const TOLD: usize = 8;
 /// Longest that a table's name is told, in characters: a result has room for 4 kB.
 const LONGEST_NAME: usize = 60;
 /// All of it within one snapshot.
@@ -30,14 +27,7 @@ pub async fn count(client: &Client, manifest: &Manifest) -> Result<DataLoss, Ref
     client.batch_execute(BEGIN).await.map_err(|error| failed("counting what would be lost", &error))?;
     let counted = within(client, manifest).await;
     client.batch_execute("ROLLBACK").await.map_err(|error| failed("counting what would be lost", &error))?;
-    let (mut tables, at) = (counted?, clock::now());
-    tables.retain(|table| table.was != table.is || table.written.is_some_and(|written| written > 0));
-    tables.sort_by_key(|table| std::cmp::Reverse(table.rows()));
-    let rows = tables.iter().map(TableLoss::rows).fold(0, i64::saturating_add);
-    let more = i64::try_from(tables.len().saturating_sub(TOLD)).unwrap_or(i64::MAX);
-    tables.truncate(TOLD);
-    let seconds = at.duration_since(manifest.taken_at).as_secs();
-    Ok(DataLoss { at: MicroTime(at), seconds, rows, tables, more })
+    Ok(DataLoss::of(counted?, (manifest.taken_at, clock::now())))
 }
 
 async fn within(client: &Client, manifest: &Manifest) -> Result<Vec<TableLoss>, Refusal> {
