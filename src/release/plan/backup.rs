@@ -60,7 +60,11 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         There::Nothing => {
             let manifest = manifests::backup(&seen.release, (&name, database, looked), proof);
             let actions = when_recorded(seen, &record, Action::Create(Box::new(manifest)));
-            Plan { actions, ..Plan::stay(record, told(format!("DatabaseBackup {name}: {}", BackupState::not_looked_at()))) }.into()
+            Plan {
+                actions,
+                ..Plan::stay(record, told(format!("DatabaseBackup {name}: {}", BackupState::not_looked_at())))
+            }
+            .into()
         }
     }
 }
