@@ -232,7 +232,7 @@ async fn threat_t10_the_controller_asks_for_backups_of_releases_only() {
         let says = "the controller creates databasebackups only with the label switchback.dev/release-uid";
         assert_refused(namespace.make::<DatabaseBackup>(&controller, &backup("bare")).await, says);
         let mut labelled = backup("ours");
-        labelled["metadata"]["labels"] = json!({ "switchback.dev/release-uid": UID });
+        labelled["metadata"]["labels"] = json!({ "switchback.dev/release-uid": UID, "switchback.dev/role": "database" });
         namespace.make::<DatabaseBackup>(&controller, &labelled).await.unwrap();
         let free = json!({ "metadata": { "finalizers": null } });
         namespace.patch::<DatabaseBackup>(&controller, "ours", free.clone()).await.unwrap();
@@ -240,6 +240,20 @@ async fn threat_t10_the_controller_asks_for_backups_of_releases_only() {
         let says = "the controller changes and deletes its own databasebackups only";
         assert_refused(namespace.patch::<DatabaseBackup>(&controller, "theirs", free.clone()).await, says);
         let delete = DeleteParams::default();
+        assert_refused(namespace.api::<DatabaseBackup>(&controller).delete("theirs", &delete).await, says);
+        // It may be taken into use, by that alone, and that makes it nobody's to delete.
+        let label = |key: &str, value: &str| json!({ "metadata": { "labels": { key: value } } });
+        let uses = label("switchback.dev/release-uid", UID);
+        let mut more = uses.clone();
+        more["metadata"]["labels"]["switchback.dev/role"] = "database".into();
+        assert_refused(namespace.patch::<DatabaseBackup>(&controller, "theirs", more).await, says);
+        let mut less = uses.clone();
+        less["metadata"]["finalizers"] = Value::Null;
+        assert_refused(namespace.patch::<DatabaseBackup>(&controller, "theirs", less).await, says);
+        namespace.patch::<DatabaseBackup>(&controller, "theirs", uses).await.unwrap();
+        let says = "the controller deletes no DatabaseBackup but those that Releases have asked for";
+        let role = label("switchback.dev/role", "database");
+        assert_refused(namespace.patch::<DatabaseBackup>(&controller, "theirs", role).await, says);
         assert_refused(namespace.api::<DatabaseBackup>(&controller).delete("theirs", &delete).await, says);
         namespace.api::<DatabaseBackup>(&controller).delete("ours", &delete).await.unwrap();
         namespace.patch::<DatabaseBackup>(&namespace.cluster.admin, "theirs", free).await.unwrap();
