@@ -19,10 +19,10 @@ mod harness;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use switchback::api::{Outcome, labels};
 
@@ -31,6 +31,10 @@ use support::{Namespace, in_namespace, in_time};
 
 /// How many ways back are measured of each sort.
 const RUNS: usize = 100;
+/// How many pods each application has: while one is ready no request meets nobody.
+const REPLICAS: i32 = 2;
+/// How long nodes may take to follow a Service's patch: kube-proxy writes its rules at most once a second.
+const NODES_FOLLOW: SignedDuration = SignedDuration::from_secs(1);
 /// How many applications go through them side by side: one after the other they would take half an hour.
 const APPLICATIONS: usize = 2;
 /// How many of its ways back one load generator of an application lives through.
@@ -70,27 +74,35 @@ async fn measured(name: &str, others: usize) -> Value {
         })
         .await;
         let events = events(namespace);
-        let took = applications.iter().flat_map(|one| measure(&events, &one.name)).collect();
-        found = report(took, (others, worked_on(&events)));
-        found["requests"] = counted.iter().map(|(sent, _)| sent).sum::<u64>().into();
-        found["lost"] = counted.iter().map(|(_, lost)| lost).sum::<u64>().into();
-        println!("requests {}, lost {}", found["requests"], found["lost"]);
+        let backs: Vec<Vec<WayBack>> = applications.iter().map(|one| measure(&events, &one.name)).collect();
+        for (loads, backs) in counted.iter().zip(&backs) {
+            for ((_, lost), lived_through) in loads.iter().zip(backs.chunks(RUNS_PER_LOAD)) {
+                let nobody = lived_through.iter().any(|back| back.nobody_left);
+                assert!(*lost == 0 || nobody, "{lost} requests were lost though a pod was ready all the while");
+            }
+        }
+        let backs: Vec<WayBack> = backs.into_iter().flatten().collect();
+        let nobody = backs.iter().filter(|back| back.nobody_left).count();
+        found = report(backs.iter().map(|back| back.milliseconds).collect(), (others, worked_on(&events)));
+        let (sent, lost) = counted.iter().flatten().fold((0, 0), |all, load| (all.0 + load.0, all.1 + load.1));
+        (found["requests"], found["lost"], found["nobodyLeft"]) = (sent.into(), lost.into(), nobody.into());
+        println!("requests {sent}, lost {lost}; in {nobody} ways back no pod was ready before nodes had followed");
     })
     .await;
     found
 }
 
-/// Returns an application of two pods: while one is ready no request meets nobody.
+/// Returns an application of its own name.
 fn application<'a>(scene: &Scene<'a>, number: usize) -> Scene<'a> {
     let mut application = scene.another(&format!("shop{number}"));
-    application.replicas = 2;
+    application.replicas = REPLICAS;
     application
 }
 
 /// Releases versions that lose their readiness with the first requests, one after the other; returns how many requests
-/// were sent meanwhile, and how many were lost.
-async fn go_back_again_and_again(scene: &Scene<'_>) -> (u64, u64) {
-    let (mut sent, mut lost) = (0, 0);
+/// each load generator sent meanwhile, and how many of them were lost.
+async fn go_back_again_and_again(scene: &Scene<'_>) -> Vec<(u64, u64)> {
+    let mut loads = vec![];
     let settings = json!({ "switch": { "settle": "100ms" }, "watch": { "for": "120s", "tolerate": "0s" } });
     scene.ask_for("1.0.0", &[], json!({ "watch": { "for": "1s" } })).await;
     scene.approve().await;
@@ -109,10 +121,10 @@ async fn go_back_again_and_again(scene: &Scene<'_>) -> (u64, u64) {
             // Where both pods lose their readiness in one moment nobody can answer until nodes have followed
             // (docs/design-notes.md): how fast we are is measured here, and what was lost is told.
             let (counted, _) = load.take().unwrap().stop(&format!("wayback-load-{}-{run}", scene.name)).await;
-            (sent, lost) = (sent + counted.sent, lost + counted.lost);
+            loads.push((counted.sent, counted.lost));
         }
     }
-    (sent, lost)
+    loads
 }
 
 /// Gives one Release after the other a new version, for ever. Half of them wait for an approval of each plan; the others
@@ -173,13 +185,21 @@ fn worked_on(events: &[Value]) -> usize {
     events.iter().filter(of_others).count()
 }
 
+/// One way back.
+struct WayBack {
+    /// From the first pod's Ready=False to the Service's patch.
+    milliseconds: f64,
+    /// Whether each pod was unready before nodes had to have followed: nobody could answer then.
+    nobody_left: bool,
+}
+
 /// Reads the audit log: each patch of an application's Service that sets the fence is a way back; the first of its pods
 /// that was written Ready=False between the switch and that patch is its cause.
-fn measure(events: &[Value], application: &str) -> Vec<f64> {
+fn measure(events: &[Value], application: &str) -> Vec<WayBack> {
     let is = |event: &&Value, resource: &str| event["objectRef"]["resource"] == resource;
     let name = |event: &Value| event["objectRef"]["name"].as_str().unwrap_or_default().to_owned();
     let pods = format!("{application}-web-");
-    let unready: Vec<Timestamp> = events
+    let unready: Vec<(Timestamp, String)> = events
         .iter()
         .filter(|event| is(event, "pods") && event["objectRef"]["subresource"] == "status")
         .filter(|event| name(event).starts_with(&pods))
@@ -188,7 +208,7 @@ fn measure(events: &[Value], application: &str) -> Vec<f64> {
             conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "False")
         })
         // Not when its answer was complete: the watch tells us sooner, and the patch may be there before that.
-        .map(|event| time(event, "requestReceivedTimestamp"))
+        .map(|event| (time(event, "requestReceivedTimestamp"), name(event)))
         .collect();
     let patches: Vec<&Value> = events
         .iter()
@@ -205,9 +225,15 @@ fn measure(events: &[Value], application: &str) -> Vec<f64> {
         // Pods that come up are written Ready=False as well; what counts is the first loss after the switch.
         let switched =
             switches.iter().map(|switch| time(switch, "stageTimestamp")).filter(|at| *at < back).max().unwrap();
-        let lost = unready.iter().filter(|lost| **lost > switched && **lost < back).min();
-        let lost = lost.expect("a pod was written Ready=False between the switch and the way back");
-        back.duration_since(*lost).as_secs_f64() * 1000.0
+        let followed = back + NODES_FOLLOW;
+        let lost = unready.iter().filter(|(at, _)| *at > switched && *at < followed);
+        let first = lost.clone().map(|(at, _)| *at).filter(|at| *at < back).min();
+        let first = first.expect("a pod was written Ready=False between the switch and the way back");
+        let pods: BTreeSet<&String> = lost.map(|(_, pod)| pod).collect();
+        WayBack {
+            milliseconds: back.duration_since(first).as_secs_f64() * 1000.0,
+            nobody_left: pods.len() >= REPLICAS.unsigned_abs() as usize,
+        }
     });
     took.collect()
 }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     audited::requests_within,
-    database_scene::{backups, bring_up, by, held, psql, report},
+    database_scene::{backups, bring_up, by, held, psql, report, until_recorded},
     harness::{Scene, active, condition, merge, message, names_of, proof, record},
     stopped::kill_at_every_step,
     support::in_namespace,
@@ -159,6 +159,8 @@ async fn a_contract_waits_at_rest_and_runs_by_its_own_approval_killed_at_every_s
         let of_release = scene.approve().await;
         let over = scene.until_over().await;
         assert_eq!(active(&over), Some("2.0.0"), "{}", report(&scene).await);
+
+        until_recorded(&scene).await;
 
         // Then it waits, holds nothing and costs nothing.
         let waits = until_it_waits(&scene, "2.0.0").await;

@@ -8,10 +8,10 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use switchback::api::{BackupStorage, DatabaseBackup, DatabaseInstance};
+use switchback::api::{BackupStorage, DatabaseBackup, DatabaseInstance, Release};
 
 use crate::{
-    harness::{Scene, merge},
+    harness::{Scene, merge, record},
     support::{SOON, within},
 };
 
@@ -104,6 +104,12 @@ pub async fn until_backed_up(scene: &Scene<'_>, name: &str) -> DatabaseBackup {
         ["Completed", "Failed"].contains(&phase.as_str()).then_some(found)
     })
     .await
+}
+
+/// Waits until what became of a release stands beside its backup: nobody waits for that, so it comes after the end.
+pub async fn until_recorded(scene: &Scene<'_>) -> Release {
+    let is_recorded = |release: &Release| record(release).history.last().is_some_and(|entry| entry.recorded);
+    scene.until("what became of it is written beside its backup", is_recorded).await
 }
 
 /// Tells everything of our kinds, for a failure.

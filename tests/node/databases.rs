@@ -5,13 +5,14 @@ use std::time::Duration;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use switchback::api::{
-    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Release, Step,
+    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
     labels::{IN_USE, RELEASE_UID},
 };
 
 use crate::{
     database_scene::{
-        ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report, until_backed_up,
+        ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report,
+        until_backed_up, until_recorded,
     },
     harness::{Scene, active, condition, merge, message, names_of, proof, record},
     support::{SOON, in_namespace, within},
@@ -68,8 +69,7 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         proof("backup", &serde_json::to_string(&status).unwrap());
         assert_eq!(psql(&scene, "SELECT count(delivery_slot), count(*) FROM orders").await, "0|500");
         // Nobody waited for it: what became of the release stands beside its backup.
-        let is_recorded = |release: &Release| self::record(release).history.last().is_some_and(|entry| entry.recorded);
-        let written = scene.until("the report is written", is_recorded).await;
+        let written = until_recorded(&scene).await;
         let entry = self::record(&written).history.pop().unwrap();
         assert_eq!(entry.backup.as_ref(), Some(&backup.name));
         assert!(entry.digest.is_some() && entry.decisions.iter().any(|by| by.kind == "approve"), "{entry:?}");
