@@ -7,6 +7,7 @@ mod check;
 mod database;
 pub mod paths;
 mod restore;
+mod word;
 
 pub use check::{CheckParameters, CheckResult, CheckVerdict, Finding, HttpProbe, Probe, ProbeKind};
 pub use database::{
@@ -16,6 +17,7 @@ pub use database::{
     RehearseParameters, RehearseResult, ReportParameters, ReportResult, StorageFacts, StoragePlace, StorageTarget,
 };
 pub use restore::{RestoreDataParameters, RestoreDataResult, RoleTarget, SafetyBackup};
+pub use word::{Done, Word, read, refusal};
 
 /// Largest result that Kubernetes keeps of a container, in bytes.
 pub const RESULT_BYTES: usize = 4096;

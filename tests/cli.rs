@@ -17,8 +17,8 @@ use switchback::{
     api::{
         ActiveRevision, CandidateRevision, ConditionType, ContractRecord, DatabaseRecord, DecidedBy, DecisionRecord,
         Ending, FailureRecord, Gate, HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord,
-        PlannedStep, PreviousRevision, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Source, Step,
-        Suspension, TrafficRecord, WayBackPoint, set_condition,
+        PlannedStep, PreviousRevision, ProofLevel, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Source,
+        Step, Suspension, TrafficRecord, WayBackPoint, set_condition,
     },
     cli::{
         abort, approve,
@@ -36,6 +36,10 @@ use switchback::{
         view::{ListView, PlanView, ReleaseView, Summary, unreadable},
     },
     error::Error,
+    protocol::{
+        Answer, BackupResult, CheckResult, CheckVerdict, DatabaseFacts, Finding, Identity, InspectResult,
+        MigrateResult, MigrationState, ProofResult, Refusal, RehearseResult, StorageFacts, Word,
+    },
     release::{
         observed::{Observed, ReleaseSeen},
         plan::forecast,
@@ -291,18 +295,26 @@ impl Cluster {
         cluster.add(Kind::EndpointSlice, (&format!("{name}-1"), role, "", 80_000), rest)
     }
 
-    /// A Job of the agent on the database, with its pod, which says something or runs.
-    fn database_job(self, (name, verb, seconds): (&str, &str, i64), said: Option<Value>) -> Self {
-        let digits = digits("2.4.0");
+    /// A Job of the agent on the database, with its pod, which runs or has left its word: in the form that it has.
+    fn database_job<W: Word + Clone>(self, (name, seconds): (&str, i64), said: Option<W>) -> Self {
+        let (digits, verb) = (digits("2.4.0"), W::VERB);
         let kinds = if verb == "backup" { (Kind::BackupJob, Kind::BackupPod) } else { (Kind::Job, Kind::Pod) };
         let backup = if verb == "backup" { json!(BACKUP) } else { Value::Null };
         let done = said.is_some();
-        let conditions = if done { json!([{ "type": "Complete", "status": "True" }]) } else { json!([]) };
+        let refused = said.clone().and_then(Word::refusal).is_some();
+        let why = json!({ "type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 1" });
+        let conditions = match (done, refused) {
+            (false, _) => json!([]),
+            (true, false) => json!([{ "type": "Complete", "status": "True" }]),
+            (true, true) => json!([why]),
+        };
         let rest = json!({ "verb": verb, "backup": backup, "status": { "conditions": conditions } });
         let cluster = self.add(kinds.0, (name, "database", &digits, seconds), rest);
         let state = match said {
             Some(said) => {
-                json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": said.to_string() } })
+                let message = serde_json::to_string(&said).unwrap();
+                let (code, reason) = if refused { (1, "Error") } else { (0, "Completed") };
+                json!({ "terminated": { "exitCode": code, "reason": reason, "message": message } })
             }
             None => json!({ "running": {} }),
         };
@@ -311,7 +323,7 @@ impl Cluster {
             "backup": backup,
             "owners": [{ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": name, "controller": true }],
             "status": {
-                "phase": if done { "Succeeded" } else { "Running" },
+                "phase": if refused { "Failed" } else if done { "Succeeded" } else { "Running" },
                 "containerStatuses": [{ "name": "agent", "restartCount": 0, "state": state }],
             },
         });
@@ -380,11 +392,48 @@ fn migrated(state: MigrationProgress) -> Option<MigrationRecord> {
     Some(MigrationRecord { revision, state, attempt: 1, job: "shop-8-migrate-1".into(), ended_at, undo: None })
 }
 
-fn looked() -> Value {
-    json!({ "database": { "done": {
-        "identity": { "systemIdentifier": "7412", "oid": 16385, "name": "shop" }, "endpoint": "postgres.prod.svc:5432",
-        "serverVersion": "15.18", "sizeBytes": 7_300_000,
-    } }, "storages": [{ "name": "offsite" }] })
+fn facts() -> DatabaseFacts {
+    let identity = Identity { system_identifier: "7412".into(), oid: 16_385, name: "shop".into(), marker: None };
+    DatabaseFacts {
+        identity,
+        endpoint: "postgres.prod.svc:5432".into(),
+        certificate: None,
+        server_version: "15.18".into(),
+        size_bytes: 7_300_000,
+    }
+}
+
+fn looked() -> InspectResult {
+    InspectResult {
+        database: Some(Answer::Done(facts())),
+        storages: vec![StorageFacts { name: "offsite".into(), problem: None }],
+        migration: None,
+        schema: None,
+    }
+}
+
+fn backed_up() -> Answer<BackupResult> {
+    Answer::Done(BackupResult {
+        database: facts(),
+        copies: vec![],
+        size_bytes: 412_345,
+        tables: 2,
+        rows: 12_041,
+        position: "0/1".into(),
+        schema: String::new(),
+        taken_at: ago(402),
+        completed_at: ago(390),
+        proof: ProofResult { level: ProofLevel::Restored, at: ago(390), seconds: None },
+    })
+}
+
+/// What a migration leaves that took so many seconds for so many files.
+fn came(state: MigrationState, (files, seconds): (u32, f64), problem: Option<Refusal>) -> Answer<MigrateResult> {
+    Answer::Done(MigrateResult { state, problem, database: Some(facts()), began_at: None, files, seconds })
+}
+
+fn refusal(message: &str) -> Refusal {
+    Refusal { reason: Reason::MigrationFailed, message: message.into() }
 }
 
 #[test]
@@ -392,9 +441,9 @@ fn get_backing_up() {
     let message = "A backup of shop is taken into offsite and proven.";
     let told = working(Reason::BackingUp, "DatabaseBackup shop-757958d0-8: a backup is taken into offsite and proven.");
     let cluster = served()
-        .database_job(("shop-8-preflight-0", "inspect", 430), Some(looked()))
+        .database_job(("shop-8-preflight-0", 430), Some(looked()))
         .backup("Running", message, json!({}))
-        .database_job(("shop-757958d0-8-1", "backup", 418), None);
+        .database_job(("shop-757958d0-8-1", 418), None::<Answer<BackupResult>>);
     snapshot("backing_up", &release("2.4.0", with_database(Step::Backup), &told), &cluster);
 }
 
@@ -402,12 +451,12 @@ fn get_backing_up() {
 fn get_migrated() {
     let record = Record { migration: migrated(MigrationProgress::Applied), ..with_database(Step::Deploy) };
     let told = working(Reason::Deploying, "0 of 3 pods of web are available.");
-    let applied = json!({ "state": "Applied", "files": 0, "seconds": 0.42 });
+    let applied = came(MigrationState::Applied, (0, 0.42), None);
     let cluster = served()
-        .database_job(("shop-8-preflight-0", "inspect", 430), Some(looked()))
+        .database_job(("shop-8-preflight-0", 430), Some(looked()))
         .backup("Completed", "Backed up and restored.", taken())
-        .database_job(("shop-757958d0-8-1", "backup", 418), Some(json!({})))
-        .database_job(("shop-8-migrate-1", "migrate", 385), Some(applied))
+        .database_job(("shop-757958d0-8-1", 418), Some(backed_up()))
+        .database_job(("shop-8-migrate-1", 385), Some(applied))
         .deployment(("2.4.0", 100), 3, &[]);
     let release = release("2.4.0", record, &told);
     snapshot("migrated", &release, &cluster);
@@ -419,17 +468,30 @@ fn get_migrated() {
 #[test]
 fn get_migration_failed() {
     let cause = "statement 2 of 002_slots.sql: ERROR: column \"slot\" of relation \"orders\" already exists";
-    let result = json!({
-        "state": "Failed", "problem": { "reason": "MigrationFailed", "message": cause }, "files": 1, "seconds": 0.12,
-    });
+    let result = came(MigrationState::Failed, (1, 0.12), Some(refusal(cause)));
     let message = format!("{cause}. What its files or its tool had committed before stays. {AFTER}");
     let mut record = ended(Outcome::Failed, Reason::MigrationFailed, cause);
     record.migration = migrated(MigrationProgress::Failed);
     record.database = with_database(Step::Idle).database;
     let cluster = served()
         .backup("Completed", "Backed up and restored.", taken())
-        .database_job(("shop-8-migrate-1", "migrate", 385), Some(result));
+        .database_job(("shop-8-migrate-1", 385), Some(result));
     snapshot("migration_failed", &release("2.4.0", record, &stalled(Reason::MigrationFailed, &message)), &cluster);
+}
+
+#[test]
+fn get_a_migration_that_was_refused_before_it_began() {
+    let mut record = ended(Outcome::Failed, Reason::DatabaseBusy, "somebody else holds the lock");
+    record.migration = migrated(MigrationProgress::NotStarted);
+    record.database = with_database(Step::Idle).database;
+    let message = "Database shop: another migration holds the lock".to_owned();
+    let word: Answer<MigrateResult> = Answer::Refused(Refusal { reason: Reason::DatabaseBusy, message });
+    let release = release("2.4.0", record, &stalled(Reason::DatabaseBusy, "somebody else holds the lock"));
+    let cluster = served().database_job(("shop-8-migrate-1", 385), Some(word));
+    let view = ReleaseView::of(&cluster.0.seen(release, ago(0)));
+    let migration = view.migration.unwrap();
+    assert_eq!(migration.message.unwrap(), "DatabaseBusy: Database shop: another migration holds the lock");
+    assert_eq!(migration.jobs[0].problem.as_deref(), Some("Database shop: another migration holds the lock"));
 }
 
 #[test]
@@ -498,8 +560,8 @@ fn get_with_a_rehearsal_that_failed() {
     record.step = Step::Rehearse;
     record.migration = None;
     // Of an earlier attempt: the Job is the newer word.
-    let refusal = json!({ "reason": "MigrationFailed", "message": "002_slots.sql:1: column \"slot\" already exists" });
-    let cluster = served().database_job(("shop-8-rehearse", "rehearse", 200), Some(json!({ "refused": refusal })));
+    let refused: Answer<RehearseResult> = Answer::Refused(refusal("002_slots.sql:1: column \"slot\" already exists"));
+    let cluster = served().database_job(("shop-8-rehearse", 200), Some(refused));
     let release = release("2.4.0", record, &working(Reason::Rehearsing, "Waiting for Job shop-8-rehearse."));
     let page = cluster.page(release, Style::PLAIN, Detail::Normal);
     insta::assert_snapshot!("rehearsal_failed", page);
@@ -583,13 +645,13 @@ fn get_watching() {
     let record = Record { deadline: Some(MicroTime(ago(-770))), traffic: vec![traffic], ..record };
     let mut told = working(Reason::Watching, "2.4.0 serves and is watched until 15:12:50 UTC.");
     told[2].3 = "2.4.0 serves users.";
-    let verdict = json!({ "checks": [
-        { "name": "home", "passed": true, "detail": "200", "requests": 1, "failures": 0 },
-    ] });
+    let (name, detail) = ("home".to_owned(), "200".to_owned());
+    let home = CheckVerdict { name, passed: Finding::Yes, detail, requests: 1, failures: 0 };
+    let verdict = serde_json::to_string(&CheckResult { checks: vec![home] }).unwrap();
     let job =
         json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": "shop-8-verify", "uid": "j", "controller": true }]);
     let agent = json!({ "name": "agent", "restartCount": 0, "state": { "terminated": {
-        "exitCode": 0, "reason": "Completed", "message": verdict.to_string(),
+        "exitCode": 0, "reason": "Completed", "message": verdict,
     } } });
     let done = json!({ "conditions": [{ "type": "Complete", "status": "True" }] });
     let digits = digits("2.4.0");

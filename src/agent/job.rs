@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::redact::Redactor;
-use crate::protocol::{Answer, RESULT_BYTES, Refusal};
+use crate::protocol::{Answer, Done, RESULT_BYTES, Refusal, Word};
 
 /// Shortest that a message is cut to: verdicts of many checks are many messages.
 const SHORTEST: usize = 4;
@@ -45,15 +45,15 @@ fn secrets(value: &Value, folders: &mut Vec<PathBuf>) {
 }
 
 /// Leaves an answer; returns whether it was done.
-pub fn answer<T: Serialize>(came: Result<T, Refusal>, path: &Path, redactor: &Redactor) -> io::Result<bool> {
+pub fn answer<T: Done>(came: Result<T, Refusal>, path: &Path, redactor: &Redactor) -> io::Result<bool> {
     let done = came.is_ok();
     leave(&came.map_or_else(Answer::Refused, Answer::Done), path, redactor)?;
     Ok(done)
 }
 
-/// Leaves a result.
-pub fn leave(result: &impl Serialize, path: &Path, redactor: &Redactor) -> io::Result<()> {
-    let text = message(result, redactor)?;
+/// Leaves a word.
+pub fn leave(word: &impl Word, path: &Path, redactor: &Redactor) -> io::Result<()> {
+    let text = message(word, redactor)?;
     // For people who read the log.
     println!("{text}");
     std::fs::write(path, text)

@@ -39,8 +39,9 @@ use crate::{
         ScratchSettings, VERSION, labels,
     },
     protocol::{
-        BackupParameters, EXIT_FAILED, InspectParameters, MarkParameters, MigrateParameters, PendingParameters,
-        RehearseParameters, ReportParameters,
+        BackupParameters, BackupResult, DatabaseFacts, Done, EXIT_FAILED, InspectParameters, InspectResult,
+        MarkParameters, MigrateParameters, MigrateResult, PendingParameters, PendingResult, RehearseParameters,
+        RehearseResult, ReportParameters, ReportResult, Word,
     },
 };
 
@@ -75,13 +76,13 @@ impl Work {
     #[must_use]
     pub const fn verb(&self) -> &'static str {
         match self {
-            Self::Inspect(_) => "inspect",
-            Self::Pending(_) => "pending",
-            Self::Mark(_) => "mark",
-            Self::Backup(_) => "backup",
-            Self::Migrate(_) => "migrate",
-            Self::Rehearse(..) => "rehearse",
-            Self::Report(_) => "report",
+            Self::Inspect(_) => InspectResult::VERB,
+            Self::Pending(_) => PendingResult::VERB,
+            Self::Mark(_) => DatabaseFacts::VERB,
+            Self::Backup(_) => BackupResult::VERB,
+            Self::Migrate(_) => MigrateResult::VERB,
+            Self::Rehearse(..) => RehearseResult::VERB,
+            Self::Report(_) => ReportResult::VERB,
         }
     }
 

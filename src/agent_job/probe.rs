@@ -8,13 +8,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::seen::{AgentJobSeen, Said};
 use crate::{
     api::{Probing, Reason},
-    protocol::Refusal,
+    protocol::{DatabaseFacts, Done, InspectResult, Refusal, Word},
 };
 
 /// Wait after the first look that was not what was hoped for, in seconds.
@@ -25,9 +24,9 @@ const LONGEST_SECONDS: i64 = 900;
 const DOUBLINGS: i32 = 7;
 
 /// The command of the first look.
-pub const INSPECT: &str = "inspect";
+pub const INSPECT: &str = InspectResult::VERB;
 /// The command that writes the marker.
-pub const MARK: &str = "mark";
+pub const MARK: &str = DatabaseFacts::VERB;
 
 /// What is known of the looks at one object.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +94,7 @@ impl Looks<'_> {
                 Turn::Ended(lost(format!("Job {name} is another one of the same name")))
             }
             (Some(job), Some(_)) if job.suspended => Turn::Resume(job.uid.clone()),
-            (Some(job), _) => match job.said(self.now) {
+            (Some(job), _) => match job.left::<Value>(self.now) {
                 Said::NotYet { problem, until } => Turn::Wait { problem, until },
                 Said::Result(result) => Turn::Ended(Ok(result)),
                 Said::Lost(why) => Turn::Ended(lost(why)),
@@ -148,7 +147,7 @@ impl Looks<'_> {
 ///
 /// # Errors
 /// [`Reason::JobLost`] when it is none of that form: one of another version, or somebody else's.
-pub fn read<T: DeserializeOwned>(result: Value) -> Result<T, Refusal> {
+pub fn read<W: Word>(result: Value) -> Result<W, Refusal> {
     serde_json::from_value(result).map_err(|error| Refusal {
         reason: Reason::JobLost,
         message: format!("The agent's result cannot be read: {error}"),

@@ -18,8 +18,8 @@ use super::{
     volumes,
 };
 use crate::{
-    api::{PodTemplate, RehearsalVariable},
-    protocol::paths,
+    api::{PodTemplate, RehearsalFindings, RehearsalVariable},
+    protocol::{Done, ProofSeconds, RehearseResult, paths},
 };
 
 /// The container that restores the backup.
@@ -89,7 +89,7 @@ pub(super) fn spec(job: &AgentJob<'_>, rehearsal: &Rehearsal<'_>) -> Value {
     let mut first = vec![inject(job.agent_image)];
     first.extend(job.scratch.as_ref().map(scratch_container));
     first.push(restore(job));
-    first.push(worker(job, rehearsal, (REHEARSE_CONTAINER, "rehearse-migrate", true)));
+    first.push(worker(job, rehearsal, (REHEARSE_CONTAINER, RehearsalFindings::VERB, true)));
     let mut all_volumes = volumes::volumes(job);
     all_volumes.extend(migrates.into_iter().flat_map(kept_volumes));
     if let Some(template) = rehearsal.contract {
@@ -106,7 +106,11 @@ pub(super) fn spec(job: &AgentJob<'_>, rehearsal: &Rehearsal<'_>) -> Value {
         extend(&mut pod, "imagePullSecrets", pulls);
     }
     put(&mut pod, "initContainers", first.into());
-    put(&mut pod, "containers", json!([worker(job, rehearsal, (AGENT_CONTAINER, "rehearse", rehearsal.down))]));
+    put(
+        &mut pod,
+        "containers",
+        json!([worker(job, rehearsal, (AGENT_CONTAINER, RehearseResult::VERB, rehearsal.down))]),
+    );
     extend(&mut pod, "volumes", all_volumes);
     pod
 }
@@ -132,7 +136,7 @@ fn restore(job: &AgentJob<'_>) -> Value {
     json!({
         "name": RESTORE_CONTAINER,
         "image": job.agent_image,
-        "args": args(job, "rehearse-restore"),
+        "args": args(job, ProofSeconds::VERB),
         "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "256Mi" } },
         "securityContext": own(),
         "volumeMounts": mounts,

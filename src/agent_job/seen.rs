@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
-use crate::api::{Reason, clamp};
+use crate::{
+    api::{Reason, clamp},
+    protocol::Word,
+};
 
 /// How long a finished Job's pod may take to be seen finished as well: two watches tell of them.
 const LATE: SignedDuration = SignedDuration::from_secs(10);
@@ -61,7 +64,12 @@ pub enum Said<T> {
 impl AgentJobSeen {
     /// Returns what the Job has to say. A result counts when the Job has ended: until then another pod may come.
     #[must_use]
-    pub fn said<T: DeserializeOwned>(&self, now: Timestamp) -> Said<T> {
+    pub fn said<W: Word>(&self, now: Timestamp) -> Said<W> {
+        self.left(now)
+    }
+
+    /// The same, where what it was asked for is known elsewhere.
+    pub(super) fn left<T: DeserializeOwned>(&self, now: Timestamp) -> Said<T> {
         let Some(end) = &self.ended else {
             return Said::NotYet { problem: self.problem.clone(), until: None };
         };

@@ -16,7 +16,7 @@ use crate::{
         targets,
     },
     api::{ConditionType, DatabaseInstanceStatus, ProvenBackup, Reason, condition},
-    protocol::{Answer, BackupResult, DatabaseFacts, InspectResult, MigrateResult, Refusal},
+    protocol::{self, Answer, BackupResult, DatabaseFacts, Done, InspectResult, MigrateResult, Refusal, Word},
 };
 
 /// Returns whether a look shows the database as it was before another Job wrote to it: the look began earlier.
@@ -84,14 +84,14 @@ fn is_well(seen: &Observed, status: &DatabaseInstanceStatus) -> bool {
 }
 
 fn facts_of(job: &AgentJobSeen, now: Timestamp) -> Option<DatabaseFacts> {
-    let Said::Result(result) = job.said::<Value>(now) else { return None };
+    fn done<T: Done>(job: &AgentJobSeen, now: Timestamp) -> Option<T> {
+        let Said::Result(Answer::Done(done)) = job.said(now) else { return None };
+        Some(done)
+    }
     match job.verb.as_str() {
-        "backup" => match serde_json::from_value::<Answer<BackupResult>>(result).ok()? {
-            Answer::Done(done) => Some(done.database),
-            Answer::Refused(_) => None,
-        },
-        probe::MARK => facts(probe::MARK, Ok(result)).ok(),
-        "migrate" => migrated(result).ok()?.database,
+        BackupResult::VERB => done::<BackupResult>(job, now).map(|backup| backup.database),
+        DatabaseFacts::VERB => done(job, now),
+        MigrateResult::VERB => done::<MigrateResult>(job, now)?.database,
         _ => None,
     }
 }
@@ -112,23 +112,8 @@ pub(super) fn doubted(seen: &Observed) -> bool {
     seen.jobs
         .iter()
         .filter(|job| job.ended.as_ref().is_some_and(|end| looked.is_some_and(|looked| end.at > looked)))
-        .filter_map(|job| refusal_of(job, seen.now))
+        // What others have looked at is judged by them.
+        .filter(|job| job.verb != InspectResult::VERB)
+        .filter_map(|job| protocol::refusal(&job.verb, job.message.as_deref()?))
         .any(|refusal| doubts(&refusal))
-}
-
-fn refusal_of(job: &AgentJobSeen, now: Timestamp) -> Option<Refusal> {
-    let Said::Result(result) = job.said::<Value>(now) else { return None };
-    if job.verb == "migrate" {
-        return migrated(result).map_or_else(Some, |done| done.problem);
-    }
-    serde_json::from_value(result.get("refused")?.clone()).ok()
-}
-
-/// Reads what came of a migration; what cannot be read was refused.
-fn migrated(result: Value) -> Result<MigrateResult, Refusal> {
-    match serde_json::from_value::<Answer<MigrateResult>>(result) {
-        Ok(Answer::Done(done)) => Ok(done),
-        Ok(Answer::Refused(refusal)) => Err(refusal),
-        Err(error) => Err(Refusal { reason: Reason::JobLost, message: error.to_string() }),
-    }
 }

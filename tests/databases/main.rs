@@ -22,6 +22,7 @@ use switchback::{
     agent_job::seen::{AgentJobSeen, JobEnd},
     api::{Condition, Probing},
     databases::{Action, Plan},
+    protocol::{Answer, BackupResult, DatabaseFacts, Done, InspectResult, MigrateResult, Word, read},
 };
 
 /// The present time.
@@ -63,14 +64,31 @@ pub fn job(name: &str, verb: &str, owner: &str) -> AgentJobSeen {
 
 /// The Job after its end a minute ago.
 pub fn done(job: AgentJobSeen, message: &Value) -> AgentJobSeen {
+    assert_form(&job.verb, message);
     let ended = Some(JobEnd { at: at("11:59:00"), failure: None });
     AgentJobSeen { ended, message: Some(message.to_string()), ..job }
 }
 
 /// The Job after a bad end a minute ago, with what the agent said if it said something.
 pub fn failed(job: AgentJobSeen, message: Option<&Value>) -> AgentJobSeen {
+    if let Some(message) = message {
+        assert_form(&job.verb, message);
+    }
     let failure = Some("BackoffLimitExceeded: Job has reached the specified backoff limit".to_owned());
     AgentJobSeen { ended: Some(JobEnd { at: at("11:59:00"), failure }), message: message.map(Value::to_string), ..job }
+}
+
+/// A word that no agent would leave teaches nothing, in a test neither.
+fn assert_form(verb: &str, message: &Value) {
+    let message = message.to_string();
+    let is_a_word = match verb {
+        InspectResult::VERB => read::<InspectResult>(&message).is_some(),
+        DatabaseFacts::VERB => read::<Answer<DatabaseFacts>>(&message).is_some(),
+        BackupResult::VERB => read::<Answer<BackupResult>>(&message).is_some(),
+        MigrateResult::VERB => read::<Answer<MigrateResult>>(&message).is_some(),
+        _ => false,
+    };
+    assert!(is_a_word, "no agent says this of {verb}: {message}");
 }
 
 pub fn refused(reason: &str, message: &str) -> Value {

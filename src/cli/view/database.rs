@@ -13,7 +13,7 @@ use crate::{
         BackupCopy, BackupProofSeconds, BackupRecord, DatabaseRecord, Environment, MigrationProgress, MigrationRecord,
         ProofLevel,
     },
-    protocol::MigrateResult,
+    protocol::{self, Answer, DatabaseFacts, Done, InspectResult, MigrateResult, PendingResult, Refusal, Word},
     release::{observed::BackupState, words::proven},
 };
 
@@ -112,7 +112,8 @@ pub(super) fn of(
         migration.map(|it| (it.state, format!("migration {}", it.says))),
     ];
     let (state, says) = sum_up(record, children);
-    let jobs = seen.jobs.iter().filter(|job| matches!(job.verb.as_deref(), Some("inspect" | "pending" | "mark")));
+    let looks = [InspectResult::VERB, PendingResult::VERB, DatabaseFacts::VERB];
+    let jobs = seen.jobs.iter().filter(|job| job.verb.as_deref().is_some_and(|verb| looks.contains(&verb)));
     Some(DatabaseView {
         name,
         state,
@@ -199,7 +200,7 @@ pub(super) fn migration(seen: &Seen, revisions: &[RevisionView]) -> Option<Migra
     let jobs: Vec<&Job> = seen
         .jobs
         .iter()
-        .filter(|job| job.verb.as_deref() == Some("migrate") && job.seen.revision == record.revision.digits())
+        .filter(|job| job.verb.as_deref() == Some(MigrateResult::VERB) && job.seen.revision == record.revision.digits())
         .collect();
     let revision = record.revision.to_string();
     let known = revisions.iter().find(|known| known.revision == revision).and_then(|known| known.version.clone());
@@ -222,9 +223,13 @@ pub(super) fn migration(seen: &Seen, revisions: &[RevisionView]) -> Option<Migra
 fn result(seen: &Seen, record: &MigrationRecord, jobs: &[&Job]) -> Option<String> {
     let job = jobs.iter().find(|job| job.seen.uid == record.job)?;
     let message = seen.message_of(&job.seen.name)?;
-    let result: MigrateResult = serde_json::from_str(message).ok()?;
+    let problem = |problem: Refusal| format!("{:?}: {}", problem.reason, problem.message);
+    let result = match protocol::read::<Answer<MigrateResult>>(message)? {
+        Answer::Refused(refusal) => return Some(problem(refusal)),
+        Answer::Done(result) => result,
+    };
     Some(match result.problem {
-        Some(problem) => format!("{:?}: {}", problem.reason, problem.message),
+        Some(what) => problem(what),
         None if result.files == 1 => format!("1 file in {:.1} s", result.seconds),
         None if result.files > 1 => format!("{} files in {:.1} s", result.files, result.seconds),
         None => format!("in {:.1} s", result.seconds),

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{super::seen::Seen, ObjectView, RevisionView, State, database::in_order};
-use crate::{api::RehearsalFindings, release::plan_text::rehearsed};
+use crate::{
+    api::RehearsalFindings,
+    protocol::{Done, RehearseResult},
+    release::plan_text::rehearsed,
+};
 
 /// The last rehearsal of a migration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +35,8 @@ pub struct RehearsalView {
 /// Returns the last rehearsal: the one whose Job is there, else the last that passed.
 pub(super) fn of(seen: &Seen, revisions: &[RevisionView]) -> Option<RehearsalView> {
     let status = seen.release.status.as_ref()?;
-    let newest = seen.jobs.iter().filter(|job| job.verb.as_deref() == Some("rehearse")).max_by_key(|job| job.created);
+    let newest =
+        seen.jobs.iter().filter(|job| job.verb.as_deref() == Some(RehearseResult::VERB)).max_by_key(|job| job.created);
     let passed = status.record.rehearsal.as_ref();
     let digits = newest.map(|job| job.seen.revision.as_str()).or_else(|| passed.map(|it| it.revision.digits()))?;
     let known = revisions.iter().find(|known| known.revision.ends_with(digits));

@@ -11,10 +11,7 @@ use super::{
 };
 use crate::{
     api::{Record, RevisionId},
-    protocol::{
-        Answer, BackupResult, CheckResult, DatabaseFacts, InspectResult, MigrateResult, PendingResult, Refusal,
-        RehearseResult,
-    },
+    protocol::{self, CheckResult, Word},
     release::observed::JobState,
 };
 
@@ -210,7 +207,10 @@ fn pod(pod: &Pod) -> ObjectView {
 
 pub(super) fn job(seen: &Seen, job: &Job) -> ObjectView {
     let it = &job.seen;
-    let refusal = seen.message_of(&it.name).and_then(|message| refusal(message, job.verb.as_deref()));
+    // Those that check have no label for their verb.
+    let verb = job.verb.as_deref().unwrap_or(CheckResult::VERB);
+    let refusal = seen.message_of(&it.name).and_then(|message| protocol::refusal(verb, message));
+    let refusal = refusal.map(|refusal| refusal.message);
     let well = if job.verb.is_some() { "done" } else { "passed" };
     let (state, says, problem) = match &it.state {
         _ if it.deleting => (State::Moving, "being deleted", None),
@@ -228,38 +228,4 @@ pub(super) fn job(seen: &Seen, job: &Job) -> ObjectView {
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     let (name, says) = (it.name.clone(), says.to_owned());
     ObjectView { kind: "Job", name, state, says, problem, created: job.created, node: None, pods }
-}
-
-/// Says why the agent said no, when it did.
-fn refusal(message: &str, verb: Option<&str>) -> Option<String> {
-    fn parsed<T: serde::de::DeserializeOwned>(message: &str) -> Option<T> {
-        serde_json::from_str(message).ok()
-    }
-    fn refused<T>(answer: Answer<T>) -> Option<Refusal> {
-        match answer {
-            Answer::Done(_) => None,
-            Answer::Refused(refusal) => Some(refusal),
-        }
-    }
-    let refusal = match verb {
-        None => {
-            let failures = parsed::<CheckResult>(message)?.failures();
-            return (!failures.is_empty()).then_some(failures);
-        }
-        Some("inspect") => {
-            let InspectResult { database, storages, migration, schema } = parsed(message)?;
-            let storage = storages.into_iter().find_map(|storage| storage.problem);
-            database
-                .and_then(refused)
-                .or(storage)
-                .or_else(|| migration.and_then(refused))
-                .or_else(|| schema.and_then(refused))
-        }
-        Some("mark") => parsed(message).and_then(refused::<DatabaseFacts>),
-        Some("pending") => parsed(message).and_then(refused::<PendingResult>),
-        Some("backup") => parsed(message).and_then(refused::<BackupResult>),
-        Some("rehearse") => parsed(message).and_then(refused::<RehearseResult>),
-        Some(_) => parsed::<MigrateResult>(message)?.problem,
-    };
-    refusal.map(|refusal| refusal.message)
 }

@@ -212,8 +212,10 @@ pub(super) fn look_at(view: &ReleaseView) -> Option<String> {
     let pod = pods.find(|pod| pod.state == State::Bad)?;
     let (name, namespace) = (&pod.name, &view.summary.namespace);
     let crashed = pod.problem.as_ref().is_some_and(|problem| problem.contains("exit code"));
+    // What was never started again has no log but the present one.
+    let log = if pod.says.contains("restart") { " --previous" } else { "" };
     Some(if crashed {
-        format!("kubectl logs {name} -n {namespace} --all-containers --previous")
+        format!("kubectl logs {name} -n {namespace} --all-containers{log}")
     } else {
         format!("kubectl describe pod {name} -n {namespace}")
     })

@@ -14,7 +14,7 @@ use crate::{
     api::{
         Authorities, Check, CheckKind, CheckPhase, HttpCheck, JobCheck, JobSettings, Record, ReleaseSpec, labels::Role,
     },
-    protocol::{CheckParameters, EXIT_FAILED, HttpProbe, Probe, ProbeKind, paths},
+    protocol::{CheckParameters, CheckResult, EXIT_FAILED, HttpProbe, Probe, ProbeKind, Word, paths},
 };
 
 /// How often the Job controller starts another pod of a read-only Job that crashed or was lost.
@@ -202,7 +202,7 @@ fn agent_pod((settings, jobs): (&Settings, &JobSettings), checks: &PhaseChecks<'
         "containers": [{
             "name": AGENT_CONTAINER,
             "image": settings.agent_image,
-            "args": ["check", "--parameters", parameters],
+            "args": [CheckResult::VERB, "--parameters", parameters],
             "resources": agent_job::resources(
                 jobs, json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "memory": "64Mi" } }),
             ),

@@ -15,7 +15,7 @@ use crate::{
         Change, DatabaseRecord, Migration, MigrationSource, PendingMigration, Reason, Record, ReleaseDatabase,
         ReleaseSpec,
     },
-    protocol::{self, DatabaseFacts, InspectResult, MigrationFacts, MigrationState, Refusal},
+    protocol::{self, DatabaseFacts, InspectResult, MigrationFacts, MigrationState, Refusal, Word},
 };
 
 /// How many times a Job is made again whose pod ended without a word.
@@ -281,7 +281,7 @@ pub(super) fn last_word(seen: &Observed) -> Option<Timestamp> {
 }
 
 /// Reads the result of a Job; a missing one is neither a success nor a reason to run again.
-pub(super) fn result<T: serde::de::DeserializeOwned>(seen: &Observed, job: &JobSeen) -> Said<T> {
+pub(super) fn result<W: Word>(seen: &Observed, job: &JobSeen) -> Said<W> {
     let ended = match &job.state {
         JobState::Running => return Said::Nothing,
         JobState::Complete => "is complete and left no result that can be read".to_owned(),
@@ -290,7 +290,7 @@ pub(super) fn result<T: serde::de::DeserializeOwned>(seen: &Observed, job: &JobS
     let mut pods: Vec<_> = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name)).collect();
     pods.sort_by_key(|pod| pod.created);
     let said = pods.iter().rev().find_map(|pod| pod.message.as_deref());
-    match said.and_then(|said| serde_json::from_str(said).ok()) {
+    match said.and_then(protocol::read) {
         Some(result) => Said::This(Box::new(result)),
         None if job.ended.and_then(|ended| ended.checked_add(LATE).ok()).is_some_and(|late| late > seen.now) => {
             Said::Nothing
