@@ -2,7 +2,7 @@
 
 use super::{
     migrate,
-    postgres::{connect, fingerprint::Catalogue},
+    postgres::{connect_briefly, fingerprint::Catalogue},
     store,
 };
 use crate::protocol::{Answer, InspectParameters, InspectResult, StorageFacts};
@@ -11,7 +11,7 @@ use crate::protocol::{Answer, InspectParameters, InspectResult, StorageFacts};
 pub async fn run(parameters: &InspectParameters) -> InspectResult {
     let mut result = InspectResult { database: None, storages: Vec::new(), migration: None, schema: None };
     if let Some(target) = &parameters.database {
-        match connect(target, "inspect").await {
+        match connect_briefly(target, "inspect").await {
             Ok(session) => {
                 if let Some(migration) = &parameters.migration {
                     let facts = migrate::inspect(&session.client, migration, &session.facts.server_version).await;

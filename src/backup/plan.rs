@@ -176,7 +176,9 @@ fn complete(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>, completed: D
 fn refused(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>, Refusal { reason, message }: Refusal) {
     let status = &mut plan.status;
     let message = message.trim_end_matches('.');
-    if passes(reason) && status.attempts < ATTEMPTS {
+    // Another pod has the credentials that stand in the Secret by then.
+    let rotated = reason == Reason::AuthenticationFailed && status.attempts == 1;
+    if (passes(reason) && status.attempts < ATTEMPTS) || rotated {
         let wait = RETRY_SECONDS << (2 * (status.attempts - 1).clamp(0, ATTEMPTS));
         let due = seen.now.saturating_add(SignedDuration::from_secs(wait)).unwrap_or(Timestamp::MAX);
         status.retry_at = Some(MicroTime(due));

@@ -22,4 +22,5 @@ mod postgres;
 #[allow(dead_code, reason = "each test target uses its own part")]
 #[path = "../support/process.rs"]
 mod process;
+mod rotated;
 mod sql;

@@ -177,6 +177,18 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 seen.status.retry_at = Some(MicroTime(at("11:59:59")));
             }),
         ),
+        (
+            "its credentials were refused: they may have been changed since the pod began",
+            seen(|seen| {
+                ended(seen, 1, |job| failed(job, Some(&refused("AuthenticationFailed", "offsite: access denied"))));
+            }),
+        ),
+        (
+            "those of another pod were refused as well",
+            seen(|seen| {
+                ended(seen, 2, |job| failed(job, Some(&refused("AuthenticationFailed", "offsite: access denied"))));
+            }),
+        ),
         ("it gave way three times", seen(|seen| ended(seen, 3, |job| failed(job, Some(&gave_way))))),
         (
             "what was stored does not restore",

@@ -84,7 +84,9 @@ impl Dump {
         name: &str,
     ) -> Result<(Self, ChildStdout), Refusal> {
         let failed = |error| refuse(Reason::BackupFailed, format!("pg_dump cannot be started: {error}"));
-        let libpq = Libpq::write(&places.memory, &session.address).map_err(failed)?;
+        // All tables were waited for since the session began.
+        let address = session.address.current();
+        let libpq = Libpq::write(&places.memory, &address).map_err(failed)?;
         let mut child = Command::new(places.program("pg_dump"))
             .args(["--format=custom", "--compress=0", "--no-password"])
             .arg(format!("--lock-wait-timeout={LOCK_WAIT}"))
@@ -92,7 +94,7 @@ impl Dump {
             // A restored copy that had the marker would claim to be this database.
             .arg("--exclude-table-data=switchback.identity")
             .env_clear()
-            .envs(libpq.environment(&session.address, name))
+            .envs(libpq.environment(&address, name))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

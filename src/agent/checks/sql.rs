@@ -3,7 +3,7 @@
 
 use super::judge::{Sample, Says};
 use crate::{
-    agent::postgres::{self, connect, failure::words, milliseconds},
+    agent::postgres::{self, connect_briefly, failure::words, milliseconds},
     api::SqlCheck,
     protocol::DatabaseTarget,
 };
@@ -28,7 +28,7 @@ pub(super) async fn sample(check: &SqlCheck, database: Option<&DatabaseTarget>) 
 
 async fn ask(check: &SqlCheck, target: &DatabaseTarget) -> Result<f64, String> {
     let name = &target.name;
-    let mut session = connect(target, "check").await.map_err(|refusal| refusal.message)?;
+    let mut session = connect_briefly(target, "check").await.map_err(|refusal| refusal.message)?;
     let said = |error| format!("database {name}: {}", told(&error));
     let timeout = check.timeout.as_std();
     postgres::settle_for_users(&session.client, timeout).await.map_err(|refusal| refusal.message)?;

@@ -43,7 +43,7 @@ const LONGEST: usize = 64 << 10;
 
 /// Where sessions go, and on what conditions.
 pub struct Upstream {
-    /// The server, as the verified session reached it.
+    /// The server, as the verified session reached it. The credentials are those of now for each session.
     pub address: Address,
     /// Its key, as the verified session saw it.
     pub certificate: Option<String>,
@@ -94,8 +94,15 @@ impl Upstream {
 
     /// Begins a session as the agent, with what the client asked for where it may.
     pub async fn session(&self, startup: &Startup) -> Result<Session, Refusal> {
-        let session = tokio::time::timeout(START_TIMEOUT, self.begin(startup)).await;
-        let session = session.map_err(|_| self.unreachable("no session in time"))??;
+        let address = self.address.current();
+        let session = match self.begun(startup, &address).await {
+            // It let the verified session in: its password was changed since.
+            Err(refusal) if refusal.reason == Reason::AuthenticationFailed => match address.renewed().await {
+                Some(address) => self.begun(startup, &address).await?,
+                None => return Err(refusal),
+            },
+            came => came?,
+        };
         // Only the verified server knows this process: another one behind the same name would not.
         if !self.sessions.know(&self.control, session.key.0).await? {
             return Err(refuse(
@@ -166,15 +173,20 @@ impl Upstream {
         Ok(Box::new(stream))
     }
 
-    async fn begin(&self, startup: &Startup) -> Result<Session, Refusal> {
+    async fn begun(&self, startup: &Startup, address: &Address) -> Result<Session, Refusal> {
+        let session = tokio::time::timeout(START_TIMEOUT, self.begin(startup, address)).await;
+        session.map_err(|_| self.unreachable("no session in time"))?
+    }
+
+    async fn begin(&self, startup: &Startup, address: &Address) -> Result<Session, Refusal> {
         let mut stream = self.connect().await?;
-        let settings = self.settings(startup);
+        let settings = self.settings(startup, &address.username);
         let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut text = BytesMut::new();
         let broken = |error: io::Error| self.unreachable(&error.to_string());
         frontend::startup_message(settings, &mut text).map_err(broken)?;
         stream.write_all(&text).await.map_err(broken)?;
-        self.authenticate(&mut stream).await?;
+        self.authenticate(&mut stream, address).await?;
         let mut greeting = BytesMut::new();
         let mut key = (0, 0);
         loop {
@@ -190,7 +202,7 @@ impl Upstream {
     }
 
     /// What the client asked for, but never another user, database, name or lock time-out.
-    fn settings(&self, startup: &Startup) -> Vec<(String, String)> {
+    fn settings(&self, startup: &Startup, username: &str) -> Vec<(String, String)> {
         // What is asked for by name would count after `options`.
         let ours = [
             "user",
@@ -211,7 +223,7 @@ impl Upstream {
             options.push_str(" -c client_connection_check_interval=2000");
         }
         let fixed = [
-            ("user", self.address.username.clone()),
+            ("user", username.to_owned()),
             ("database", self.address.dbname.clone()),
             ("application_name", self.sessions.name()),
             ("options", options),
@@ -219,10 +231,10 @@ impl Upstream {
         asked.chain(fixed.map(|(name, value)| (name.to_owned(), value))).collect()
     }
 
-    async fn authenticate(&self, stream: &mut Box<dyn Stream>) -> Result<(), Refusal> {
-        let refused = |why: &str| refuse(Reason::AuthenticationFailed, format!("{}: {why}", self.address.endpoint()));
+    async fn authenticate(&self, stream: &mut Box<dyn Stream>, address: &Address) -> Result<(), Refusal> {
+        let refused = |why: &str| refuse(Reason::AuthenticationFailed, format!("{}: {why}", address.endpoint()));
         let broken = |error: io::Error| self.unreachable(&error.to_string());
-        let password = || self.address.password.as_deref().ok_or_else(|| refused("the Secret has no password"));
+        let password = || address.password.as_deref().ok_or_else(|| refused("the Secret has no password"));
         let mut scram = None;
         let mut proven = false;
         loop {
@@ -236,7 +248,7 @@ impl Upstream {
                     frontend::password_message(password()?.as_bytes(), &mut answer).map_err(broken)?;
                 }
                 Message::AuthenticationMd5Password(body) => {
-                    let hash = md5_hash(self.address.username.as_bytes(), password()?.as_bytes(), body.salt());
+                    let hash = md5_hash(address.username.as_bytes(), password()?.as_bytes(), body.salt());
                     frontend::password_message(hash.as_bytes(), &mut answer).map_err(broken)?;
                 }
                 Message::AuthenticationSasl(_) => {

@@ -1,6 +1,10 @@
 //! Where a database is and as whom it is reached: the Secret's files, and the TCP connection.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -19,9 +23,16 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay unacknowledged before the connection counts as gone.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 
+/// How long it may take until a Secret's new value stands in the mounted files: the kubelet looks once in 60 to 90 s.
+const MOUNTED: Duration = Duration::from_secs(100);
+/// How often the files are read meanwhile.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Where a database is and as whom it is reached.
 #[derive(Clone)]
 pub struct Address {
+    /// Folder with the Secret's files; empty where nobody's Secret says it.
+    pub folder: PathBuf,
     /// Host, as a certificate names it.
     pub host: String,
     /// Port.
@@ -51,6 +62,7 @@ impl Address {
         let mode = secret::optional(folder, "sslmode")?.unwrap_or_else(|| "prefer".to_owned());
         let known = "is none of disable, prefer, require, verify-ca, verify-full";
         let address = Self {
+            folder: folder.to_owned(),
             host: secret::required(folder, "host")?,
             port: port.parse().map_err(|_| secret::lacks(folder, "port", "is no port number"))?,
             dbname: secret::required(folder, "dbname")?,
@@ -63,6 +75,31 @@ impl Address {
             return Err(secret::lacks(folder, "ca.crt", &format!("is missing or empty, which sslmode {mode} needs")));
         }
         Ok(address)
+    }
+
+    /// Returns the same with the credentials that the Secret's files hold now, when they can be read.
+    #[must_use]
+    pub fn current(&self) -> Self {
+        match Self::read(&self.folder) {
+            Ok(Self { username, password, .. }) => Self { username, password, ..self.clone() },
+            Err(_) => self.clone(),
+        }
+    }
+
+    /// Waits until the Secret's files hold other credentials, since these were refused; returns the same with those.
+    /// `None`: they did not change in the time that a change may take.
+    pub async fn renewed(&self) -> Option<Self> {
+        let is_other = |now: &Self| (&now.username, &now.password) != (&self.username, &self.password);
+        let wait = async {
+            loop {
+                let now = self.current();
+                if is_other(&now) {
+                    return now;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(MOUNTED, wait).await.ok()
     }
 
     /// Returns `host:port`.

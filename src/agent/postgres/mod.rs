@@ -86,19 +86,43 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Starts a session with the application name `switchback <purpose>`: `search_path` is `pg_catalog`, row security is
 /// off, no time-out is on, and the database is who the target says it must be.
 pub async fn connect(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
-    patiently(target, None, purpose).await
+    patiently(target, None, purpose, Refused::IsRenewed).await
+}
+
+/// Starts a session like that for somebody who asks again anyway.
+pub async fn connect_briefly(target: &DatabaseTarget, purpose: &str) -> Result<Connected, Refusal> {
+    patiently(target, None, purpose, Refused::IsTold).await
 }
 
 /// Starts a session like that with another database of the same server: nothing but the server is known to be the right
 /// one.
 pub async fn connect_beside(target: &DatabaseTarget, database: &str, purpose: &str) -> Result<Connected, Refusal> {
-    patiently(target, Some(database), purpose).await
+    patiently(target, Some(database), purpose, Refused::IsRenewed).await
 }
 
-async fn patiently(target: &DatabaseTarget, beside: Option<&str>, purpose: &str) -> Result<Connected, Refusal> {
-    let mut tries = 1;
+/// What becomes of credentials that are refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// Where they were good before, others are waited for: whoever changes a password changes the Secret as well.
+    IsRenewed,
+    /// It is told at once.
+    IsTold,
+}
+
+async fn patiently(
+    target: &DatabaseTarget,
+    beside: Option<&str>,
+    purpose: &str,
+    refused: Refused,
+) -> Result<Connected, Refusal> {
+    let mut address = Address::read(&target.secret)?;
+    let (mut tries, mut renews) = (1, refused == Refused::IsRenewed && target.expect.is_some());
     loop {
-        match connect_once(target, beside, purpose).await {
+        match connect_once((target, &address), beside, purpose).await {
+            Err(refusal) if refusal.reason == Reason::AuthenticationFailed && renews => {
+                address = address.renewed().await.ok_or_else(|| unchanged(refusal))?;
+                renews = false;
+            }
             // A name server or a Service that is away for a moment is no reason to give a release up.
             Err(refusal) if refusal.reason == Reason::DatabaseUnreachable && tries < TRIES => {
                 tokio::time::sleep(WAIT * tries).await;
@@ -109,8 +133,16 @@ async fn patiently(target: &DatabaseTarget, beside: Option<&str>, purpose: &str)
     }
 }
 
-async fn connect_once(target: &DatabaseTarget, beside: Option<&str>, purpose: &str) -> Result<Connected, Refusal> {
-    let mut address = Address::read(&target.secret)?;
+fn unchanged(Refusal { reason, message }: Refusal) -> Refusal {
+    refuse(reason, format!("{message}; it let us in before, and the Secret holds no other value since"))
+}
+
+async fn connect_once(
+    (target, address): (&DatabaseTarget, &Address),
+    beside: Option<&str>,
+    purpose: &str,
+) -> Result<Connected, Refusal> {
+    let mut address = address.clone();
     let endpoint = address.endpoint();
     identity::at_its_place(target, &endpoint)?;
     let verify = if beside.is_some() { identity::verify_server } else { identity::verify };

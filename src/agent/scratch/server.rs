@@ -175,6 +175,7 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> Option<Address> {
         Some(Address {
+            folder: PathBuf::new(),
             host: "127.0.0.1".to_owned(),
             port: self.port?,
             dbname: DATABASE.to_owned(),
