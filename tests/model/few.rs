@@ -229,3 +229,55 @@ async fn rule_15_a_look_that_is_older_than_our_own_writes_makes_nothing_twice() 
     // What was frozen is known from the answer.
     assert_eq!(server.count("get"), BTreeMap::new());
 }
+
+/// A Release that another version has stored, in a form that this one cannot read.
+fn of_another_version(name: &str) -> Value {
+    let mut spec = json!(world::spec("1.0.0"));
+    spec["mode"] = "Whenever".into();
+    json!({ "apiVersion": "switchback.dev/v1alpha1", "kind": "Release", "metadata": { "name": name }, "spec": spec })
+}
+
+#[tokio::test]
+async fn input_62_a_stored_release_that_cannot_be_read_says_so_and_the_others_go_on() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    let path = |name: &str| format!("apis/switchback.dev/v1alpha1/namespaces/prod/releases/{name}");
+    let make = |name: &str, body| -> DeserializeGuard<Release> {
+        serde_json::from_value(server.lock().unwrap().create(&path(name), body)).unwrap()
+    };
+    let strange = make("strange", of_another_version("strange"));
+    assert!(strange.0.is_err());
+    let mut spec = world::spec("1.0.0");
+    spec.mode = Some(switchback::api::Mode::Automatic);
+    let well = make(
+        "shop",
+        json!({ "apiVersion": "switchback.dev/v1alpha1", "kind": "Release", "metadata": { "name": "shop" }, "spec": spec }),
+    );
+    let (strange, well) = (Arc::new(strange), Arc::new(well));
+    let context = context(client(&server));
+    let mut told = vec![];
+    for _ in 0..6 {
+        for shown in [&strange, &well] {
+            reconcile(Arc::clone(shown), Arc::clone(&context), Stopwatch::start()).await.unwrap();
+        }
+        told.push(server.lock().unwrap().objects[&path("strange")]["status"].clone());
+    }
+    // Repeated, it is the same to the letter: no write that wakes anybody.
+    assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:#?}");
+    let condition = |type_: &str| {
+        let mut all = told[0]["conditions"].as_array().unwrap().iter();
+        let found = all.find(|condition| condition["type"] == type_).unwrap();
+        (text(&found["status"]), text(&found["reason"]), text(&found["message"]))
+    };
+    for (type_, status) in [("Ready", "False"), ("Stalled", "True")] {
+        let (is, reason, message) = condition(type_);
+        assert_eq!((is.as_str(), reason.as_str()), (status, "InvalidStoredObject"));
+        let why = message.contains("Unknown variant Whenever. Expected one of Manual, Automatic.");
+        assert!(why && message.ends_with("Next: kubectl edit releases strange -n prod"), "{message}");
+    }
+    let server = server.lock().unwrap();
+    let touched: Vec<&Asked> =
+        server.asked.iter().filter(|asked| asked.path.contains("strange") && asked.verb != "patch").collect();
+    assert!(touched.is_empty(), "something was done with what cannot be read: {touched:#?}");
+    let now: Release = serde_json::from_value(server.objects[&path("shop")].clone()).unwrap();
+    assert_eq!(now.status.unwrap().record.step, Step::Deploy, "the other one does not go on");
+}
