@@ -649,8 +649,71 @@ fn input_12_what_is_adopted_unwell_is_told_and_does_not_block() {
     (old.ready, old.rolled_out) = (1, false);
     world.run_to(Step::Approve);
     let plan = plan_words(&world);
-    assert!(plan.contains("1 of 4 pods of Deployment old, which serves, are ready"), "{plan}");
+    assert!(plan.contains("which serves, is broken (1 of 4 pods of Deployment old are ready)"), "{plan}");
     assert!(plan.contains("Deployment old is in the middle of a rollout"), "{plan}");
+}
+
+/// Lets pods of what is to be taken over become ready, or not.
+fn ready(world: &mut World, pods: i32) {
+    world.running.at(Kind::Deployment, "old").ready = pods;
+    while world.look(usize::MAX) {}
+}
+
+fn digest(world: &World) -> String {
+    world.record().plan.clone().unwrap().digest
+}
+
+#[test]
+fn rule_08_who_approved_before_what_is_taken_over_broke_is_asked_once_more() {
+    let mut world = adopted_at(Step::Approve);
+    let shown = digest(&world);
+    // What is only unwell voids nothing.
+    ready(&mut world, 3);
+    assert_eq!(digest(&world), shown);
+    // Nobody watches it: it is looked at when somebody decides.
+    world.running.at(Kind::Deployment, "old").ready = 1;
+    let early = world.approve("anna");
+    while world.look(usize::MAX) {}
+    assert_eq!((world.step(), world.became(&early)), (Step::Approve, Some(("Refused", "OtherDigest"))));
+    let plan = plan_words(&world);
+    let said = "adopted-0.9.3, which serves, is broken (1 of 4 pods of Deployment old are ready): as long as it is, nobody \
+                can go back to it. It does not keep this release from going on, which takes an approval that knows of it.";
+    assert!(plan.contains(said), "{plan}");
+    assert!(world.message("Ready").contains("adopted-0.9.3 serves and is broken"), "{}", world.message("Ready"));
+    let broken = digest(&world);
+    assert_ne!(broken, shown);
+    // It stays said, though it comes and goes.
+    ready(&mut world, 4);
+    assert_eq!(digest(&world), broken);
+    world.wait(5);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn rule_08_an_adoption_that_is_automatic_asks_a_person_while_what_serves_is_broken() {
+    let automatic = || {
+        let mut world = before();
+        world.spec.mode = Some(switchback::api::Mode::Automatic);
+        world.running.at(Kind::Deployment, "old").ready = 0;
+        world.run_to(Step::Approve);
+        world.run_to_rest();
+        let told = world.message("Ready");
+        assert!(told.contains("a person has to look at it: what serves is broken."), "{told}");
+        assert_eq!((world.step(), world.active()), (Step::Approve, None), "it began though nobody was asked");
+        world
+    };
+    let mut world = automatic();
+    world.wait(5);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+    // Or it is mended meanwhile.
+    let mut world = automatic();
+    ready(&mut world, 4);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{
     authors::{self, Authors},
     decisions,
     ending::{self, Why},
-    enter, health, inspect,
+    enter, found, health, inspect, later,
     policies::Policies,
     preflight,
     promotion::{self, Missing},
@@ -21,12 +21,20 @@ use super::{
     slots::{self, Slots, Waits},
     still_wanted, suspend,
 };
-use crate::api::{DecisionKind, DecisionRecord, Gate, Mode, Outcome, Reason, Record, Step};
+use crate::api::{DecisionKind, DecisionRecord, Duration, Gate, Mode, Outcome, Reason, Record, Step};
+
+/// When to look again at what is to be taken over, where it begins by itself once that is well: nobody watches it.
+const UNWATCHED: Duration = Duration::from_secs(10);
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if !still_wanted(seen, &record) {
         record.candidate = None;
         return enter(record, Step::Idle, seen.now, None);
+    }
+    let asks = found::asks(seen, &record);
+    if !asks.is_empty() {
+        let told = waiting(seen, &record, &[]);
+        return Plan { asks, ..Plan::stay(record, told) }.into();
     }
     let digest = proposal::digest(seen, &record);
     let unsaid = health::is_broken(seen, &record) && !is_beside_broken(&record);
@@ -73,11 +81,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Move {
     let (policies, authors) = (Policies(&seen.policies), authors::of(seen, &record));
     let people: Vec<&str> = approvals.iter().map(|approval| approval.actor.as_str()).collect();
-    let (elsewhere, later) = not_yet(seen);
+    let (elsewhere, until) = not_yet(seen);
     let needed = if starts_by_itself(seen, &record) { 0 } else { policies.required() };
     // It hastens what comes after as well: a rehearsal is not waited for.
     let hastened = decisions::find(seen, &record, |kind| matches!(kind, DecisionKind::Expedite(_)));
-    let waits = if matches!(hastened, Ok(Some(_))) { &[] } else { later.as_slice() };
+    let waits = if matches!(hastened, Ok(Some(_))) { &[] } else { until.as_slice() };
     if let Some(plan) = &mut record.plan {
         let more: Vec<&str> =
             elsewhere.iter().chain(waits.iter().map(|later| &later.message)).map(String::as_str).collect();
@@ -97,7 +105,10 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
     if let Some(told) = told {
         let mut plan = Plan { asks: hastened.err().into_iter().collect(), ..Plan::stay(record, told) };
         // What is told of it is no longer true then.
-        later.iter().for_each(|later| plan.look_again_at(later.until));
+        until.iter().for_each(|later| plan.look_again_at(later.until));
+        if mode(seen, &plan.record) == Mode::Automatic && found::worst(seen, &plan.record).is_some() {
+            plan.look_again_at(later(seen.now, UNWATCHED));
+        }
         let in_force = authors::in_force(seen).filter(|since| *since > seen.now);
         in_force.into_iter().for_each(|since| plan.look_again_at(since));
         return plan.into();
@@ -214,11 +225,10 @@ fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
         }
         None => (Reason::WaitingForApproval, despite_automatic(seen, record).unwrap_or_default()),
     };
-    let broken = record.active.as_ref().filter(|_| is_beside_broken(record)).map_or_else(String::new, |active| {
-        format!(
-            "{} serves and is broken, as the plan says: an approval from before it said so is void. ",
-            active.version
-        )
+    let serves = record.active.as_ref().map(|active| &active.version);
+    let serves = serves.or_else(|| record.adoption.as_ref().map(|adoption| &adoption.version));
+    let broken = serves.filter(|_| is_beside_broken(record)).map_or_else(String::new, |version| {
+        format!("{version} serves and is broken, as the plan says: an approval from before it said so is void. ")
     });
     let required = Policies(&seen.policies).required();
     let given = words::approved_so_far(people, required);

@@ -101,21 +101,20 @@ pub(super) fn risks(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Vec
 
 /// Says that what serves is unwell: the way back would lead there.
 fn unwell(seen: &Observed, record: &Record) -> Option<String> {
-    let active = record.active.as_ref()?;
-    let worst = health::of_revision(seen, record, &active.revision, &seen.release.spec.watch)?;
+    let (version, worst) = health::of_what_serves(seen, record)?;
     let said = record.candidate.as_ref().is_some_and(|candidate| candidate.beside_broken);
     match worst.readiness {
         Readiness::Critical => Some(format!(
-            "{}, which serves, is broken ({}): as long as it is, nobody can go back to it. It does not keep this release from \
+            "{version}, which serves, is broken ({}): as long as it is, nobody can go back to it. It does not keep this release from \
              going on, which takes an approval that knows of it.",
-            active.version, worst.message
+            worst.message
         )),
         Readiness::Low => Some(format!(
-            "{}, which serves, is unwell ({}): as long as it is, going back to it helps nobody.",
-            active.version, worst.message
+            "{version}, which serves, is unwell ({}): as long as it is, going back to it helps nobody.",
+            worst.message
         )),
         Readiness::Enough => {
-            said.then(|| format!("{}, which serves, was broken a while ago and is well again.", active.version))
+            said.then(|| format!("{version}, which serves, was broken a while ago and is well again."))
         }
     }
 }

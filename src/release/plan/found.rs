@@ -1,9 +1,13 @@
 //! Found: what runs without us and a spec wants to take over: whether that can be done, and what it looks like as a
 //! revision; pure.
 
+mod standing;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+
+pub(super) use self::standing::{asks, risks, worst};
 
 use super::super::{
     manifests::{self, Kind},
@@ -268,29 +272,4 @@ fn only(asked: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> B
 fn only_keys(asked: &Value, there: &Value) -> Value {
     let keys = asked.as_object().into_iter().flatten().map(|(key, _)| key);
     keys.filter_map(|key| Some((key.clone(), there.get(key)?.clone()))).collect::<serde_json::Map<_, _>>().into()
-}
-
-/// Says what of what runs could go wrong, as far as it is known in this look.
-pub(super) fn risks(seen: &Observed, record: &Record) -> Vec<String> {
-    let adoption = record.adoption.as_ref().filter(|_| record.active.is_none());
-    let workloads = adoption.into_iter().flat_map(|adoption| &adoption.workloads);
-    let risk = |adopted: &AdoptedWorkload| {
-        let name = &adopted.deployment;
-        let Some(Answer::Running(Some(live))) = seen.answer(&Ask::Running(Kind::Deployment, name.clone())) else {
-            return vec![];
-        };
-        let unwell = (live.ready < adopted.pods).then(|| {
-            format!(
-                "{} of {} pods of Deployment {name}, which serves, are ready: as long as that is so, going back to it helps \
-                 nobody.",
-                live.ready, adopted.pods
-            )
-        });
-        let paused = live.spec.get("paused").is_some_and(|paused| paused == true);
-        let midway = (paused || !live.rolled_out).then(|| {
-            format!("Deployment {name} is in the middle of a rollout, or paused: not all its pods are of one template.")
-        });
-        unwell.into_iter().chain(midway).collect()
-    };
-    workloads.flat_map(risk).collect()
 }

@@ -1,6 +1,6 @@
 //! How well a revision is, and whether its traffic has to go back; pure.
 
-use super::super::observed::Observed;
+use super::{super::observed::Observed, found};
 use crate::api::{Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
@@ -107,12 +107,23 @@ fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Ite
         .map(|deployment| deployment.workload.as_str())
 }
 
+/// Judges what serves, of the Release or to be taken over by it; returns it with what it is called.
+#[must_use]
+pub fn of_what_serves<'a>(seen: &Observed, record: &'a Record) -> Option<(&'a str, Worst)> {
+    match (&record.active, &record.adoption) {
+        (Some(active), _) => {
+            let worst = of_revision(seen, record, &active.revision, &seen.release.spec.watch)?;
+            Some((&active.version, worst))
+        }
+        (None, Some(adoption)) => Some((&adoption.version, found::worst(seen, record)?)),
+        (None, None) => None,
+    }
+}
+
 /// Returns whether what serves is broken: fewer pods of it are ready than any version under watch may have.
 #[must_use]
 pub fn is_broken(seen: &Observed, record: &Record) -> bool {
-    let active = record.active.as_ref();
-    let worst = active.and_then(|active| of_revision(seen, record, &active.revision, &seen.release.spec.watch));
-    worst.is_some_and(|worst| worst.readiness == Readiness::Critical)
+    of_what_serves(seen, record).is_some_and(|(_, worst)| worst.readiness == Readiness::Critical)
 }
 
 /// Returns what keeps pods of a revision from being ready, in brackets after a space; nothing when that is not known.
