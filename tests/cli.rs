@@ -389,7 +389,15 @@ fn with_database(step: Step) -> Record {
 fn migrated(state: MigrationProgress) -> Option<MigrationRecord> {
     let revision = spec("2.4.0").revision();
     let ended_at = Some(micro(380)).filter(|_| state != MigrationProgress::Started);
-    Some(MigrationRecord { revision, state, attempt: 1, job: "shop-8-migrate-1".into(), ended_at, undo: None })
+    Some(MigrationRecord {
+        revision,
+        state,
+        attempt: 1,
+        job: "shop-8-migrate-1".into(),
+        ended_at,
+        undo: None,
+        restore: None,
+    })
 }
 
 fn facts() -> DatabaseFacts {

@@ -10,12 +10,14 @@
 //! | `mark` | the agent's | never | never: it ends itself |
 //! | `backup` | PostgreSQL's programs | never | some time after it should have ended itself |
 //! | `migrate` | the agent's, or the user's | never | never: it ends itself |
+//! | `restore-loss` | PostgreSQL's programs | up to three times, also after a disruption | after its deadline |
+//! | `restore-data` | PostgreSQL's programs | never | never: it ends itself |
 //! | `rehearse` | both, and the old version's | up to three times, also after a disruption | after its deadline |
 //! | `report` | the agent's | up to three times, also after a disruption | after its deadline |
 //!
-//! Those that write (all but `inspect`, `pending`, `rehearse`, which writes to nothing that outlives it, and `report`, which
-//! writes the same once) are made suspended: whoever makes them writes down their UID and resumes them then ([`resume_patch`]), so that no attempt is
-//! forgotten. No Job goes by itself.
+//! Those that write (all but `inspect`, `pending`, `restore-loss`, `rehearse`, which writes to nothing that outlives it, and
+//! `report`, which writes the same once) are made suspended: whoever makes them writes down their UID and resumes them then
+//! ([`resume_patch`]), so that no attempt is forgotten. No Job goes by itself.
 
 mod pod;
 pub mod probe;
@@ -24,7 +26,10 @@ pub mod seen;
 pub mod targets;
 mod volumes;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -35,13 +40,13 @@ pub use volumes::{database_mount, database_volume};
 
 use crate::{
     api::{
-        BackupStorageSpec, Duration, GROUP, JobSettings, PodTemplate, PostgresSettings, RehearsalVariable,
+        BackupStorageSpec, DataLoss, Duration, GROUP, JobSettings, PodTemplate, PostgresSettings, RehearsalVariable,
         ScratchSettings, VERSION, labels,
     },
     protocol::{
         BackupParameters, BackupResult, DatabaseFacts, Done, EXIT_FAILED, InspectParameters, InspectResult,
         MarkParameters, MigrateParameters, MigrateResult, PendingParameters, PendingResult, RehearseParameters,
-        RehearseResult, ReportParameters, ReportResult, Word,
+        RehearseResult, ReportParameters, ReportResult, RestoreDataParameters, RestoreDataResult, Word, paths,
     },
 };
 
@@ -69,6 +74,10 @@ pub enum Work {
     Rehearse(Box<RehearseParameters>, Duration),
     /// Write what became of a release.
     Report(ReportParameters),
+    /// Count what would be lost if a backup took the place of its database.
+    RestoreLoss(Box<RestoreDataParameters>),
+    /// Restore a backup beside its database and put it in its place.
+    RestoreData(Box<RestoreDataParameters>),
 }
 
 impl Work {
@@ -83,6 +92,8 @@ impl Work {
             Self::Migrate(_) => MigrateResult::VERB,
             Self::Rehearse(..) => RehearseResult::VERB,
             Self::Report(_) => ReportResult::VERB,
+            Self::RestoreLoss(_) => DataLoss::VERB,
+            Self::RestoreData(_) => RestoreDataResult::VERB,
         }
     }
 
@@ -91,8 +102,8 @@ impl Work {
     #[must_use]
     pub const fn writes(&self) -> bool {
         match self {
-            Self::Inspect(_) | Self::Pending(_) | Self::Rehearse(..) | Self::Report(_) => false,
-            Self::Mark(_) | Self::Backup(_) | Self::Migrate(_) => true,
+            Self::Inspect(_) | Self::Pending(_) | Self::Rehearse(..) | Self::Report(_) | Self::RestoreLoss(_) => false,
+            Self::Mark(_) | Self::Backup(_) | Self::Migrate(_) | Self::RestoreData(_) => true,
         }
     }
 
@@ -108,6 +119,7 @@ impl Work {
             Self::Migrate(parameters) => text(parameters),
             Self::Rehearse(parameters, _) => text(parameters),
             Self::Report(parameters) => text(parameters),
+            Self::RestoreLoss(parameters) | Self::RestoreData(parameters) => text(parameters),
         }
     }
 }
@@ -137,6 +149,25 @@ pub enum Role {
     Backup,
     /// Of the role that migrates.
     Migrate,
+    /// Of the role that makes, renames and closes databases.
+    Admin,
+}
+
+impl Role {
+    /// Returns the folder with the files of a role that is mounted beside the first one.
+    #[must_use]
+    pub fn folder(self) -> PathBuf {
+        Path::new(paths::ROLE_SECRETS).join(self.as_str())
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Backup => "backup",
+            Self::Migrate => "migrate",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// A scratch server beside the agent, in a container without secrets and with a user of its own.
@@ -205,6 +236,8 @@ pub struct AgentJob<'a> {
     pub image: Image<'a>,
     /// The database whose Secrets are mounted, and whose role's.
     pub database: Option<(&'a PostgresSettings, Role)>,
+    /// Roles at the same server whose Secrets are mounted beside.
+    pub also: &'a [Role],
     /// The storages that are mounted, by name.
     pub storages: Vec<(&'a str, &'a BackupStorageSpec)>,
     /// ConfigMap with files of SQL.
@@ -282,7 +315,14 @@ impl AgentJob<'_> {
                 "activeDeadlineSeconds": parameters.timeout.as_std().as_secs() + START_SECONDS,
                 "podFailurePolicy": fail,
             }),
-            Work::Mark(_) | Work::Migrate(_) => json!({ "backoffLimit": 0, "podFailurePolicy": fail }),
+            Work::RestoreLoss(parameters) => json!({
+                "backoffLimit": RETRIES,
+                "activeDeadlineSeconds": parameters.timeout.as_std().as_secs() + START_SECONDS,
+                "podFailurePolicy": { "rules": unless_refused(&[AGENT_CONTAINER], disrupted) },
+            }),
+            Work::Mark(_) | Work::Migrate(_) | Work::RestoreData(_) => {
+                json!({ "backoffLimit": 0, "podFailurePolicy": fail })
+            }
         }
     }
 }

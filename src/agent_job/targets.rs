@@ -39,6 +39,12 @@ pub fn storage(name: &str, spec: &BackupStorageSpec) -> StorageTarget {
     StorageTarget { name: name.to_owned(), place }
 }
 
+/// Returns how many bytes all databases of the server may have; `None` where nobody has said.
+#[must_use]
+pub fn capacity(spec: &DatabaseInstanceSpec) -> Option<u64> {
+    spec.capacity.as_deref().and_then(super::volumes::bytes).and_then(|bytes| u64::try_from(bytes).ok())
+}
+
 /// Returns who a database must be.
 #[must_use]
 pub fn expected(identity: &DatabaseIdentity) -> Identity {

@@ -57,7 +57,8 @@ pub(super) fn room(scratch: &Scratch<'_>) -> Room {
     }
 }
 
-fn bytes(size: &str) -> Option<i64> {
+/// Reads a size: a number and `Mi`, `Gi` or `Ti`.
+pub(super) fn bytes(size: &str) -> Option<i64> {
     let (number, unit) = [("Mi", MI), ("Gi", MI << 10), ("Ti", MI << 20)]
         .into_iter()
         .find_map(|(name, unit)| Some((size.strip_suffix(name)?, unit)))?;
@@ -71,6 +72,8 @@ pub(super) fn volumes(job: &AgentJob<'_>) -> Vec<Value> {
         list.push(json!({ "name": PROGRAM, "emptyDir": { "sizeLimit": "512Mi" } }));
     }
     list.extend(job.database.map(|(settings, role)| database_volume(settings, role)));
+    let also = job.database.into_iter().flat_map(|(settings, _)| job.also.iter().map(move |role| (settings, *role)));
+    list.extend(also.map(|(settings, role)| secret_volume(&role_volume(role), settings, role)));
     for (number, (_, storage)) in job.storages.iter().enumerate() {
         let volume = match &storage.place {
             Place::S3(s3) => json!({
@@ -103,6 +106,7 @@ pub(super) fn mounts(job: &AgentJob<'_>) -> Vec<Value> {
         list.push(program_mount());
     }
     list.extend(job.database.map(|_| database_mount()));
+    list.extend(job.also.iter().map(|role| read_only(&role_volume(*role), &role.folder().display().to_string())));
     list.extend(storage_mounts(job));
     list.extend(migrations_mount(job));
     list.extend(job.scratch.as_ref().map(|_| shared_mount()));
@@ -178,12 +182,21 @@ fn scratch_data(room: &Room) -> Value {
 /// rest always from the first one, so that no role works on another server.
 #[must_use]
 pub fn database_volume(settings: &PostgresSettings, role: Role) -> Value {
-    let PostgresSettings { secret, keys, ca_secret, backup, migrate } = settings;
+    secret_volume(DATABASE, settings, role)
+}
+
+fn role_volume(role: Role) -> String {
+    format!("{DATABASE}-{}", role.as_str())
+}
+
+fn secret_volume(name: &str, settings: &PostgresSettings, role: Role) -> Value {
+    let PostgresSettings { secret, keys, ca_secret, backup, migrate, admin } = settings;
     let SecretKeys { host, port, dbname, username, password, sslmode, ca } = keys;
     let own = match role {
         Role::Owner => None,
         Role::Backup => backup.as_ref(),
         Role::Migrate => migrate.as_ref(),
+        Role::Admin => admin.as_ref(),
     };
     let server = [
         item(host.as_ref(), "host"),
@@ -197,7 +210,7 @@ pub fn database_volume(settings: &PostgresSettings, role: Role) -> Value {
         source(own.unwrap_or(secret), &person),
         source(ca_secret.as_ref().unwrap_or(secret), &[item(ca.as_ref(), "ca.crt")]),
     ];
-    json!({ "name": DATABASE, "projected": { "defaultMode": SECRET_MODE, "sources": sources } })
+    json!({ "name": name, "projected": { "defaultMode": SECRET_MODE, "sources": sources } })
 }
 
 fn source(secret: &str, items: &[Value]) -> Value {

@@ -61,6 +61,11 @@ pub struct DatabaseInstanceSpec {
         )
     )]
     pub adopt_identity: Option<String>,
+    /// How much all databases of the server may have together: no statement shows what room there is, and a backup is
+    /// restored beside the database whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$"))]
+    pub capacity: Option<String>,
     /// What the pods that work on the database get besides what they need.
     #[serde(default)]
     pub jobs: JobSettings,
@@ -113,6 +118,12 @@ pub struct PostgresSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
     pub migrate: Option<String>,
+    /// Secret with user name and password of the role that makes, renames and closes databases when a backup takes the
+    /// place of this one. The server is that of `secret`. It must be a member of the role that owns the database and hold
+    /// CREATEDB, pg_signal_backend and pg_read_all_stats; nothing is restored as this role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::OBJECT))]
+    pub admin: Option<String>,
 }
 
 /// What keys are called in Secrets, where they have other names than ours.

@@ -80,7 +80,8 @@ pub enum TargetKind {
 pub enum DecisionKind {
     /// The plan with this digest may run.
     Approve(Approval),
-    /// The plan that waits now shall not run. With gate Contract: the migration that waits is dropped.
+    /// The plan that waits now shall not run. With gate Contract: the migration that waits is dropped. With gate DataLoss:
+    /// the data stay as they are.
     Reject(Rejection),
     /// The attempt that runs now shall stop; traffic goes back when it had moved.
     Abort(Empty),
@@ -111,10 +112,20 @@ impl DecisionKind {
         matches!(self, Self::Reject(rejection) if rejection.gate == gate)
     }
 
-    /// Returns whether it is about the plan of a gate.
+    /// Returns which plan it is about; `None` when it is about none.
     #[must_use]
-    pub fn is_of(&self, gate: Gate) -> bool {
-        self.opens(gate) || self.closes(gate)
+    pub const fn gate(&self) -> Option<Gate> {
+        match self {
+            Self::Approve(approval) => Some(approval.gate),
+            Self::Reject(rejection) => Some(rejection.gate),
+            Self::Abort(_)
+            | Self::Retry(_)
+            | Self::Rollback(_)
+            | Self::Suspend(_)
+            | Self::Resume(_)
+            | Self::Promote(_)
+            | Self::Expedite(_) => None,
+        }
     }
 
     /// Returns the verb of the decision.
@@ -128,7 +139,8 @@ impl DecisionKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// Digest of the plan, as `status.plan.digest` shows it, or `status.contract.plan.digest` for gate Contract.
+    /// Digest of the plan, as `status.plan.digest` shows it, `status.contract.plan.digest` for gate Contract, or
+    /// `status.migration.restore.plan.digest` for gate DataLoss.
     #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
     /// What may happen.
@@ -144,6 +156,8 @@ pub enum Gate {
     Release,
     /// The migration that the version before does not work on, once nothing of it runs.
     Contract,
+    /// The backup that takes the place of the database on the way back: what was written since is lost.
+    DataLoss,
 }
 
 /// A plan that shall not run.

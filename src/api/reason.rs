@@ -39,6 +39,8 @@ pub enum Reason {
     SwitchingBack,
     /// `down` takes the migration back; traffic has gone back before.
     RestoringData,
+    /// On the way back the data of the backup wait for an approval of what is lost by them; the earlier version serves.
+    DataLossPending,
     /// A Contract migration waits for an approval of its own; the version that serves does not need it.
     ContractPending,
     /// A Contract migration begins: the database is looked at once more, and what was kept of earlier versions goes.
@@ -210,8 +212,12 @@ pub enum Reason {
     /// Something is bound to the database that a swap would tear off: a prepared transaction, a replication slot, a
     /// subscription, pg_cron.
     SwapBlocked,
+    /// The DatabaseInstance does not say what restoring a backup in the place of its database needs.
+    RestoreNotPossible,
     /// A backup could not be restored beside the database, or not be put in its place; what serves was not replaced.
     RestoreFailed,
+    /// Whether a backup is in the place of its database was not found out: the server, or its answer, was lost.
+    RestoreUncertain,
     /// The migration began and its end is not known.
     MigrationUncertain,
     /// The command ended with success, but never came to the database or left sessions at work there.

@@ -76,6 +76,10 @@ use super::{
     "!has(self.rollback) || !has(self.rollback.database) || self.rollback.database != 'Down' || !has(self.database) || !has(self.database.migration) || self.database.migration.change != 'Contract'",
     "rollback.database is Down, and a Contract migration changes nothing until there is no way back"
 ))]
+#[x_kube(validation = (
+    "!has(self.rollback) || !has(self.rollback.database) || self.rollback.database != 'Restore' || (has(self.database) && has(self.database.migration) && self.database.migration.change == 'Expand')",
+    "rollback.database is Restore, and there is no Expand migration whose backup could be restored"
+))]
 #[x_kube(validation = ("self.workloads.all(w, !has(w.adopt) || self.workloads.filter(x, has(x.adopt) && x.adopt.deployment == w.adopt.deployment).size() == 1)", "two workloads adopt the same Deployment"))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.

@@ -195,6 +195,9 @@ pub enum DatabaseRollback {
     /// `down` takes the migration back, unless a row would be lost by that. Not with `change: Contract`, which has changed
     /// nothing yet while traffic may go back.
     Down,
+    /// The backup of the attempt takes the place of the database, once people have approved what is lost by that (gate
+    /// DataLoss). Until then, and without that, the schema stays migrated. Not with `change: Contract`.
+    Restore,
 }
 
 impl DatabaseRollback {

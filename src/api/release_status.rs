@@ -16,7 +16,7 @@ pub use attempt::{
 pub use contract::{ContractProgress, ContractRecord, Withdrawal};
 pub use database::{
     BackupRecord, DatabaseRecord, HeldLock, LintFinding, MigrationProgress, MigrationRecord, PendingMigration,
-    RehearsalFindings, RehearsalRecord, Taken, TimedFile, UndoProgress, UndoRecord,
+    RehearsalFindings, RehearsalRecord, RestoreProgress, RestoreRecord, Taken, TimedFile, UndoProgress, UndoRecord,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;

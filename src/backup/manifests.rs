@@ -48,6 +48,7 @@ pub(super) fn make(seen: &Observed, inputs: &Inputs<'_>, name: String) -> Action
         agent_image: &seen.settings.agent_image,
         image: Image::Tools(&tools),
         database: Some((&database.spec.postgres, Role::Backup)),
+        also: &[],
         storages: named.iter().map(|(name, spec)| (name.as_str(), *spec)).collect(),
         migrations: None,
         scratch: (proof == ProofLevel::Restored).then_some(scratch),

@@ -39,6 +39,8 @@ pub enum GateArg {
     Release,
     /// The plan of the migration that the version before does not work on
     Contract,
+    /// What is lost when the data of a backup come back
+    DataLoss,
 }
 
 impl From<GateArg> for Gate {
@@ -46,6 +48,7 @@ impl From<GateArg> for Gate {
         match gate {
             GateArg::Release => Self::Release,
             GateArg::Contract => Self::Contract,
+            GateArg::DataLoss => Self::DataLoss,
         }
     }
 }
@@ -81,6 +84,10 @@ pub fn propose(release: &Release, (gate, digest): (Gate, Option<&str>), style: S
             format!("the Contract migration of {}", view.version),
             format!("Run the Contract migration of {} now?", view.version),
         ),
+        Gate::DataLoss => (
+            format!("the way back of the data from {}", view.version),
+            "Restore the backup and lose what was written since?".to_owned(),
+        ),
     };
     let head = format!("{what} of Release {} in namespace {}", view.name, view.namespace);
     Ok(Proposal {
@@ -109,6 +116,9 @@ pub(super) fn waiting(release: &Release, verb: &str, gate: Gate) -> Result<PlanV
     }
     if gate == Gate::Contract {
         return PlanView::of_contract(release).ok_or_else(|| cannot(no_contract(release)));
+    }
+    if gate == Gate::DataLoss {
+        return PlanView::of_data_loss(release).ok_or_else(|| cannot("no way back of the data waits".into()));
     }
     match PlanView::of(release) {
         Some(view) if view.standing == Standing::Waiting => Ok(view),

@@ -24,10 +24,11 @@ use super::{
 };
 use crate::{
     api::{
-        Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Gate, Record, Release,
+        Decision, DecisionKind, DecisionSpec, DecisionState, DecisionStatus, DecisionTarget, Record, Release,
         TargetKind,
     },
     clock,
+    release::words,
 };
 
 /// How long the controller may take to say what became of a Decision.
@@ -175,9 +176,9 @@ pub(super) async fn run(
     }
 }
 
-/// Returns what a command has to say to mean the plan of a Contract migration.
+/// Returns what a command has to say to mean another plan than that of a release.
 fn option(decision: &DecisionKind) -> &'static str {
-    if decision.is_of(Gate::Contract) { " --gate contract" } else { "" }
+    decision.gate().map_or("", words::gate_option)
 }
 
 fn sentences(proposal: &Proposal) -> String {

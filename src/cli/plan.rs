@@ -79,8 +79,11 @@ pub async fn run(flags: &Flags, args: &Args) -> Result<Exit, Problem> {
 /// Returns the plan that is asked for.
 fn of(release: &Release, gate: Option<GateArg>) -> Option<PlanView> {
     let of_release = PlanView::of(release).filter(|view| gate.is_none_or(|gate| Gate::from(gate) == view.gate));
-    let contract = || PlanView::of_contract(release).filter(|_| gate != Some(GateArg::Release));
-    of_release.or_else(contract)
+    let asked = |wanted: GateArg| gate.is_none_or(|gate| gate == wanted);
+    // What waits for a word comes before what runs.
+    let data_loss = PlanView::of_data_loss(release).filter(|_| asked(GateArg::DataLoss));
+    let contract = || PlanView::of_contract(release).filter(|_| asked(GateArg::Contract));
+    data_loss.or(of_release).or_else(contract)
 }
 
 /// Says why a Release has no plan.
@@ -121,6 +124,7 @@ fn heads(view: &PlanView, style: Style) -> String {
     let what = match view.gate {
         Gate::Release => view.version.clone(),
         Gate::Contract => format!("Contract migration of {}", view.version),
+        Gate::DataLoss => format!("way back of the data from {}", view.version),
     };
     let subject = format!("{what} of Release {}{place}", view.name);
     let mut lines = vec![head("Plan", &subject), head("Revision", &plan.revision.to_string())];

@@ -51,6 +51,12 @@ pub fn propose(release: &Release, gate: Gate, style: Style) -> Result<Proposal, 
             ),
             format!("Reject the Contract migration of {version}?"),
         ),
+        Gate::DataLoss => (
+            format!(
+                "the way back of the data of {subject} ends here: data and schema stay as they are, and so does what serves."
+            ),
+            "Keep the data as they are?".to_owned(),
+        ),
     };
     let about = format!("plan {}", view.plan.digest);
     let decision = DecisionKind::Reject(Rejection { gate });

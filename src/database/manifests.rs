@@ -41,6 +41,7 @@ pub(super) fn make(seen: &Observed, look: &Probing) -> Action {
         agent_image: &seen.settings.agent_image,
         image: Image::Agent,
         database: Some((&seen.spec.postgres, role)),
+        also: &[],
         storages: vec![],
         migrations: None,
         scratch: None,

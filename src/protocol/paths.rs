@@ -7,6 +7,8 @@ pub const PROGRAM: &str = "/switchback/switchback-agent";
 /// Folder with the files of the database's Secret: `host`, `port`, `dbname`, `username`, `password`, `sslmode`,
 /// `ca.crt`; the last three are optional.
 pub const DATABASE_SECRET: &str = "/secrets/database";
+/// Folder with one folder per further role at the same server, each like [`DATABASE_SECRET`].
+pub const ROLE_SECRETS: &str = "/secrets/roles";
 /// Folder with one folder per storage: the files `accessKeyId`, `secretAccessKey` and optionally `sessionToken`,
 /// `ca.crt`.
 pub const STORAGE_SECRETS: &str = "/secrets/storage";

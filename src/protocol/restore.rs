@@ -11,7 +11,7 @@ use crate::api::{DataLoss, Duration, ProofLevel};
 ///
 /// `restore-loss` reads only; its result is `Answer<DataLoss>`, refused what could not be restored here. `restore-data`
 /// restores the backup beside the database and puts it in its place; its result is `Answer<RestoreDataResult>`, refused:
-/// what serves was not replaced.
+/// what serves was not replaced, unless the reason is `RestoreUncertain`: then the next attempt finds out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreDataParameters {

@@ -97,6 +97,14 @@ pub async fn act(context: &Context, release: &ReleaseSeen, action: &Action) -> R
             let claimed = calls::merge::<DeserializeGuard<DatabaseInstance>>(client, &place, &patch, true).await?;
             cache.instances.keep(&claimed, watched::instance);
         }
+        Action::Identify { instance, uid, resource_version, identity, at } => {
+            let place = Place::new::<DatabaseInstance>(namespace, instance);
+            // A backup of the former one proves nothing about this one.
+            let status = json!({ "identity": identity, "identitySeenAt": at, "lastProven": null });
+            let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": status });
+            let known = calls::merge::<DeserializeGuard<DatabaseInstance>>(client, &place, &patch, true).await?;
+            cache.instances.keep(&known, watched::instance);
+        }
         Action::SetRunning { policy, uid, resource_version, running } => {
             let place = Place::new::<ReleasePolicy>(namespace, policy);
             let patch = json!({

@@ -15,6 +15,7 @@ mod jobs;
 mod pending;
 mod rehearsal;
 mod report;
+mod restore;
 mod services;
 
 use serde_json::{Map, Value, json};
@@ -35,6 +36,7 @@ pub use jobs::{
 pub use pending::{pending_job, pending_name};
 pub use rehearsal::{Rehearse, rehearse_job, rehearse_name};
 pub use report::{report_job, report_name};
+pub use restore::{Restore, loss_job, loss_name, restore_job, restore_name};
 pub use services::{Target, active_service, preview_name, preview_service, service_patch};
 
 use super::observed::{AttemptSeen, ReleaseSeen};

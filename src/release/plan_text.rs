@@ -154,6 +154,7 @@ fn no_return(plan: &PlanRecord) -> String {
 fn way_back(point: &WayBackPoint) -> String {
     match point.scope {
         Scope::Full => format!("Everything comes back. Lost: {}.", point.loses),
+        Scope::WithLoss => format!("Traffic comes back. Lost: {}.", point.loses),
         Scope::ForwardOnly => format!("Only forward: {}.", point.loses),
     }
 }

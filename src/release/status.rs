@@ -125,7 +125,8 @@ impl Said<'_> {
             _ => format!("{cause}."),
         };
         // What became of taking it back is told by the cause.
-        let schema = record.migration.as_ref().filter(|migration| migration.undo.is_none());
+        let schema =
+            record.migration.as_ref().filter(|migration| migration.undo.is_none() && migration.restore.is_none());
         let schema = schema.filter(|migration| migration.revision == failure.revision);
         let schema = match schema.map(|migration| migration.state) {
             Some(MigrationProgress::Applied) => {

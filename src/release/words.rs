@@ -3,7 +3,7 @@
 //! In: what status remembers. Out: sentences without their full stop, each written once. What is said of plans is in
 //! [`super::plan_text`].
 
-use crate::api::{ProofLevel, Suspension};
+use crate::api::{Gate, ProofLevel, Suspension};
 
 /// Says who serves users.
 #[must_use]
@@ -36,5 +36,15 @@ pub const fn proven(level: ProofLevel) -> &'static str {
         ProofLevel::Stored => "stored",
         ProofLevel::Readable => "read back",
         ProofLevel::Restored => "restored and compared",
+    }
+}
+
+/// Returns what a command of the plugin has to say to mean the plan of a gate.
+#[must_use]
+pub const fn gate_option(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Release => "",
+        Gate::Contract => " --gate contract",
+        Gate::DataLoss => " --gate data-loss",
     }
 }

@@ -161,6 +161,7 @@ fn job(seen: &Observed, name: &str) -> Value {
         agent_image: &seen.settings.agent_image,
         image: Image::Agent,
         database: None,
+        also: &[],
         storages: vec![(&seen.name, &seen.spec)],
         migrations: None,
         scratch: None,

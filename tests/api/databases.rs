@@ -20,7 +20,10 @@ fn database() -> Value {
         "metadata": { "name": "shop" },
         "spec": {
             "environment": "Production",
-            "postgres": { "secret": "shop-db", "keys": keys, "caSecret": "ca", "backup": "b", "migrate": "m" },
+            "postgres": {
+                "secret": "shop-db", "keys": keys, "caSecret": "ca", "backup": "b", "migrate": "m", "admin": "a",
+            },
+            "capacity": "200Gi",
             "backups": { "storage": ["offsite"], "proof": "Restored", "yieldToDDL": true },
             "scratch": { "storageClassName": "fast", "size": "20Gi" },
             "tools": { "image": "registry.example.com/postgres-tools:15" },

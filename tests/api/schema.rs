@@ -302,6 +302,11 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/database/migration", asking("web")), ("/spec/database/migration/direct", true.into())],
         ),
         (
+            "rollback.database is Restore, and there is no Expand migration whose backup could be restored",
+            vec![("/spec/database/migration/change", "Expand".into()), ("/spec/rollback/database", "Restore".into())],
+            vec![("/spec/database/migration/change", "Contract".into()), ("/spec/rollback/database", "Restore".into())],
+        ),
+        (
             "down means nothing with sql: it is a command of an image",
             vec![
                 ("/spec/database/migration", by_workload("web")),

@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 use switchback::{
-    api::{BackupRecord, DatabaseClaim, DatabaseRollback, Outcome, ProofLevel, Reason, ReleaseSpec, Step, labels},
+    api::{
+        BackupRecord, DataLoss, DatabaseClaim, DatabaseIdentity, DatabaseRollback, Outcome, ProofLevel, Reason,
+        ReleaseSpec, Step, TableLoss, labels,
+    },
     protocol::{
-        Answer, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts, MigrationState,
-        PendingResult, ProofSeconds, Refusal, RehearseResult, ReportResult, StorageFacts,
+        Answer, CopyResult, DatabaseFacts, Identity, InspectResult, Marker, MigrateResult, MigrationFacts,
+        MigrationState, PendingResult, ProofSeconds, Refusal, RehearseResult, ReportResult, RestoreDataResult,
+        StorageFacts,
     },
     release::{
         manifests::Manifest,
@@ -81,6 +85,18 @@ pub enum UndoEnd {
     Hangs,
 }
 
+/// What becomes of restoring the data in this world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestoreEnd {
+    #[default]
+    Restored,
+    /// What would be lost cannot be counted.
+    Uncounted,
+    Refused,
+    PodLost,
+    Hangs,
+}
+
 /// The database of the Release, and what it has been through.
 #[derive(Clone, Debug, Default)]
 pub struct Database {
@@ -106,6 +122,7 @@ pub struct Database {
     pub restored: Vec<String>,
     pub migration: MigrationEnd,
     pub undo: UndoEnd,
+    pub restore: RestoreEnd,
     /// The ledger: state by revision.
     pub ledger: BTreeMap<String, MigrationState>,
     /// What became of attempts, by the manifest that it was written beside.
@@ -146,6 +163,13 @@ pub fn with_down(version: &str) -> ReleaseSpec {
     spec
 }
 
+/// A version whose backup comes back when the release does.
+pub fn with_restore(version: &str) -> ReleaseSpec {
+    let mut spec = spec(version);
+    spec.rollback.database = DatabaseRollback::Restore;
+    spec
+}
+
 fn identity(marked: bool) -> Value {
     let marker = json!({ "uuid": "7d0c1d2a-6c1f-4f7e-9a57-0d3c3a1f0001", "environment": "Production", "epoch": 1 });
     json!({
@@ -161,7 +185,8 @@ fn instance(marked: bool, claim: Option<DatabaseClaim>) -> InstanceSeen {
     }]);
     let status = json!({ "observedGeneration": 1, "conditions": ready, "identity": identity(marked), "claim": claim });
     let spec = json!({
-        "environment": "Production", "postgres": { "secret": "shop-db" }, "backups": { "storage": ["offsite"] },
+        "environment": "Production", "postgres": { "secret": "shop-db", "admin": "shop-keeper" },
+        "backups": { "storage": ["offsite"] }, "capacity": "200Gi",
     });
     InstanceSeen {
         name: "shop".into(),
@@ -298,7 +323,18 @@ impl World {
 
     /// The agent does its work in Jobs that are not suspended.
     pub fn end_database_jobs(&mut self) {
-        let names = ["-inspect-", "-preflight-", "-contract-", "-mark", "-rehearse", "-migrate-", "-undo-", "-report"];
+        let names = [
+            "-inspect-",
+            "-preflight-",
+            "-contract-",
+            "-mark",
+            "-rehearse",
+            "-migrate-",
+            "-undo-",
+            "-loss-",
+            "-restore-",
+            "-report",
+        ];
         let waiting = |job: &&JobSeen| !job.suspended && job.state == JobState::Running;
         let jobs: Vec<JobSeen> = self.jobs.values().filter(waiting).cloned().collect();
         let looks = |name: &str| !name.ends_with("-checks") && names.iter().any(|part| name.contains(part));
@@ -309,6 +345,10 @@ impl World {
                 self.write_report(&job)
             } else if job.name.contains("-undo-") {
                 self.undo(&job)
+            } else if job.name.contains("-loss-") {
+                self.loss()
+            } else if job.name.contains("-restore-") {
+                self.restore(&job)
             } else if job.name.contains("-migrate-") {
                 self.migrate(&job)
             } else if job.name.contains("-rehearse") {
@@ -548,6 +588,78 @@ impl World {
         }
     }
 
+    /// The agent counts what would be lost.
+    fn loss(&self) -> Option<Said> {
+        let answer: Answer<DataLoss> = match self.database.restore {
+            RestoreEnd::Uncounted => {
+                let message = "role shop would restore, and is a superuser".to_owned();
+                Answer::Refused(Refusal { reason: Reason::SuperuserNotAllowed, message })
+            }
+            _ => Answer::Done(data_loss(self.now)),
+        };
+        Some(Said { well: matches!(answer, Answer::Done(_)), message: Some(json!(answer)) })
+    }
+
+    /// The agent puts the backup in the place of the database: never unasked, never while users are on what it was for.
+    fn restore(&mut self, job: &JobSeen) -> Option<Said> {
+        assert_ne!(self.selected(), Some(job.revision.as_str()), "traffic goes back first");
+        let record = self.record();
+        let restore = record.migration.as_ref().unwrap().restore.as_ref().expect("it is recorded");
+        let approved = record.decisions.iter().find(|decision| decision.uid == restore.decision);
+        let digest = restore.plan.as_ref().map(|plan| plan.digest.clone());
+        assert_eq!(approved.expect("I6: somebody approved what is lost").digest, digest);
+        let name = format!("{}-pod", job.name);
+        let mut running = pod(name.clone(), &job.revision, "", false);
+        (running.job, running.agent_ran) = (Some(job.name.clone()), true);
+        self.pods.insert(name, running);
+        match self.database.restore {
+            RestoreEnd::Restored | RestoreEnd::Uncounted => {
+                self.database.ledger.remove(&job.revision);
+                let mut database = self.facts();
+                let before_oid = 16384;
+                database.identity.oid = 99999;
+                if let Some(marker) = &mut database.identity.marker {
+                    *marker = Marker {
+                        uuid: "7d0c1d2a-6c1f-4f7e-9a57-0d3c3a1f0002".parse().unwrap(),
+                        epoch: 1,
+                        ..marker.clone()
+                    };
+                }
+                let seconds = ProofSeconds { fetch: 1.0, restore: 2.0, check: 1.0 };
+                let safety =
+                    CopyResult { storage: "offsite".into(), manifest: "k/manifest.json".into(), sha256: "dd".into() };
+                let result = RestoreDataResult {
+                    database,
+                    before: "shop_before_a1".into(),
+                    before_oid,
+                    loss: data_loss(self.now),
+                    safety: vec![safety],
+                    seconds,
+                };
+                Some(Said { well: true, message: Some(json!(Answer::Done(result))) })
+            }
+            RestoreEnd::Refused => {
+                let message = "shop cannot be replaced: replication slot a decodes it".to_owned();
+                let refused: Answer<RestoreDataResult> =
+                    Answer::Refused(Refusal { reason: Reason::SwapBlocked, message });
+                Some(Said { well: false, message: Some(json!(refused)) })
+            }
+            RestoreEnd::PodLost => Some(Said { well: false, message: None }),
+            RestoreEnd::Hangs => None,
+        }
+    }
+
+    /// Who the database is, as the Release's controller writes it.
+    pub fn identify(&mut self, instance: &str, identity: &DatabaseIdentity) {
+        let found = self.database.instances.iter_mut().find(|found| found.name == instance).unwrap();
+        let claim = found.status.claim.as_ref().expect("rule 10: the database is claimed");
+        assert_eq!(claim.release_uid, UID);
+        let mut status = (*found.status).clone();
+        status.identity = Some(identity.clone());
+        found.status = Arc::new(status);
+        found.resource_version.push('1');
+    }
+
     /// I2: a migration begins only when a backup is whole and proven, and is held for this Release; I6: and approved.
     fn may_migrate(&self) {
         let record = self.record();
@@ -577,7 +689,13 @@ impl Database {
         self.report = ReportEnd::Written;
         self.migration = MigrationEnd::Applied;
         self.undo = UndoEnd::Undone;
+        self.restore = RestoreEnd::Restored;
     }
+}
+
+fn data_loss(now: jiff::Timestamp) -> DataLoss {
+    let table = TableLoss { table: "public.orders".into(), was: Some(1000), is: Some(1012), written: Some(15) };
+    DataLoss { at: MicroTime(now), seconds: 37, rows: 15, tables: vec![table], more: 0 }
 }
 
 /// What a Job says.

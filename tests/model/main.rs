@@ -32,6 +32,7 @@ mod quota;
 mod random;
 mod rehearsal;
 mod report;
+mod restored;
 mod reuse;
 mod rules;
 mod slots;

@@ -692,6 +692,7 @@ impl World {
                 }
             }
             Action::Claim { instance, uid, .. } => self.claim(instance, uid),
+            Action::Identify { instance, identity, .. } => self.identify(instance, identity),
             Action::SetRunning { uid, resource_version, running, .. } => {
                 let mut all = self.policies.iter_mut().chain(&mut self.former_policies);
                 let found = all.find(|found| found.uid == *uid);
@@ -1133,6 +1134,7 @@ pub fn words(action: &Action) -> String {
         Action::Disown { kind, name, .. } => format!("take the owners off {} {name}", kind.as_str()),
         Action::Resume { job, .. } => format!("resume {job}"),
         Action::Claim { instance, .. } => format!("claim {instance}"),
+        Action::Identify { instance, .. } => format!("identify {instance}"),
         Action::SetRunning { policy, running, .. } => {
             let names: Vec<&str> = running.iter().map(|running| running.name.as_str()).collect();
             format!("running under {policy}: {}", names.join(", "))

@@ -49,9 +49,9 @@ const LOSING: &str = "restore loss";
 /// It was refused or failed: what serves was not replaced. The message may hold what must not leave.
 pub async fn run(parameters: &RestoreDataParameters, places: &Places) -> Result<RestoreDataResult, Refusal> {
     let work = Work::new(parameters, places, format!("restore {}", parameters.id))?;
-    let guard = work.or_stopped(work.guard()).await?;
+    let (guard, standing) = work.or_stopped(work.taken_up()).await.map_err(|refusal| work.beside_earlier(refusal))?;
     // What is held of the database itself goes with its sessions.
-    let (record, _held) = match work.standing(&guard.session.client).await? {
+    let (record, _held) = match standing {
         Standing::Replaced(record) => {
             say("an earlier attempt has put it in its place");
             return work.report(record).await;
@@ -162,6 +162,18 @@ impl<'a> Work<'a> {
         Ok(Guard { session, lock })
     }
 
+    /// Begins where the last attempt has ended.
+    async fn taken_up(&self) -> Result<(Guard, Standing), Refusal> {
+        let guard = self.guard().await?;
+        let standing = self.standing(&guard.session.client).await?;
+        Ok((guard, standing))
+    }
+
+    /// Returns the refusal of an attempt that could not find out what one before it has done.
+    fn beside_earlier(&self, refusal: Refusal) -> Refusal {
+        if self.parameters.safety.attempt > 1 { uncertain(refusal) } else { refusal }
+    }
+
     /// Ends every other session of this restore: a killed agent's statements go on without it.
     async fn end_sessions(&self, client: &Client) -> Result<(), Refusal> {
         backends::end_named(client, &format!("switchback {}", self.purpose)).await.map(|_| ())
@@ -185,13 +197,12 @@ impl<'a> Work<'a> {
         let lost = guard.session.client.is_closed();
         if lost && !guard.lock.is_held() {
             // Somebody else may be at it.
-            let text = format!("{}; the next attempt finds out how far it came", refusal.message);
-            return Err(Refusal { message: text, ..refusal });
+            return Err(uncertain(refusal));
         }
-        let again = if lost { Some(self.admin(&self.purpose).await?) } else { None };
+        let again = if lost { Some(self.admin(&self.purpose).await.map_err(uncertain)?) } else { None };
         let admin = again.as_ref().map_or(&guard.session.client, |again| &again.client);
         let _ = admin.batch_execute("ROLLBACK").await;
-        if let Standing::Replaced(record) = self.standing(admin).await? {
+        if let Standing::Replaced(record) = self.standing(admin).await.map_err(uncertain)? {
             return Ok(record);
         }
         let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", quoted(&self.names.name));
@@ -199,7 +210,7 @@ impl<'a> Work<'a> {
             Ok(()) => Err(self.cleared_away(admin, refusal).await),
             Err(closed) => {
                 let message = format!("{}; and {} stays closed: {}", refusal.message, self.names.name, closed.message);
-                Err(Refusal { message, ..refusal })
+                Err(uncertain(Refusal { message, ..refusal }))
             }
         }
     }
@@ -227,12 +238,13 @@ impl<'a> Work<'a> {
     async fn report(&self, record: Record) -> Result<RestoreDataResult, Refusal> {
         let Record { restore: _, replaces, by, stage: _, loss, safety, seconds } = record;
         let target = &self.parameters.database;
-        let session = postgres::connect_beside(target, &self.names.name, &self.purpose).await?;
+        // It was replaced, and whoever comes back may have taken the last connection.
+        let session = postgres::connect_beside(target, &self.names.name, &self.purpose).await.map_err(uncertain)?;
         let database = session.facts;
         let (oid, marker) = (database.identity.oid, &database.identity.marker);
         let (Some(loss), Some(seconds), true, true) = (loss, seconds, oid == by, marker.is_some()) else {
             let text = format!("{} is oid {oid} and should be {by}, with a marker of ours", self.names.name);
-            return Err(refuse(Reason::IdentityUncertain, text));
+            return Err(refuse(Reason::RestoreUncertain, text));
         };
         Ok(RestoreDataResult {
             database,
@@ -259,6 +271,11 @@ impl<'a> Work<'a> {
             }
         }
     }
+}
+
+/// Returns the refusal of an attempt whose end is not known here: the next one finds out.
+fn uncertain(refusal: Refusal) -> Refusal {
+    Refusal { reason: Reason::RestoreUncertain, ..refusal }
 }
 
 /// Runs statements.

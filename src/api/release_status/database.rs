@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::api::{Duration, Environment, ProofLevel, RevisionId};
+use super::PlanRecord;
+use crate::api::{DataLoss, Duration, Environment, ProofLevel, RevisionId};
 
 /// What was seen of the database when the plan was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -234,6 +235,74 @@ pub struct MigrationRecord {
     /// What became of taking it back, when its attempt went back and asked for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoRecord>,
+    /// What became of restoring the data of its backup, when its attempt went back and asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreRecord>,
+}
+
+/// How the data of a backup are restored on the way back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreRecord {
+    /// How far it is.
+    pub state: RestoreProgress,
+    /// How many Jobs were made for what it does now.
+    pub attempt: u8,
+    /// UID of the last of these.
+    #[schemars(length(max = 64))]
+    pub job: String,
+    /// Since when it is so.
+    pub since: MicroTime,
+    /// What would be lost, as it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<DataLoss>,
+    /// What people approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanRecord>,
+    /// UID of the Decision by which it began; the backup of what is replaced has it too.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub decision: String,
+    /// Who approved it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 256)))]
+    pub approved_by: Vec<String>,
+    /// Name of the former database, which is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub before: Option<String>,
+    /// Keys of the manifests of the backup of what was replaced, one per storage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(max = 1300)))]
+    pub safety: Vec<String>,
+}
+
+/// How far restoring the data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+pub enum RestoreProgress {
+    /// What would be lost is counted.
+    Counting,
+    /// It waits for Decisions with gate DataLoss.
+    Waiting,
+    /// It was approved; its Job is about to start, or has.
+    Started,
+    /// The backup is in the place of the database.
+    Restored,
+    /// The data stay as they are.
+    Kept,
+    /// Its Jobs were lost: the agent of another one would find out.
+    Uncertain,
+}
+
+impl RestoreRecord {
+    /// Returns whether it is not at its end.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        match self.state {
+            RestoreProgress::Counting | RestoreProgress::Waiting | RestoreProgress::Started => true,
+            RestoreProgress::Restored | RestoreProgress::Kept | RestoreProgress::Uncertain => false,
+        }
+    }
 }
 
 /// How a migration is taken back.

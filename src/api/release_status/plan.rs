@@ -66,6 +66,8 @@ pub struct WayBackPoint {
 pub enum Scope {
     /// Everything.
     Full,
+    /// Traffic; what was written since the backup would be lost with the data.
+    WithLoss,
     /// Nothing by itself: there is no earlier version to go back to, or it is no longer running.
     ForwardOnly,
 }

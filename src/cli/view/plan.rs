@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::API_VERSION;
 use crate::{
-    api::{Gate, PlanRecord, Release, ReleaseSpec, Source, Step},
-    release::plan_text,
+    api::{Gate, PlanRecord, Release, ReleaseSpec, RestoreProgress, Source, Step},
+    release::{plan_text, words},
 };
 
 /// How far a plan is.
@@ -73,13 +73,22 @@ impl PlanView {
         Some(Self { gate: Gate::Contract, standing: Standing::Waiting, version, ..view })
     }
 
+    /// Makes the view of what would be lost by the way back of the data that waits; `None` when none does.
+    #[must_use]
+    pub fn of_data_loss(release: &Release) -> Option<Self> {
+        let record = &release.status.as_ref()?.record;
+        let restore = record.migration.as_ref()?.restore.as_ref();
+        let restore = restore.filter(|restore| restore.state == RestoreProgress::Waiting)?;
+        let view = Self::forecast(release, restore.plan.clone()?);
+        let version = record.candidate.as_ref().map(|candidate| candidate.version.clone());
+        let version = version.unwrap_or_else(|| view.version.clone());
+        Some(Self { gate: Gate::DataLoss, standing: Standing::Waiting, version, ..view })
+    }
+
     /// Returns what a command has to say to mean this plan.
     #[must_use]
     pub fn option(&self) -> &'static str {
-        match self.gate {
-            Gate::Release => "",
-            Gate::Contract => " --gate contract",
-        }
+        words::gate_option(self.gate)
     }
 
     /// Makes the view of a plan that nobody has asked for yet.

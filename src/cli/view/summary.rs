@@ -5,7 +5,7 @@ use kube::{ResourceExt as _, api::DynamicObject};
 
 use super::{ReleaseView, RevisionView, State, StepView, Summary};
 use crate::{
-    api::{Condition, ConditionType, ContractRecord, Reason, Record, Release, Step},
+    api::{Condition, ConditionType, ContractRecord, Gate, Reason, Record, Release, Step},
     release::words,
 };
 
@@ -118,7 +118,7 @@ fn told(release: &Release, conditions: &[Condition]) -> (State, String, String) 
 
 const fn moving(reason: Reason, step: Step) -> State {
     match (reason, step) {
-        (Reason::WaitingForApproval, _) => State::Waiting,
+        (Reason::WaitingForApproval | Reason::DataLossPending, _) => State::Waiting,
         (Reason::WatchOnHold | Reason::BothUnhealthy | Reason::ApprovalPolicyMissing | Reason::ApprovalStale, _)
         | (_, Step::SwitchBack | Step::RestoreData | Step::CleanUp) => State::Warning,
         _ => State::Moving,
@@ -194,15 +194,20 @@ fn next(summary: &Summary, record: &Record, is_new: bool) -> Vec<String> {
         | Step::Contract => {
             vec![watch, summary.command("abort")]
         }
+        Step::RestoreData if summary.reason == Reason::DataLossPending.as_str() => about(summary, Gate::DataLoss),
         Step::Inspect | Step::Retire | Step::SwitchBack | Step::RestoreData | Step::CleanUp => vec![watch],
         Step::Idle if summary.state == State::Bad => {
             vec![format!("kubectl switchback plan -f FILE -n {}", summary.namespace), summary.command("retry")]
         }
-        Step::Idle if record.contract.as_ref().is_some_and(ContractRecord::is_open) => {
-            ["plan", "approve", "reject"].map(|verb| format!("{} --gate contract", summary.command(verb))).to_vec()
-        }
+        Step::Idle if record.contract.as_ref().is_some_and(ContractRecord::is_open) => about(summary, Gate::Contract),
         Step::Idle => vec![],
     }
+}
+
+/// Returns the commands about a plan that waits for a word of its own.
+fn about(summary: &Summary, gate: Gate) -> Vec<String> {
+    let command = |verb| format!("{}{}", summary.command(verb), words::gate_option(gate));
+    ["plan", "approve", "reject"].map(command).to_vec()
 }
 
 /// Returns the command that shows why the first sick pod is sick.

@@ -215,6 +215,8 @@ pub(super) struct DatabaseJob<'a> {
     pub image: Image<'a>,
     /// As whom it works on the database; `None`: it does not.
     pub role: Option<agent_job::Role>,
+    /// As whom as well.
+    pub also: &'a [agent_job::Role],
     pub storages: Vec<(&'a str, &'a crate::api::BackupStorageSpec)>,
     pub sql: Option<&'a str>,
     pub scratch: Option<Scratch<'a>>,
@@ -226,7 +228,7 @@ impl<'a> DatabaseJob<'a> {
     pub(super) fn new(name: &'a str, instance: &'a InstanceSeen, work: &'a Work) -> Self {
         let role = Some(agent_job::Role::Migrate);
         let (storages, sql, scratch, rehearsal) = (vec![], None, None, None);
-        Self { name, instance, work, image: Image::Agent, role, storages, sql, scratch, rehearsal }
+        Self { name, instance, work, image: Image::Agent, role, also: &[], storages, sql, scratch, rehearsal }
     }
 
     pub(super) fn manifest(
@@ -253,6 +255,7 @@ impl<'a> DatabaseJob<'a> {
             agent_image: &settings.agent_image,
             image: self.image,
             database: self.role.map(|role| (&self.instance.spec.postgres, role)),
+            also: self.also,
             storages: self.storages.clone(),
             migrations: self.sql,
             scratch: self.scratch.clone(),

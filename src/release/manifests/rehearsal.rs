@@ -74,6 +74,7 @@ pub fn rehearse_job(
         work: &work,
         image: image(pod.as_ref())?,
         role: None,
+        also: &[],
         storages: vec![(storage.name.as_str(), storage.spec.as_ref())],
         sql: sql(migration),
         scratch: Some(Scratch { image: &tools, settings: &instance.spec.scratch, database_bytes: looked.size_bytes }),

@@ -1,12 +1,14 @@
 //! What a plan may want done; every name that an action uses is in it; pure.
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::Value;
 
 use super::super::{
     manifests::{self, Kind, Manifest},
     observed::{AutoscalerSeen, BackupSeen, DecisionSeen, DeploymentSeen, InstanceSeen, JobSeen, Observed},
 };
-use crate::api::{Autoscaling, DecisionStatus, RunningRelease};
+use crate::api::{Autoscaling, DatabaseIdentity, DecisionStatus, RunningRelease};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +112,19 @@ pub enum Action {
         /// The version that was read: of two Releases one is refused.
         resource_version: String,
     },
+    /// Says who the database of a DatabaseInstance is now: a backup has taken the place of the former one.
+    Identify {
+        /// Name of the DatabaseInstance.
+        instance: String,
+        /// Its UID.
+        uid: String,
+        /// The version that was read: what was learned meanwhile is looked at again.
+        resource_version: String,
+        /// Who it is.
+        identity: Box<DatabaseIdentity>,
+        /// When that was seen.
+        at: MicroTime,
+    },
     /// Says of which Releases something is under way.
     SetRunning {
         /// Name of the ReleasePolicy.
@@ -208,6 +223,17 @@ impl Action {
             uid: backup.uid.clone(),
             resource_version: backup.resource_version.clone(),
             finalizers: others.chain([ours.to_owned()]).collect(),
+        }
+    }
+
+    /// Says who the database of a DatabaseInstance is now.
+    pub(super) fn identify(instance: &InstanceSeen, identity: DatabaseIdentity, now: Timestamp) -> Self {
+        Self::Identify {
+            instance: instance.name.clone(),
+            uid: instance.uid.clone(),
+            resource_version: instance.resource_version.clone(),
+            identity: Box::new(identity),
+            at: MicroTime(now),
         }
     }
 

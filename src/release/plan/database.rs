@@ -12,8 +12,8 @@ use super::{
 use crate::{
     agent_job::targets,
     api::{
-        Change, DatabaseRecord, Migration, MigrationSource, PendingMigration, Reason, Record, ReleaseDatabase,
-        ReleaseSpec,
+        Change, DatabaseRecord, DatabaseRollback, Migration, MigrationSource, PendingMigration, Reason, Record,
+        ReleaseDatabase, ReleaseSpec,
     },
     protocol::{self, DatabaseFacts, InspectResult, MigrationFacts, MigrationState, Refusal, Word},
 };
@@ -37,7 +37,7 @@ pub(super) fn look(seen: &Observed, record: &Record, spec: &ReleaseSpec, databas
         Ok(instance) => instance,
         Err(look) => return *look,
     };
-    if let Some(look) = claimed_by_another(seen, instance) {
+    if let Some(look) = claimed_by_another(seen, instance).or_else(|| cannot_restore(spec, instance)) {
         return look;
     }
     let storages = match storages(seen, instance, database) {
@@ -112,6 +112,24 @@ fn usable<'a>(seen: &'a Observed, database: &ReleaseDatabase) -> Result<&'a Inst
         return Err(Box::new(Look::Refused(Reason::DatabaseNotReady, message)));
     }
     Err(Box::new(Look::Working(vec![], vec![], format!("Waiting for DatabaseInstance {name}: {why}"))))
+}
+
+/// Refuses a release that asks for a restore on its way back which could not be made.
+fn cannot_restore(spec: &ReleaseSpec, instance: &InstanceSeen) -> Option<Look> {
+    if spec.rollback.database != DatabaseRollback::Restore {
+        return None;
+    }
+    let lacks = match (&instance.spec.postgres.admin, &instance.spec.capacity) {
+        (Some(_), Some(_)) => return None,
+        (None, _) => "spec.postgres.admin, the role that makes and renames databases",
+        (Some(_), None) => "spec.capacity, how much the server may hold",
+    };
+    let message = format!(
+        "spec.rollback.database is Restore, and DatabaseInstance {} lacks {lacks}. Nothing was changed. Have an administrator \
+         add it, or ask for Keep.",
+        instance.name
+    );
+    Some(Look::Refused(Reason::RestoreNotPossible, message))
 }
 
 /// Refuses a database that a Release which still exists has claimed.

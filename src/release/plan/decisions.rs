@@ -1,5 +1,7 @@
 //! Which Decisions count, and what becomes of the others; pure.
 
+mod word;
+
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -9,12 +11,14 @@ use super::{
     authors::{self, Authors},
     contract,
     policies::Policies,
-    rollback, suspend,
+    restore_data, rollback, suspend,
 };
 use crate::api::{
     Approval, DecisionKind, DecisionRecord, DecisionState, DecisionStatus, Gate, Reason, Record, Rejection, Rollback,
     Step, clamp,
 };
+
+pub(super) use word::{Word, one_of_each, word};
 
 /// How many Decisions status remembers.
 const REMEMBERED: usize = 32;
@@ -64,17 +68,6 @@ pub(super) fn find_all<'a>(
     Ok(found)
 }
 
-/// Returns one Decision of each person, the first.
-pub(super) fn one_of_each(all: Vec<&DecisionSeen>) -> Vec<&DecisionSeen> {
-    let mut people: Vec<&DecisionSeen> = vec![];
-    for decision in all {
-        if people.iter().all(|known| known.actor != decision.actor) {
-            people.push(decision);
-        }
-    }
-    people
-}
-
 /// Returns the Decisions of a kind that count by what was seen of them. What was refused stays refused: its status says
 /// so, and somebody may have read that.
 pub(super) fn counting<'a>(
@@ -114,7 +107,7 @@ pub(super) fn use_up(record: &mut Record, decision: &DecisionSeen, now: Timestam
         kind: decision.kind.as_ref().map_or("", DecisionKind::as_str).to_owned(),
         actor: decision.actor.clone(),
         digest: decision.approval().map(|approval| approval.digest.clone()),
-        gate: decision.kind.as_ref().filter(|kind| kind.is_of(Gate::Contract)).map(|_| Gate::Contract),
+        gate: decision.kind.as_ref().and_then(DecisionKind::gate).filter(|gate| *gate != Gate::Release),
         at: MicroTime(now),
     });
     if record.decisions.len() > REMEMBERED {
@@ -196,7 +189,11 @@ fn standing(seen: &Observed, record: &Record, decision: &DecisionSeen) -> Standi
         DecisionKind::Approve(Approval { digest, gate: Gate::Contract }) => {
             contract::approve(seen, record, (decision, digest))
         }
+        DecisionKind::Approve(Approval { digest, gate: Gate::DataLoss }) => {
+            restore_data::approve(seen, record, (decision, digest))
+        }
         DecisionKind::Reject(Rejection { gate: Gate::Contract }) => contract::reject(record, decision),
+        DecisionKind::Reject(Rejection { gate: Gate::DataLoss }) => restore_data::reject(record, decision),
         DecisionKind::Reject(_) | DecisionKind::Abort(_) | DecisionKind::Expedite(_)
             if is_earlier(decision, record) =>
         {

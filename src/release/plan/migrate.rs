@@ -135,6 +135,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
         job: job.uid.clone(),
         ended_at: None,
         undo: None,
+        restore: None,
     };
     let read_back = recorded(seen, &record) && seen.record().migration.as_ref() == Some(&now);
     record.migration = Some(now);

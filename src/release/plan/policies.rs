@@ -62,6 +62,12 @@ impl<'a> Policies<'a> {
         self.specs().find(|(_, policy)| policy.approval.not_author).map(|(name, _)| name)
     }
 
+    /// Returns how long an approval counts.
+    pub(super) fn approvals_expire(self) -> SignedDuration {
+        let all = self.specs().map(|(_, policy)| policy.approval.expires);
+        all.map(|limit| limit.map_or(EXPIRES, |limit| limit.as_signed())).min().unwrap_or(EXPIRES)
+    }
+
     /// Returns how long a Decision counts. What stops, goes back or lets go on expires by no policy.
     pub(super) fn expires(self, kind: &DecisionKind) -> SignedDuration {
         let begins = match kind {
@@ -73,8 +79,7 @@ impl<'a> Policies<'a> {
             | DecisionKind::Resume(_)
             | DecisionKind::Promote(_) => false,
         };
-        let all = self.specs().filter(|_| begins).map(|(_, policy)| policy.approval.expires);
-        all.map(|limit| limit.map_or(EXPIRES, |limit| limit.as_signed())).min().unwrap_or(EXPIRES)
+        if begins { self.approvals_expire() } else { EXPIRES }
     }
 
     /// Returns the sentences one of which each approval must say; none when none is asked for.

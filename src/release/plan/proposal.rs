@@ -5,6 +5,7 @@ mod checks;
 mod config;
 pub(super) mod contract;
 mod covered;
+pub(super) mod data_loss;
 mod database;
 mod rehearsal;
 mod risks;
@@ -18,7 +19,10 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 
 use super::{
-    super::observed::{Observed, ReleaseSeen},
+    super::{
+        observed::{Observed, ReleaseSeen},
+        words,
+    },
     adopt, approve,
     authors::Authors,
     elsewhere, found,
@@ -331,11 +335,9 @@ fn approvals(
         Gate::Release => (release.spec.mode, policies.required()),
         // No mode speaks of it.
         Gate::Contract => (None, policies.contract_required()),
+        Gate::DataLoss => (None, policies.required()),
     };
-    let name = match gate {
-        Gate::Release => release.name.clone(),
-        Gate::Contract => format!("{} --gate contract", release.name),
-    };
+    let name = format!("{}{}", release.name, words::gate_option(gate));
     let forbids = policies.forbids_automatic().filter(|_| asked == Some(Mode::Automatic));
     let by_itself =
         forbids.map(|policy| format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));

@@ -1,9 +1,13 @@
-//! RestoreData: on the way back, `down` takes the migration back where the release asks for it; pure.
+//! RestoreData: on the way back, `down` takes the migration back where the release asks for it, or the data of the backup
+//! come back (`restore_data/restore.rs`); pure.
 //!
 //! Traffic has gone back before, and nothing here keeps the attempt from ending: what is not taken back stays, which the
 //! earlier version is declared to work on. The agent refuses, under the database's lock, what would lose a row. As with a
 //! migration, the Job is made suspended, its UID is recorded, and only a look that reads that record back resumes it; from
 //! then on it is let end.
+
+mod ask;
+mod restore;
 
 use super::{
     super::{
@@ -16,20 +20,29 @@ use super::{
 };
 use crate::{
     api::{
-        DatabaseRollback, Migration, MigrationProgress, Reason, Record, RehearsalFindings, ReleaseSpec, Step,
-        UndoProgress, UndoRecord, clamp,
+        DatabaseRollback, Migration, MigrationProgress, Reason, Record, RehearsalFindings, ReleaseSpec, RestoreRecord,
+        Step, UndoProgress, UndoRecord, clamp,
     },
     protocol::{Answer, MigrateResult, MigrationState},
 };
+
+pub(super) use ask::{approve, reject};
+pub(super) use restore::is_waiting;
 
 /// Returns whether the attempt that goes back has migrated, asks for that to be taken back, and does not know yet what
 /// became of it.
 pub(super) fn is_due(seen: &Observed, record: &Record) -> bool {
     let Some(candidate) = record.candidate.as_ref().filter(|candidate| !candidate.contract) else { return false };
-    let asks = candidate_content(seen, record).is_some_and(|content| asked(content).is_some());
+    let content = candidate_content(seen, record);
+    let restores = content.is_some_and(|content| content.rollback.database == DatabaseRollback::Restore);
+    let asks = restores || content.is_some_and(|content| asked(content).is_some());
     asks && record.migration.as_ref().is_some_and(|migration| {
         let of_attempt = migration.ended_at.as_ref().is_some_and(|ended| ended.0 >= candidate.since.0);
-        let open = migration.undo.as_ref().is_none_or(|undo| undo.state == UndoProgress::Started);
+        let open = if restores {
+            migration.restore.as_ref().is_none_or(RestoreRecord::is_open)
+        } else {
+            migration.undo.as_ref().is_none_or(|undo| undo.state == UndoProgress::Started)
+        };
         migration.state == MigrationProgress::Applied && migration.revision == candidate.revision && of_attempt && open
     })
 }
@@ -42,6 +55,10 @@ fn asked(content: &ReleaseSpec) -> Option<&Migration> {
 
 /// Returns whether its Job may have started.
 pub(super) fn is_running(record: &Record) -> bool {
+    restore::is_running(record) || is_undoing(record)
+}
+
+fn is_undoing(record: &Record) -> bool {
     record.step == Step::RestoreData && undo(record).is_some_and(|undo| undo.state == UndoProgress::Started)
 }
 
@@ -53,10 +70,14 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     if !is_due(seen, &record) {
         return enter(record, Step::CleanUp, seen.now, None);
     }
+    let restores = candidate_content(seen, &record).map(|content| content.rollback.database);
+    if restores == Some(DatabaseRollback::Restore) {
+        return restore::plan(seen, record);
+    }
     let number = undo(&record).map_or(1, |undo| undo.attempt);
     let name = manifests::undo_name(&seen.release, &record, number);
     match seen.job(&name) {
-        None if is_running(&record) && undo(&record).is_some_and(|undo| !undo.job.is_empty()) => {
+        None if is_undoing(&record) && undo(&record).is_some_and(|undo| !undo.job.is_empty()) => {
             again(seen, record, format!("Job {name} is gone: somebody deleted it."))
         }
         None => make(seen, record, (&name, number)),

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::observed::{Answer, Ask, Observed, PolicySeen},
-    Action, Plan, Situation, contract,
+    Action, Plan, Situation, contract, restore_data,
 };
 use crate::api::{Reason, Record, RunningRelease, Step, clamp};
 
@@ -81,7 +81,10 @@ fn changes(seen: &Observed, limits: &[(&PolicySeen, usize)]) -> Vec<Action> {
 
 /// Gives back what a Release holds and needs no longer.
 pub(super) fn give_back(seen: &Observed, plan: &mut Plan) {
-    let goes_on = |record: &Record| record.candidate.is_some() && record.step >= Step::Preflight;
+    // A way back takes no place either.
+    let goes_on = |record: &Record| {
+        record.candidate.is_some() && record.step >= Step::Preflight && !restore_data::is_waiting(record)
+    };
     let waits = matches!(plan.situation, Situation::WaitingForApproval(Reason::WaitingForSlot, _))
         || contract::waits_for(&plan.record, Reason::WaitingForSlot);
     // What is read back is what others see, and what was written a moment ago no watch may have shown yet.

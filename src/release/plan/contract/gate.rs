@@ -12,7 +12,7 @@ use super::{
             plan_text, words,
         },
         Action, Move, Plan, authors,
-        decisions::{self, Standing},
+        decisions::{self, Standing, Word},
         enter, health, inspect,
         policies::Policies,
         proposal, rollback,
@@ -83,7 +83,7 @@ pub(in super::super) fn at_rest(seen: &Observed, record: &mut Record) -> Rest {
     if let Guard::Missing(why) = &seen.guard {
         return waits(record, Unmet::new(Reason::ApprovalPolicyMissing, format!("Decisions are not guarded: {why}.")));
     }
-    let approvals = match word(seen, record) {
+    let approvals = match decisions::word(seen, record, Gate::Contract) {
         Err(ask) => return Rest::Waits(Waits { asks: vec![ask], ..Waits::default() }),
         Ok(Word::No(decision)) => {
             rejected(seen, record, decision);
@@ -114,22 +114,6 @@ fn renew(seen: &Observed, record: &mut Record, contract: &ContractRecord) {
         contract.version.clone_from(&spec.version);
         (contract.since, contract.plan) = (since, Some(plan));
     }
-}
-
-/// What people have said.
-enum Word<'a> {
-    /// One approval of each person who gave one, the oldest first.
-    Yes(Vec<&'a DecisionSeen>),
-    No(&'a DecisionSeen),
-}
-
-/// Looks for a word; a no counts more than a yes.
-fn word<'a>(seen: &'a Observed, record: &Record) -> Result<Word<'a>, Ask> {
-    if let Some(no) = decisions::find(seen, record, |kind| kind.closes(Gate::Contract))? {
-        return Ok(Word::No(no));
-    }
-    let approvals = decisions::find_all(seen, record, |kind| kind.opens(Gate::Contract))?;
-    Ok(Word::Yes(decisions::one_of_each(approvals)))
 }
 
 /// Returns what keeps it from beginning.

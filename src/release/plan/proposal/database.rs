@@ -155,13 +155,18 @@ pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> O
     let database = spec.database.as_ref()?;
     due((database, looked, Change::Expand)).map(|migration| WayBackPoint {
         after: Step::Migrate,
-        scope: Scope::Full,
+        scope: if spec.rollback.database == DatabaseRollback::Restore { Scope::WithLoss } else { Scope::Full },
         loses: match spec.rollback.database {
             DatabaseRollback::Down => format!(
                 "nothing: no traffic has moved; `{}` takes the migration back, unless a row would be lost: then the schema \
                  stays migrated, which the earlier version is declared to work on",
                 migration.down.join(" ")
             ),
+            DatabaseRollback::Restore => "nothing by itself: no traffic has moved and the schema stays migrated, which the \
+                                          earlier version is declared to work on. Restore: once people have approved what \
+                                          is lost (gate DataLoss), the backup takes the place of the database, without what \
+                                          was written since"
+                .to_owned(),
             DatabaseRollback::Keep => "nothing: no traffic has moved; the schema stays migrated, which the earlier \
                                        version is declared to work on"
                 .to_owned(),
@@ -169,10 +174,17 @@ pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> O
     })
 }
 
+/// What restoring the data on the way back means.
+const RESTORE_RISK: &str = "On the way back, once traffic has gone back, what restoring the backup would lose is counted and \
+     waits for an approval of its own (gate DataLoss); the new version's pods stay until then. The database is closed for the \
+     moment in which the restored one takes its place, and every session ends.";
+
 /// Says what taking the migration back may lose, or why it will not run.
 fn down_risk(spec: &ReleaseSpec, migration: &Migration) -> Option<String> {
-    if spec.rollback.database == DatabaseRollback::Keep {
-        return None;
+    match spec.rollback.database {
+        DatabaseRollback::Keep => return None,
+        DatabaseRollback::Restore => return Some(RESTORE_RISK.to_owned()),
+        DatabaseRollback::Down => {}
     }
     Some(if migration.rehearse.enabled {
         "On the way back `down` runs once traffic has gone back. What it removes is counted before, and kept when it holds a \
