@@ -27,6 +27,14 @@ impl Stopwatch {
         Self(std::time::Instant::now())
     }
 
+    /// One that was started some time ago.
+    #[cfg(test)]
+    #[allow(clippy::disallowed_methods)]
+    #[must_use]
+    pub fn started(ago: Duration) -> Self {
+        Self(std::time::Instant::now().checked_sub(ago).expect("the machine has run for longer"))
+    }
+
     /// Returns the time since the start.
     #[allow(clippy::disallowed_methods)]
     #[must_use]

@@ -108,6 +108,11 @@ impl Cache {
         indexes.map_or_else(Vec::new, |(jobs, pods)| watched::join(jobs.of(&owner), &pods.of(&owner)))
     }
 
+    /// Takes in that a deletion of ours has left no Job of this namespace, name and UID.
+    fn forget_job(&self, which: (&str, &str, &str)) {
+        self.jobs.iter().for_each(|index| index.forget(which));
+    }
+
     /// Takes in a Job as a write of ours has left it, until the watch shows it.
     fn keep_job(&self, written: &Job) {
         for (index, label) in self.jobs.iter().zip(watched::OWNERS) {

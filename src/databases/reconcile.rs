@@ -16,7 +16,7 @@ use crate::{
     clock::{self, Stopwatch},
     error::Error,
     kube_io::{
-        calls::{self, Place, is_controlled_by},
+        calls::{self, Left, Place, is_controlled_by},
         merge, unreadable,
     },
     release::watched::Job,
@@ -150,7 +150,11 @@ async fn act_all<K: Kind>(shared: &Shared, object: &K::Object, plan: &Plan<K::St
                 shared.cache.keep_job(&calls::merge(&shared.client, &job(name), &patch, false).await?);
             }
             Action::LetGoOf { release_uid } => let_go_of::<K>(shared, object, release_uid).await?,
-            Action::Delete { name, uid } => calls::delete(&shared.client, &job(name), (uid, None)).await?,
+            Action::Delete { name, uid } => match calls::delete(&shared.client, &job(name), (uid, None)).await? {
+                Left::Nothing => shared.cache.forget_job((namespace, name, uid)),
+                // The watch shows what somebody else has given a finalizer.
+                Left::Ending(_) | Left::Unknown => {}
+            },
         }
     }
     Ok(())

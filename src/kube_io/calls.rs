@@ -170,21 +170,37 @@ pub async fn disown(client: &Client, place: &Place, uid: &str, owners: &[String]
     }
 }
 
+/// What a deletion has left.
+#[derive(Debug)]
+pub enum Left {
+    /// No object of that UID.
+    Nothing,
+    /// The object, which waits for its finalizers.
+    Ending(Box<DynamicObject>),
+    /// Perhaps the object: it has changed since it was read, or is another one by now.
+    Unknown,
+}
+
 /// Deletes an object with this UID, and of this version when one is given, and what it owns after it. One that is gone,
 /// or is another one by now, is a success.
 ///
 /// # Errors
 /// As [`call`].
-pub async fn delete(client: &Client, place: &Place, (uid, version): (&str, Option<&str>)) -> Result<(), Error> {
+pub async fn delete(client: &Client, place: &Place, (uid, version): (&str, Option<&str>)) -> Result<Left, Error> {
     let resource_version = version.map(str::to_owned);
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version }),
         ..DeleteParams::background()
     };
     match call("delete", &place.to_string(), place.api(client).delete(&place.name, &params)).await {
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) if error.class() == crate::error::Class::Conflict => Ok(()),
-        other => other.map(|_| ()),
+        Err(error) if error.is_not_found() => Ok(Left::Nothing),
+        Err(error) if error.class() == crate::error::Class::Conflict => Ok(Left::Unknown),
+        Err(error) => Err(error),
+        // Some kinds are returned as they were last.
+        Ok(answer) => match answer.left().filter(|object| !object.finalizers().is_empty()) {
+            Some(object) => Ok(Left::Ending(Box::new(object))),
+            None => Ok(Left::Nothing),
+        },
     }
 }
 

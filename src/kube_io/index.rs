@@ -16,6 +16,9 @@
 //! - an event that is older than our last write of the object changes nothing: a newer one is on its way;
 //! - what we have made and the watch passes without a word about it is gone, or was never to be seen there, and goes; a
 //!   new list does the same. Where neither comes, it goes after a while: then it is made again, and refused, as before.
+//!
+//! The answer to a deletion has no version, and needs none: no UID comes back. What we have deleted is not there from
+//! then on, whatever events from before say of it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -35,8 +38,8 @@ pub type Scope = Option<String>;
 /// Namespace and name.
 type Key = (String, String);
 
-/// How long what we have made is taken to be there though no watch has shown it. A watch that stands still for longer is
-/// broken off by its own timeouts.
+/// How long what we have made is taken to be there, and what we have deleted to be gone, though no watch has shown it. A
+/// watch that stands still for longer is broken off by its own timeouts.
 const UNSHOWN: Duration = Duration::from_secs(30);
 
 /// Objects of one kind, by owner.
@@ -49,6 +52,8 @@ struct Inner<S> {
     held: HashMap<Key, Held>,
     /// What we have made and no watch has shown yet, since when.
     made: HashMap<Key, Stopwatch>,
+    /// What we have deleted and no watch has shown to be gone yet, by UID.
+    deleted: HashMap<String, Deleted>,
     watches: HashMap<Scope, Watch>,
 }
 
@@ -56,9 +61,19 @@ struct Inner<S> {
 #[derive(Debug)]
 struct Held {
     owner: Owner,
+    uid: String,
     version: u64,
     /// Whether a watch has shown this version, and not only the answer of our own write.
     shown: bool,
+}
+
+/// An object that we have deleted.
+#[derive(Debug)]
+struct Deleted {
+    key: Key,
+    /// Who waits for the event that shows it.
+    owner: Owner,
+    since: Stopwatch,
 }
 
 /// How far a watch is.
@@ -78,8 +93,8 @@ struct List {
 
 impl<S> Default for Index<S> {
     fn default() -> Self {
-        let (held, made, watches) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self(Mutex::new(Inner { by_owner: HashMap::new(), held, made, watches }))
+        let (by_owner, held, made) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self(Mutex::new(Inner { by_owner, held, made, deleted: HashMap::new(), watches: HashMap::new() }))
     }
 }
 
@@ -94,16 +109,17 @@ impl<S: Clone> Index<S> {
         let mut inner = self.lock();
         match event {
             Event::Apply(object) => {
-                let version = version(object.meta());
+                let which = Which::of(object);
+                let version = which.version;
                 let mut touched =
-                    read(object).map_or_else(Vec::new, |entry| inner.show(version, entry).into_iter().collect());
+                    read(object).map_or_else(Vec::new, |entry| inner.show(which, entry).into_iter().collect());
                 touched.extend(inner.passed(scope, version));
                 touched
             }
             Event::Delete(object) => {
-                let (version, key) = (version(object.meta()), key(object));
-                let mut touched: Vec<Owner> = inner.hide(version, &key).into_iter().collect();
-                touched.extend(inner.passed(scope, version));
+                let (which, key) = (Which::of(object), key(object));
+                let mut touched: Vec<Owner> = inner.hide(&which, &key).into_iter().collect();
+                touched.extend(inner.passed(scope, which.version));
                 touched
             }
             Event::Init => {
@@ -112,9 +128,9 @@ impl<S: Clone> Index<S> {
             }
             Event::InitApply(object) => {
                 let Some(entry) = read(object) else { return vec![] };
-                let version = version(object.meta());
-                inner.list(scope, version, key(object));
-                inner.show(version, entry)
+                let which = Which::of(object);
+                inner.list(scope, which.version, key(object));
+                inner.show(which, entry)
             }
             Event::InitDone => inner.end_list(scope),
         }
@@ -123,8 +139,13 @@ impl<S: Clone> Index<S> {
     /// Takes in what a write of ours has left, until a watch shows it.
     pub fn keep<K: Resource>(&self, written: &K, read: impl Fn(&K) -> Option<(Owner, String, S)>) {
         if let Some(entry) = read(written) {
-            self.lock().keep(version(written.meta()), entry);
+            self.lock().keep(Which::of(written), entry);
         }
+    }
+
+    /// Takes in that a deletion of ours has left no object of this UID, until a watch shows it.
+    pub fn forget(&self, (namespace, name, uid): (&str, &str, &str)) {
+        self.lock().delete((namespace.to_owned(), name.to_owned()), uid);
     }
 
     /// Returns everything that belongs to an owner.
@@ -132,6 +153,7 @@ impl<S: Clone> Index<S> {
     pub fn of(&self, owner: &Owner) -> Vec<S> {
         let mut inner = self.lock();
         inner.forget_made(|since, _| since.elapsed() > UNSHOWN);
+        inner.deleted.retain(|_, deleted| deleted.since.elapsed() <= UNSHOWN);
         inner.by_owner.get(owner).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
     }
 
@@ -155,20 +177,44 @@ fn covers(scope: &Scope, (namespace, _): &Key) -> bool {
     scope.as_ref().is_none_or(|scope| scope == namespace)
 }
 
+/// Which object, and which state of it.
+struct Which {
+    uid: String,
+    version: u64,
+}
+
+impl Which {
+    fn of(object: &impl Resource) -> Self {
+        Self { uid: object.meta().uid.clone().unwrap_or_default(), version: version(object.meta()) }
+    }
+}
+
 impl<S> Inner<S> {
     /// Takes in what a watch shows of an object, unless our own last write of it is newer.
-    fn show(&mut self, version: u64, entry: (Owner, String, S)) -> Vec<Owner> {
+    fn show(&mut self, Which { uid, version }: Which, entry: (Owner, String, S)) -> Vec<Owner> {
         let key = (entry.0.0.clone(), entry.1.clone());
-        if self.is_newer_here(&key, version) {
+        if self.deleted.contains_key(&uid) || self.is_newer_here(&key, version) {
             return vec![entry.0];
         }
         self.made.remove(&key);
-        self.put(Held { owner: entry.0, version, shown: true }, key, entry.2)
+        self.put(Held { owner: entry.0, uid, version, shown: true }, key, entry.2)
     }
 
     /// Takes in that a watch shows an object no longer, unless we have made another one of that name since.
-    fn hide(&mut self, version: u64, key: &Key) -> Option<Owner> {
-        if self.is_newer_here(key, version) { None } else { self.remove(key) }
+    fn hide(&mut self, which: &Which, key: &Key) -> Option<Owner> {
+        if let Some(deleted) = self.deleted.remove(&which.uid) {
+            return Some(deleted.owner);
+        }
+        if self.is_newer_here(key, which.version) { None } else { self.remove(key) }
+    }
+
+    /// Removes what we have deleted, and notes that no event from before brings it back.
+    fn delete(&mut self, key: Key, uid: &str) {
+        if self.held.get(&key).is_some_and(|held| held.uid == uid)
+            && let Some(owner) = self.remove(&key)
+        {
+            self.deleted.insert(uid.to_owned(), Deleted { key, owner, since: Stopwatch::start() });
+        }
     }
 
     fn is_newer_here(&self, key: &Key, version: u64) -> bool {
@@ -183,7 +229,7 @@ impl<S> Inner<S> {
         self.forget_made(|_, (key, held)| covers(scope, key) && held.version <= newest)
     }
 
-    fn keep(&mut self, version: u64, (owner, name, seen): (Owner, String, S)) {
+    fn keep(&mut self, Which { uid, version }: Which, (owner, name, seen): (Owner, String, S)) {
         let key = (owner.0.clone(), name);
         let watch = self.watches.get(&Some(key.0.clone())).or_else(|| self.watches.get(&None));
         // Nobody would ever show the next version, or somebody has shown it already.
@@ -197,7 +243,7 @@ impl<S> Inner<S> {
                 self.made.insert(key.clone(), Stopwatch::start());
             }
         }
-        self.put(Held { owner, version, shown: false }, key, seen);
+        self.put(Held { owner, uid, version, shown: false }, key, seen);
     }
 
     fn put(&mut self, held: Held, key: Key, seen: S) -> Vec<Owner> {
@@ -249,6 +295,8 @@ impl<S> Inner<S> {
         let watch = self.watches.entry(scope.clone()).or_default();
         let List { keys, newest } = watch.list.take().unwrap_or_default();
         watch.newest = newest;
+        // What a list shows that we have deleted is from before that: the watch which follows tells of its end.
+        self.deleted.retain(|_, deleted| !covers(scope, &deleted.key) || keys.contains(&deleted.key));
         let gone: Vec<Key> =
             self.held.keys().filter(|key| covers(scope, key) && !keys.contains(*key)).cloned().collect();
         gone.iter().filter_map(|key| self.remove(key)).collect()
@@ -267,6 +315,7 @@ mod tests {
         let metadata = ObjectMeta {
             namespace: Some("ns".into()),
             name: Some(name.into()),
+            uid: Some(format!("uid-{name}")),
             resource_version: Some(version.to_string()),
             labels: Some([("owner".to_owned(), owner.to_owned())].into()),
             ..ObjectMeta::default()
@@ -401,5 +450,77 @@ mod tests {
         index.take(&Some("elsewhere".into()), &Event::<ConfigMap>::Init, read);
         index.keep(&object("a", "x", 12), read);
         assert_eq!(of(&index, "a"), [0; 0]);
+    }
+
+    #[test]
+    fn what_we_made_is_there_for_half_a_minute_where_no_watch_shows_it() {
+        let index = watching();
+        index.keep(&object("a", "x", 12), read);
+        let made = |ago| {
+            let key = ("ns".to_owned(), "x".to_owned());
+            index.lock().made.insert(key, Stopwatch::started(Duration::from_secs(ago)));
+        };
+        made(29);
+        assert_eq!(of(&index, "a"), [12]);
+        made(31);
+        assert_eq!(of(&index, "a"), [0; 0]);
+        // What a watch has shown is there until it says otherwise.
+        take(&index, Event::Apply(object("a", "x", 13)));
+        assert_eq!((of(&index, "a"), index.lock().made.len()), (vec![13], 0));
+    }
+
+    #[test]
+    fn what_we_deleted_is_gone_at_once_and_nothing_from_before_brings_it_back() {
+        let index = watching();
+        let deleted = |name| index.forget(("ns", name, &format!("uid-{name}")));
+        take(&index, Event::Apply(object("a", "x", 12)));
+        deleted("x");
+        assert_eq!(of(&index, "a"), [0; 0]);
+        take(&index, Event::Apply(object("a", "x", 13)));
+        assert_eq!(of(&index, "a"), [0; 0], "an event from before");
+        assert_eq!(take(&index, Event::Delete(object("a", "x", 14))), 1, "whoever waits for its end is woken");
+        // What was made and deleted before any watch has shown it.
+        index.keep(&object("a", "y", 15), read);
+        deleted("y");
+        assert_eq!((of(&index, "a"), index.lock().made.len()), (vec![], 0));
+        take(&index, Event::Apply(object("a", "y", 15)));
+        take(&index, Event::Delete(object("a", "y", 16)));
+        assert_eq!((of(&index, "a"), index.lock().deleted.len()), (vec![], 0));
+    }
+
+    #[test]
+    fn another_object_of_a_name_that_we_deleted_is_there() {
+        let index = watching();
+        take(&index, Event::Apply(object("a", "x", 12)));
+        // Somebody else has done both meanwhile.
+        let mut another = object("a", "x", 14);
+        another.metadata.uid = Some("another".to_owned());
+        take(&index, Event::Apply(another.clone()));
+        index.forget(("ns", "x", "uid-x"));
+        assert_eq!(of(&index, "a"), [14]);
+        index.forget(("ns", "x", "another"));
+        another.metadata.uid = Some("made anew".to_owned());
+        another.metadata.resource_version = Some("16".to_owned());
+        index.keep(&another, read);
+        another.metadata.uid = Some("another".to_owned());
+        another.metadata.resource_version = Some("15".to_owned());
+        take(&index, Event::Delete(another));
+        assert_eq!(of(&index, "a"), [16]);
+    }
+
+    #[test]
+    fn what_we_deleted_is_forgotten_by_a_list_without_it_and_in_time() {
+        let index = watching();
+        for name in ["x", "y", "z"] {
+            take(&index, Event::Apply(object("a", name, 12)));
+            index.forget(("ns", name, &format!("uid-{name}")));
+        }
+        take(&index, Event::Init);
+        take(&index, Event::InitApply(object("a", "x", 12)));
+        take(&index, Event::InitDone);
+        let left: Vec<String> = index.lock().deleted.keys().cloned().collect();
+        assert_eq!((of(&index, "a"), left), (vec![], vec!["uid-x".to_owned()]), "the list is from before");
+        index.lock().deleted.values_mut().for_each(|seen| seen.since = Stopwatch::started(Duration::from_secs(31)));
+        assert_eq!((of(&index, "a"), index.lock().deleted.len()), (vec![], 0));
     }
 }

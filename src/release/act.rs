@@ -19,7 +19,7 @@ use crate::{
         labels::FENCE, labels::FINALIZER, labels::RELEASE_UID,
     },
     error::Error,
-    kube_io::calls::{self, Place, is_controlled_by},
+    kube_io::calls::{self, Left, Place, is_controlled_by},
 };
 
 /// Does one thing.
@@ -78,7 +78,11 @@ pub async fn act(context: &Context, release: &ReleaseSeen, action: &Action) -> R
         }
         Action::Delete { kind, name, uid, resource_version } => {
             let which = (uid.as_str(), resource_version.as_deref());
-            calls::delete(client, &place_of(namespace, *kind, name), which).await?;
+            match calls::delete(client, &place_of(namespace, *kind, name), which).await? {
+                Left::Nothing => cache.forget(*kind, (namespace, name, uid)),
+                Left::Ending(object) => cache.keep(*kind, *object),
+                Left::Unknown => {}
+            }
         }
         Action::Disown { kind, name, uid, owners } => {
             calls::disown(client, &place_of(namespace, *kind, name), uid, owners).await?;

@@ -38,6 +38,22 @@ impl Cache {
         }
     }
 
+    /// Takes in that a deletion of ours has left no object of this kind, namespace, name and UID.
+    pub fn forget(&self, kind: Kind, which: (&str, &str, &str)) {
+        match kind {
+            Kind::Deployment => self.deployments.forget(which),
+            Kind::Service => self.services.forget(which),
+            Kind::Job => self.jobs.forget(which),
+            Kind::HorizontalPodAutoscaler => self.autoscalers.forget(which),
+            Kind::DatabaseBackup => self.backups.forget(which),
+            Kind::ControllerRevision => {
+                self.contents.lock().unwrap_or_else(PoisonError::into_inner).remove(which.2);
+                self.attempts.forget(which);
+            }
+            Kind::ConfigMap | Kind::PodDisruptionBudget | Kind::Pod => {}
+        }
+    }
+
     /// Remembers a content that was just frozen, as it was stored: it never changes, so it need not be read.
     fn keep_content(&self, written: &DynamicObject) {
         let data = written.data.get("data").cloned().unwrap_or_default();

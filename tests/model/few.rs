@@ -64,6 +64,7 @@ impl Server {
             Method::POST if query.contains("dryRun=All") => ("try", (201, body.clone())),
             Method::POST => ("create", (201, self.create(&object, body.clone()))),
             Method::PATCH => ("patch", self.patch(&object, body)),
+            Method::DELETE => ("delete", self.delete(&object, body)),
             _ => panic!("{method} {path}"),
         };
         self.asked.push(Asked { verb, path: object, code });
@@ -99,6 +100,18 @@ impl Server {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         (200, object.clone())
+    }
+
+    fn delete(&mut self, path: &str, options: &Value) -> (u16, Value) {
+        let asked = &options["preconditions"]["uid"];
+        match self.objects.get(path).map(|object| asked.is_null() || *asked == object["metadata"]["uid"]) {
+            None => (404, refused(404)),
+            Some(false) => (409, refused(409)),
+            Some(true) => {
+                self.objects.remove(path);
+                (200, json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
+            }
+        }
     }
 
     /// What was done so often, of one verb, without events.
@@ -202,26 +215,39 @@ fn context(client: Client) -> Arc<Context> {
     })
 }
 
-#[tokio::test]
-async fn rule_15_a_look_that_is_older_than_our_own_writes_makes_nothing_twice() {
-    let server = Arc::new(Mutex::new(Server::default()));
+const RELEASE: &str = "apis/switchback.dev/v1alpha1/namespaces/prod/releases/shop";
+
+/// Makes a Release that begins by itself, and reconciles it as often as something may wake it; each time the watch shows it
+/// as it was made.
+async fn made(server: &Arc<Mutex<Server>>, context: &Arc<Context>) {
     let mut spec = world::spec("1.0.0");
     spec.mode = Some(switchback::api::Mode::Automatic);
     let release = json!({
         "apiVersion": "switchback.dev/v1alpha1", "kind": "Release", "metadata": { "name": "shop" }, "spec": spec,
     });
-    let path = "apis/switchback.dev/v1alpha1/namespaces/prod/releases/shop";
-    let created = server.lock().unwrap().create(path, release);
-    let created: Release = serde_json::from_value(created).unwrap();
-    let context = context(client(&server));
-    // As often as something may wake it; each time the watch shows the Release as it was made.
+    let created = server.lock().unwrap().create(RELEASE, release);
+    woken(&created, context).await;
+}
+
+async fn woken(shown: &Value, context: &Arc<Context>) {
+    let shown: Release = serde_json::from_value(shown.clone()).unwrap();
     for _ in 0..6 {
-        let shown = Arc::new(DeserializeGuard(Ok(created.clone())));
-        reconcile(shown, Arc::clone(&context), Stopwatch::start()).await.unwrap();
+        let shown = Arc::new(DeserializeGuard(Ok(shown.clone())));
+        reconcile(shown, Arc::clone(context), Stopwatch::start()).await.unwrap();
     }
+}
+
+fn step(server: &Server) -> Step {
+    let release: Release = serde_json::from_value(server.objects[RELEASE].clone()).unwrap();
+    release.status.unwrap().record.step
+}
+
+#[tokio::test]
+async fn rule_15_a_look_that_is_older_than_our_own_writes_makes_nothing_twice() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    made(&server, &context(client(&server))).await;
     let server = server.lock().unwrap();
-    let now: Release = serde_json::from_value(server.objects[path].clone()).unwrap();
-    assert_eq!(now.status.unwrap().record.step, Step::Deploy, "{:#?}", server.asked);
+    assert_eq!(step(&server), Step::Deploy, "{:#?}", server.asked);
     let refused: Vec<&Asked> = server.asked.iter().filter(|asked| asked.code >= 400).collect();
     assert!(refused.is_empty(), "{refused:#?}");
     let made = server.count("create");
@@ -280,4 +306,26 @@ async fn input_62_a_stored_release_that_cannot_be_read_says_so_and_the_others_go
     assert!(touched.is_empty(), "something was done with what cannot be read: {touched:#?}");
     let now: Release = serde_json::from_value(server.objects[&path("shop")].clone()).unwrap();
     assert_eq!(now.status.unwrap().record.step, Step::Deploy, "the other one does not go on");
+}
+
+#[tokio::test]
+async fn rule_15_a_look_that_is_older_than_our_own_deletions_deletes_nothing_twice() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    let context = context(client(&server));
+    made(&server, &context).await;
+    let changed = {
+        let mut server = server.lock().unwrap();
+        server.asked.clear();
+        let spec = json!({ "mode": "Manual", "workloads": world::spec("2.0.0").workloads, "version": "2.0.0" });
+        let changed = json!({ "metadata": { "generation": 2 }, "spec": spec });
+        server.patch(RELEASE, &changed).1
+    };
+    woken(&changed, &context).await;
+    let server = server.lock().unwrap();
+    assert_eq!(step(&server), Step::Approve, "{:#?}", server.asked);
+    let deleted = server.count("delete");
+    assert!(deleted.len() >= 2 && deleted.values().all(|times| *times == 1), "{deleted:#?}");
+    let refused: Vec<&Asked> =
+        server.asked.iter().filter(|asked| asked.code >= 400 && !asked.path.contains("disruption")).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
 }
