@@ -19,8 +19,8 @@ pub(super) fn job_name(seen: &Observed, attempt: i32) -> String {
     child_name(&[&seen.name, &attempt.to_string()])
 }
 
-/// Makes the Job of the present attempt.
-pub(super) fn make(seen: &Observed, inputs: &Inputs<'_>, name: String) -> Action {
+/// Makes the Job of an attempt.
+pub(super) fn make(seen: &Observed, inputs: &Inputs<'_>, (name, attempt): (String, i32)) -> Action {
     let Inputs { database, storages } = inputs;
     let identity = database.status.as_ref().and_then(|status| status.identity.as_ref());
     let (version, bytes) = identity.map_or(("", 0), |identity| (identity.server_version.as_str(), identity.size_bytes));
@@ -31,7 +31,7 @@ pub(super) fn make(seen: &Observed, inputs: &Inputs<'_>, name: String) -> Action
         database: targets::database(&seen.spec.database, &database.spec, identity),
         storages: named.iter().map(|(name, spec)| targets::storage(name, spec)).collect(),
         backup_uid: seen.uid.clone(),
-        attempt: u32::try_from(seen.status.attempts).unwrap_or(1),
+        attempt: u32::try_from(attempt).unwrap_or(1),
         proof,
         yield_to_ddl: database.spec.backups.as_ref().is_none_or(|backups| backups.yield_to_ddl),
         timeout: TIMEOUT,

@@ -19,7 +19,7 @@ use crate::{
     database,
     databases::{Action, Plan},
     protocol::{Answer, BackupResult, Refusal},
-    release::observed::Settings,
+    release::{observed::Settings, words},
 };
 
 /// How many Jobs are started for one DatabaseBackup.
@@ -99,13 +99,7 @@ pub fn plan(seen: &Observed) -> Plan<DatabaseBackupStatus> {
         return plan;
     }
     match inputs(seen) {
-        Ok(_) => {
-            plan.status.attempts += 1;
-            plan.status.job = None;
-            plan.status.retry_at = None;
-            plan.status.started_at.get_or_insert(MicroTime(seen.now));
-            phase(seen, &mut plan.status, BackupPhase::Running, &taking(seen, None));
-        }
+        Ok(inputs) => begin(seen, &mut plan, &inputs),
         Err(standing) => phase(seen, &mut plan.status, BackupPhase::Waiting, &standing),
     }
     plan
@@ -128,17 +122,35 @@ fn in_use(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>) {
     }
 }
 
+/// Makes the Job of the next attempt, which waits to be resumed, and notes both.
+fn begin(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>, inputs: &Inputs<'_>) {
+    let number = seen.status.attempts + 1;
+    let name = job_name(seen, number);
+    let Some(job) = own(seen, &name) else {
+        plan.actions.push(make(seen, inputs, (name, number)));
+        return;
+    };
+    let status = &mut plan.status;
+    (status.attempts, status.job, status.retry_at) = (number, Some(job.uid.clone()), None);
+    status.started_at.get_or_insert(MicroTime(seen.now));
+    phase(seen, status, BackupPhase::Running, &taking(seen, None));
+}
+
+/// Returns a Job of this backup.
+fn own<'a>(seen: &'a Observed, name: &str) -> Option<&'a AgentJobSeen> {
+    let ours = |job: &&AgentJobSeen| job.owner.as_deref() == Some(seen.uid.as_str()) && !job.deleting;
+    seen.jobs.iter().filter(ours).find(|job| job.name == name)
+}
+
 /// Brings the present attempt on.
 fn attempt(seen: &Observed, plan: &mut Plan<DatabaseBackupStatus>) {
     let status = &mut plan.status;
-    let name = job_name(seen, status.attempts);
-    let job = seen
-        .jobs
-        .iter()
-        .find(|job| job.name == name && job.owner.as_deref() == Some(seen.uid.as_str()) && !job.deleting);
-    match (job, seen.status.job.clone()) {
+    let number = status.attempts;
+    let name = job_name(seen, number);
+    match (own(seen, &name), seen.status.job.clone()) {
+        // As a version before this one has noted it.
         (None, None) => match inputs(seen) {
-            Ok(inputs) => plan.actions.push(make(seen, &inputs, name)),
+            Ok(inputs) => plan.actions.push(make(seen, &inputs, (name, number))),
             // Nothing has begun.
             Err(standing) => set_standing(&mut status.conditions, &standing, (seen.generation, seen.now)),
         },
@@ -208,10 +220,10 @@ fn lost(message: String) -> Refusal {
 
 fn taking(seen: &Observed, problem: Option<&str>) -> Standing {
     let names: Vec<&str> = seen.storages.iter().map(|(name, _)| name.as_str()).collect();
-    let (database, names) = (&seen.spec.database, names.join(" and "));
+    let database = &seen.spec.database;
     let message = match problem {
-        None => format!("A backup of {database} is taken into {names} and proven."),
-        Some(problem) => format!("A backup of {database} is to be taken into {names}: {problem}"),
+        None => words::backs_up(database, names.into_iter()),
+        Some(problem) => format!("A backup of {database} is to be taken into {}: {problem}", names.join(" and ")),
     };
     Standing::Moving(Reason::BackingUp, message)
 }

@@ -29,6 +29,12 @@ pub fn approved_so_far(people: &[&str], required: usize) -> String {
     format!(" {} of {required} approvals are given, by {}.", people.len(), people.join(", "))
 }
 
+/// Says what becomes of a backup that is asked for.
+#[must_use]
+pub fn backs_up<'a>(database: &str, storages: impl Iterator<Item = &'a str>) -> String {
+    format!("A backup of {database} is taken into {} and proven.", storages.collect::<Vec<_>>().join(" and "))
+}
+
 /// Says how far a backup is proven.
 #[must_use]
 pub const fn proven(level: ProofLevel) -> &'static str {

@@ -134,7 +134,11 @@ fn rows() -> Vec<(&'static str, Observed)> {
                     storage(|body| body["status"]["conditions"] = condition("False", "DestinationNotWritable"));
             }),
         ),
-        ("an attempt is remembered", seen(|seen| running(seen, 1, false))),
+        (
+            "its first Job is there",
+            seen(|seen| seen.jobs = vec![AgentJobSeen { suspended: true, ..job_of(1) }]),
+        ),
+        ("an attempt is remembered, by a version that made its Job afterwards", seen(|seen| running(seen, 1, false))),
         (
             "its Job is there",
             seen(|seen| {
@@ -187,6 +191,14 @@ fn rows() -> Vec<(&'static str, Observed)> {
             "those of another pod were refused as well",
             seen(|seen| {
                 ended(seen, 2, |job| failed(job, Some(&refused("AuthenticationFailed", "offsite: access denied"))));
+            }),
+        ),
+        (
+            "the Job of its second attempt is there",
+            seen(|seen| {
+                running(seen, 1, true);
+                seen.status.retry_at = Some(MicroTime(at("11:59:59")));
+                seen.jobs = vec![AgentJobSeen { suspended: true, ..job_of(2) }];
             }),
         ),
         ("it gave way three times", seen(|seen| ended(seen, 3, |job| failed(job, Some(&gave_way))))),

@@ -17,6 +17,7 @@ use switchback::{
     release::{
         manifests::Manifest,
         observed::{BackupSeen, BackupState, InstanceSeen, JobSeen, JobState, StorageSeen},
+        words,
     },
 };
 
@@ -280,7 +281,7 @@ impl World {
             copies: vec![],
             finalizers: vec![labels::IN_USE.into()],
             deleting: false,
-            state: BackupState::Working("it runs.".into()),
+            state: BackupState::Working(words::backs_up("shop", ["offsite"].into_iter())),
         });
     }
 

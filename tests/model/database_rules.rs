@@ -293,7 +293,7 @@ fn input_06_a_migration_whose_pod_never_starts_holds_nobody() {
             world.look(usize::MAX);
             world.settle();
         }
-        assert!(world.message("Ready").contains("migrate-1 starts"), "{name}: {}", world.message("Ready"));
+        assert!(world.message("Ready").contains("migrate-1 to migrate"), "{name}: {}", world.message("Ready"));
         happen(&mut world);
         world.look(usize::MAX);
         let job = |world: &World| world.jobs.values().any(|job| job.name.contains("-migrate-"));

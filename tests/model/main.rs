@@ -21,6 +21,7 @@ mod database_rules;
 mod decisions;
 mod events;
 mod few;
+mod figures;
 mod hooks;
 mod images;
 mod inputs;

@@ -130,6 +130,8 @@ pub struct World {
     pub database: Database,
     /// Every write, in order, in words.
     pub writes: Vec<String>,
+    /// Every write of status: the step, and what is told.
+    pub statuses: Vec<String>,
     /// Every event, with the number of the attempt that it is of; at rest it is of none.
     pub events: Vec<(Option<i64>, News)>,
     /// Whether traffic was ever seen on a ready revision: from then on it must never be on nothing.
@@ -214,6 +216,7 @@ impl World {
             templates: BTreeMap::new(),
             database: Database::default(),
             writes: Vec::new(),
+            statuses: Vec::new(),
             events: Vec::new(),
             served: false,
             serial: 0,
@@ -545,6 +548,7 @@ impl World {
             self.now = self.now.checked_add(SignedDuration::from_millis(1)).unwrap();
             self.status = next;
             self.version += 1;
+            self.statuses.push(format!("{}: {}", self.step().as_str(), self.message("Ready")));
             wrote = true;
             self.tell(seen, plan);
         } else if remember {

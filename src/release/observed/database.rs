@@ -76,14 +76,6 @@ pub enum BackupState {
     },
 }
 
-impl BackupState {
-    /// Of one that nobody has looked at yet, or that is made right now.
-    #[must_use]
-    pub fn not_looked_at() -> String {
-        "it was not looked at yet.".to_owned()
-    }
-}
-
 impl InstanceSeen {
     /// Returns whether it was looked at as it is now, and may be used.
     #[must_use]

@@ -8,6 +8,7 @@ use super::{
     super::{
         manifests,
         observed::{BackupSeen, BackupState, Observed},
+        words,
     },
     Action, Move, Plan, Situation, abort, candidate_content, database, ending, enter, migrate, overdue, rehearse,
     still_wanted, when_recorded,
@@ -60,11 +61,9 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         There::Nothing => {
             let manifest = manifests::backup(&seen.release, (&name, database, looked), proof);
             let actions = when_recorded(seen, &record, Action::Create(Box::new(manifest)));
-            Plan {
-                actions,
-                ..Plan::stay(record, told(format!("DatabaseBackup {name}: {}", BackupState::not_looked_at())))
-            }
-            .into()
+            // The same while it is made, which is worth no word of its own.
+            let wish = words::backs_up(&looked.name, looked.storages.iter().map(String::as_str));
+            Plan { actions, ..Plan::stay(record, told(format!("DatabaseBackup {name}: {wish}"))) }.into()
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
         manifests::{self, PhaseChecks},
         observed::{JobSeen, JobState, Observed},
     },
-    Action,
+    Action, contract,
     database::{self, Said},
     when_recorded,
 };
@@ -92,14 +92,35 @@ pub(super) enum Preflight {
     Refused(String),
 }
 
+/// Says what looks, the same until all of it has ended: which has is told by the Jobs.
+pub(super) fn looking(record: &Record, spec: &ReleaseSpec) -> String {
+    // A Contract migration has none.
+    let checks = manifests::agent_checks(spec, CheckPhase::Preflight).filter(|_| !contract::is_under_way(record));
+    let checks = checks.map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
+    match &spec.database {
+        Some(database) if checks.is_empty() => format!("Looking at database {}.", database.name),
+        Some(database) => format!("Looking at database {} and running preflight checks: {checks}.", database.name),
+        None => format!("Running preflight checks: {checks}."),
+    }
+}
+
+/// Adds the preflight checks to a look at the database that has begun: neither waits for the other.
+pub(super) fn beside(seen: &Observed, record: &Record, spec: &ReleaseSpec, mut actions: Vec<Action>) -> Vec<Action> {
+    let has_begun = !actions.is_empty() || seen.job(&manifests::look_name(&seen.release, record)).is_some();
+    if has_begun && let Preflight::Working(more, _) = preflight(seen, record, spec) {
+        actions.extend(more);
+    }
+    actions
+}
+
 /// Makes the preflight checks, once per step.
 pub(super) fn preflight(seen: &Observed, record: &Record, spec: &ReleaseSpec) -> Preflight {
     let asked: Vec<&Check> = manifests::agent_checks(spec, CheckPhase::Preflight).collect();
     if asked.is_empty() {
         return Preflight::Passed;
     }
-    let names: Vec<&str> = asked.iter().map(|check| check.name.as_str()).collect();
-    let told = || format!("Running preflight checks: {}.", names.join(", "));
+    let count = asked.len();
+    let told = || looking(record, spec);
     let name = manifests::preflight_job_name(&seen.release, record);
     let Some(job) = seen.job(&name) else {
         let instance = instance(seen, spec);
@@ -108,7 +129,7 @@ pub(super) fn preflight(seen: &Observed, record: &Record, spec: &ReleaseSpec) ->
         // What is made counts from the record, which must be there first.
         return Preflight::Working(when_recorded(seen, record, Action::Create(Box::new(job))), told());
     };
-    match of_agent(seen, job, names.len()) {
+    match of_agent(seen, job, count) {
         Verdict::Running => Preflight::Working(vec![], told()),
         Verdict::Passed => Preflight::Passed,
         Verdict::Failed(message) | Verdict::CannotTell(message, _) | Verdict::Lost(message) => {

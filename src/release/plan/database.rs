@@ -7,7 +7,7 @@ use super::{
         manifests::{self, LookFor},
         observed::{Answer, Ask, InstanceSeen, JobSeen, JobState, Observed, StorageSeen},
     },
-    Action, contract, pending, when_recorded,
+    Action, checks, contract, pending, when_recorded,
 };
 use crate::{
     agent_job::targets,
@@ -50,10 +50,10 @@ pub(super) fn look(seen: &Observed, record: &Record, spec: &ReleaseSpec, databas
         let job = manifests::look_job((&seen.release, &seen.settings), spec, what);
         // What is made counts from the record, which must be there first.
         let actions = when_recorded(seen, record, Action::Create(Box::new(job)));
-        return Look::Working(actions, vec![], format!("Looking at database {}.", database.name));
+        return Look::Working(actions, vec![], checks::looking(record, spec));
     };
     match result::<InspectResult>(seen, job) {
-        Said::Nothing => Look::Working(vec![], vec![], format!("Looking at database {}.", database.name)),
+        Said::Nothing => Look::Working(vec![], vec![], checks::looking(record, spec)),
         Said::Lost(message) => Look::Refused(Reason::JobLost, message),
         Said::This(result) => {
             let names = storages.iter().map(|storage| storage.name.clone()).collect();

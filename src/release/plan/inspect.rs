@@ -65,6 +65,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         None => record.database = None,
         Some(Look::Seen(looked)) => record.database = Some(*looked),
         Some(Look::Working(actions, asks, message)) => {
+            let actions = checks::beside(seen, &record, &seen.release.spec, actions);
             let told = Situation::Working(Reason::Inspecting, message);
             return Plan { actions, asks, ..Plan::stay(record, told) }.into();
         }

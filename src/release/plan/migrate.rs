@@ -23,6 +23,9 @@ use crate::{
 /// How long the pod of a Job may take to start: pulling the image, finding a node.
 pub(super) const START: Duration = Duration::from_secs(600);
 
+/// How long before that it is noted that the pod has started: what says so may be gone then.
+const NEAR: Duration = Duration::from_secs(300);
+
 /// How long nobody is believed to be waiting in vain for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -68,7 +71,7 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
         if let Some(moved) = gives_up(seen, &record, (name, None)) {
             return moved;
         }
-        return again(seen, record, format!("Job {name} is gone: somebody deleted it."));
+        return again(seen, record, format!("Job {name} is gone."));
     }
     if let Some(waits) = contract::may_not_run(seen, &record) {
         return held_up(seen, record, (name, waits));
@@ -140,7 +143,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let read_back = recorded(seen, &record) && seen.record().migration.as_ref() == Some(&now);
     record.migration = Some(now);
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
-    let situation = starting(&record, job, None);
+    let situation = migrating(&record, job, None);
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }
 
@@ -179,10 +182,16 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
     let answer: Answer<MigrateResult> = match database::result(seen, job) {
         Said::Nothing if !has_started(seen, job) => return not_started(seen, record, job),
         Said::Nothing => {
-            // The deadline was for its start; from here on the agent keeps the time.
-            record.deadline = None;
-            let situation = told(&record, &format!("Job {} migrates.", job.name));
-            return Plan::stay(record, situation).into();
+            // The deadline was for its start; from here on the agent keeps the time. Few migrations last until it is near.
+            let near = record.deadline().and_then(|end| end.checked_sub(NEAR.as_signed()).ok());
+            let near = near.filter(|near| seen.now < *near);
+            if near.is_none() {
+                record.deadline = None;
+            }
+            let situation = migrating(&record, job, None);
+            let mut plan = Plan::stay(record, situation);
+            near.into_iter().for_each(|near| plan.look_again_at(near));
+            return plan.into();
         }
         Said::Lost(message) => return again(seen, record, message),
         Said::This(answer) => *answer,
@@ -256,7 +265,7 @@ pub(super) fn has_started(seen: &Observed, job: &JobSeen) -> bool {
 fn not_started(seen: &Observed, record: Record, job: &JobSeen) -> Move {
     let pods = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(&job.name));
     let problem = pods.filter_map(|pod| pod.problem.as_deref()).next_back();
-    let situation = starting(&record, job, problem);
+    let situation = migrating(&record, job, problem);
     // Its pod may run already and the node not have said so.
     let patience =
         record.deadline().and_then(|end| end.checked_sub(START.as_signed()).ok()).map(|since| later(since, PATIENCE));
@@ -275,9 +284,9 @@ fn not_started(seen: &Observed, record: Record, job: &JobSeen) -> Move {
     }
 }
 
-/// Says that it starts, from before it is let begin until its pod runs.
-fn starting(record: &Record, job: &JobSeen, problem: Option<&str>) -> Situation {
-    told(record, &format!("Job {} starts{}.", job.name, because(problem)))
+/// Says what is waited for, from before it is let begin until its end: that its pod has come up is worth no word of its own.
+fn migrating(record: &Record, job: &JobSeen, problem: Option<&str>) -> Situation {
+    told(record, &format!("Waiting for Job {} to migrate{}.", job.name, because(problem)))
 }
 
 /// Returns how a migration ends whose pod was not seen to start.

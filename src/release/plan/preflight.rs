@@ -118,6 +118,7 @@ fn freeze(seen: &Observed, mut record: Record, attempt: i64) -> Move {
             if overdue(seen, &record) {
                 return rest(seen, record, (Reason::DatabaseNotReady, message));
             }
+            let actions = checks::beside(seen, &record, &seen.release.spec, actions);
             let told = Situation::Working(Reason::Preflight, message);
             return Plan { actions, asks, ..Plan::stay(record, told) }.into();
         }

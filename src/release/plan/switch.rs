@@ -284,21 +284,20 @@ fn forward(seen: &Observed, record: &Record, content: &ReleaseSpec, live: &Servi
 /// Waits until the endpoints have followed, and `settle` more.
 fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
     let revision = content.revision();
-    let mut waiting = None;
+    let mut waiting = Vec::new();
     for traffic in record.traffic.iter_mut().filter(|traffic| traffic.switched_at.is_some()) {
         let ready = seen.ready_endpoints(&traffic.service, &revision);
         let others = seen.other_endpoints(&traffic.service, &revision);
         if ready >= traffic.pods && others == 0 {
             traffic.settled_at.get_or_insert(MicroTime(seen.now));
         } else if traffic.settled_at.is_none() {
-            waiting = Some(format!(
-                "Service {} has {ready} of {} endpoints of {}",
-                traffic.service, traffic.pods, content.version
-            ));
+            waiting.push(traffic.service.clone());
         }
     }
-    if let Some(waiting) = waiting {
-        return Plan::stay(record, Situation::Working(Reason::Switching, format!("{waiting}."))).into();
+    if !waiting.is_empty() {
+        // Counts are left to those who look at the endpoints, as for pods.
+        let text = format!("{} point at {}; endpoints have not followed yet.", waiting.join(", "), content.version);
+        return Plan::stay(record, Situation::Working(Reason::Switching, text)).into();
     }
     let services = record.traffic.iter().filter_map(|traffic| traffic.settled_at.as_ref());
     let workers = record.workers.iter().filter_map(|worker| worker.handed_over_at.as_ref());

@@ -1,6 +1,7 @@
 //! Watch: the candidate serves; the former version stays at full size and takes traffic back from the event
 //! that shows trouble; pure.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     health::{self, Readiness},
     images, later, overdue, recorded, rollback, suspend,
 };
-use crate::api::{Check, CheckPhase, DecisionKind, Outcome, Reason, Record, ReleaseSpec, Step};
+use crate::api::{Check, CheckPhase, DecisionKind, Duration, Outcome, Reason, Record, ReleaseSpec, Step};
+
+/// How long after the window the last word of its checks may take before it is told that it is waited for.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 /// What the watch has found.
 enum Finding {
@@ -23,6 +27,8 @@ enum Finding {
     Well,
     /// Fewer ready than asked for, within what is tolerated.
     Tolerated(String),
+    /// The last word of the checks may come any moment.
+    Late(Timestamp),
     /// The window must not end by itself.
     Hold(Reason, String),
     /// Traffic has to go back.
@@ -61,12 +67,18 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     // A way back that a person asked for is no way forward.
     let held = suspend::holds(seen, &record)
         && record.candidate.as_ref().is_some_and(|candidate| candidate.rollback.is_none());
+    let mut late = None;
     let (situation, ends) = match (readiness, checks) {
         (Finding::Hold(reason, message), _) | (_, Finding::Hold(reason, message)) => {
             (Situation::OnHold(reason, message), false)
         }
         (Finding::Tolerated(message), _) | (_, Finding::Tolerated(message)) => {
             (Situation::Working(Reason::Watching, message), false)
+        }
+        // What is told of the window stays true until then.
+        (_, Finding::Late(until)) => {
+            late = Some(until);
+            (Situation::Working(Reason::Watching, watching(seen, &record, &content)), false)
         }
         _ if held && overdue(seen, &record) => (suspend::situation(seen, &record, Step::Retire), false),
         _ => (Situation::Working(Reason::Watching, watching(seen, &record, &content)), true),
@@ -83,9 +95,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
     let mut plan = Plan::stay(record, situation);
-    if let Some(end) = tolerated.filter(|end| *end > seen.now) {
-        plan.look_again_at(end);
-    }
+    tolerated.into_iter().chain(late).filter(|end| *end > seen.now).for_each(|end| plan.look_again_at(end));
     if let Some(job) = check_job(seen, &plan.record, &content) {
         plan.actions.push(job);
     }
@@ -144,7 +154,9 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
         Verdict::Passed => return Finding::Well,
         // The window ends when its checks have ended, not before.
         Verdict::Running if overdue(seen, record) => {
-            return Finding::Tolerated(format!("Waiting for the last word of Job {name}."));
+            let until = record.deadline().map_or(seen.now, |end| later(end, LAST_WORD));
+            let waiting = || Finding::Tolerated(format!("Waiting for the last word of Job {name}."));
+            return if seen.now < until { Finding::Late(until) } else { waiting() };
         }
         Verdict::Running => return Finding::Well,
         Verdict::Failed(message) => return back_if_possible(seen, record, message),

@@ -10,7 +10,10 @@ use crate::{
         BackupRecord, BackupStorage, ConditionType, DatabaseBackup, DatabaseBackupStatus, DatabaseInstance, ProofLevel,
         labels,
     },
-    release::observed::{BackupSeen, BackupState, InstanceSeen, StorageSeen},
+    release::{
+        observed::{BackupSeen, BackupState, InstanceSeen, StorageSeen},
+        words,
+    },
 };
 
 /// Reads a DatabaseInstance; all of a namespace are kept together.
@@ -86,7 +89,10 @@ fn state(object: &DatabaseBackup, status: &DatabaseBackupStatus) -> BackupState 
     whole.map_or_else(
         || {
             let told = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-            BackupState::Working(told.map_or_else(BackupState::not_looked_at, |told| told.message.clone()))
+            // Its controller says the same as soon as it has looked.
+            let spec = &object.spec;
+            let wish = || words::backs_up(&spec.database, spec.storage.iter().map(String::as_str));
+            BackupState::Working(told.map_or_else(wish, |told| told.message.clone()))
         },
         |record| BackupState::Complete(Box::new(record)),
     )
