@@ -17,7 +17,8 @@
 //!
 //! Those that write (all but `inspect`, `pending`, `restore-loss`, `rehearse`, which writes to nothing that outlives it, and
 //! `report`, which writes the same once) are made suspended: whoever makes them writes down their UID and resumes them then
-//! ([`resume_patch`]), so that no attempt is forgotten. No Job goes by itself.
+//! ([`resume_patch`]), so that no attempt is forgotten. None goes by itself but some of Releases, whose word is known then or
+//! may be asked for again (`release/manifests/database.rs`).
 
 mod pod;
 pub mod probe;

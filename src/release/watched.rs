@@ -158,9 +158,10 @@ pub struct Job {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct JobSpec {
     suspend: bool,
+    ttl_seconds_after_finished: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -297,6 +298,7 @@ pub fn job_seen(object: &Job) -> JobSeen {
         suspended: object.spec.suspend,
         ended: is("Complete").or_else(|| is("Failed")).and_then(|condition| condition.last_transition_time),
         state,
+        expires: object.spec.ttl_seconds_after_finished.is_some(),
         deleting: object.metadata.deletion_timestamp.is_some(),
     }
 }

@@ -268,6 +268,7 @@ fn a_backup_that_no_watch_has_shown_yet_is_let_go_before_the_release_is_gone() {
     world.look(usize::MAX);
     world.deleting = true;
     world.contents.clear();
+    world.expire_jobs();
     let mut seen = world.observed();
     seen.backups.clear();
     let (_, plan) = world.plan_of(seen);

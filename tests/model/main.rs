@@ -20,6 +20,7 @@ mod database;
 mod database_rules;
 mod decisions;
 mod events;
+mod expiry;
 mod few;
 mod figures;
 mod hooks;

@@ -814,6 +814,7 @@ impl World {
                     suspended: manifest.body["spec"]["suspend"] == true,
                     state: JobState::Running,
                     ended: None,
+                    expires: manifest.body["spec"]["ttlSecondsAfterFinished"].is_u64(),
                     deleting: false,
                 });
             }
@@ -1030,6 +1031,7 @@ impl World {
         let mut quiet = 0;
         for _ in 0..2_000 {
             if self.gone || quiet > 5 {
+                self.expire_jobs();
                 return;
             }
             let before = (self.status.clone(), self.writes.len());
@@ -1037,6 +1039,11 @@ impl World {
             quiet = if before == (self.status.clone(), self.writes.len()) { quiet + 1 } else { 0 };
         }
         panic!("it never comes to rest; it stands at {:?}: {:?}", self.step(), self.status.conditions);
+    }
+
+    /// An hour later Kubernetes has removed the Jobs that go by themselves.
+    pub fn expire_jobs(&mut self) {
+        self.jobs.retain(|_, job| !job.goes_by_itself());
     }
 
     /// I4: traffic never points at nothing, once it has pointed at something; and nothing is scaled away from

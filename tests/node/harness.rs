@@ -419,5 +419,16 @@ async fn list(scene: &Scene<'_>, (api_version, kind): (&str, &str), which: &List
     let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, version, kind));
     let api: Api<DynamicObject> =
         Api::namespaced_with(scene.namespace.cluster.admin.clone(), &scene.namespace.name, &resource);
-    api.list(which).await.unwrap().iter().map(ResourceExt::name_any).collect()
+    api.list(which).await.unwrap().iter().filter(|found| !goes_by_itself(found)).map(ResourceExt::name_any).collect()
+}
+
+/// Jobs that have ended and that Kubernetes removes an hour later are as good as gone, and so are their pods.
+fn goes_by_itself(found: &DynamicObject) -> bool {
+    let conditions = found.data.pointer("/status/conditions").and_then(Value::as_array);
+    let ended = |told: &Value| told["status"] == "True" && ["Complete", "Failed"].iter().any(|end| told["type"] == *end);
+    let is_job = found.data.pointer("/spec/ttlSecondsAfterFinished").is_some();
+    let of_job = found.owner_references().iter().any(|owner| owner.kind == "Job");
+    let phase = found.data.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    (is_job && conditions.is_some_and(|conditions| conditions.iter().any(ended)))
+        || (of_job && ["Succeeded", "Failed"].contains(&phase))
 }

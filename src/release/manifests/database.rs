@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::observed::{AttemptSeen, InstanceSeen, ReleaseSeen, Settings, StorageSeen},
-    Kind, Manifest, Marks, child_name, manifest, owners, with_own_config,
+    Kind, Manifest, Marks, child_name,
+    jobs::goes_by_itself,
+    manifest, owners, with_own_config,
 };
 use crate::{
     agent_job::{self, AgentJob, Image, Rehearsal, Scratch, Work, targets},
@@ -262,7 +264,11 @@ impl<'a> DatabaseJob<'a> {
             rehearsal: self.rehearsal,
             settings: &spec.jobs.or(&self.instance.spec.jobs).or(&settings.jobs),
         };
-        Manifest { kind: Kind::Job, name: self.name.to_owned(), body: job.manifest() }
+        let mut body = job.manifest();
+        if may_go_by_itself(self.work) {
+            goes_by_itself(&mut body);
+        }
+        Manifest { kind: Kind::Job, name: self.name.to_owned(), body }
     }
 }
 
@@ -283,4 +289,13 @@ pub fn backup(
             "spec": { "database": database.name, "storage": looked.storages, "proof": proof },
         }),
     )
+}
+
+/// Returns whether Kubernetes may remove a Job of this work some time after its end. A rehearsal holds a volume of twice the
+/// database's size until its pod goes; what a mark, a backup or a restore has to say stands nowhere else.
+const fn may_go_by_itself(work: &Work) -> bool {
+    match work {
+        Work::Inspect(_) | Work::Pending(_) | Work::Migrate(_) | Work::Report(_) | Work::RestoreLoss(_) => true,
+        Work::Mark(_) | Work::Backup(_) | Work::Rehearse(..) | Work::RestoreData(_) => false,
+    }
 }

@@ -23,6 +23,10 @@ const CHECK_RETRIES: u8 = 3;
 /// How much longer than its checks a check Job may live: pulling the image, starting, reporting.
 const CHECK_START_SECONDS: u64 = 300;
 
+/// How long Kubernetes keeps a Job that goes by itself: people may want to read its log, and a controller that was away its
+/// word.
+const KEPT_SECONDS: u32 = 3600;
+
 /// Name of the agent's container in our Jobs.
 pub const AGENT_CONTAINER: &str = "agent";
 /// User and group of the agent.
@@ -93,7 +97,7 @@ pub fn agent_job(
     let mut template = json!({ "spec": agent_pod((settings, &wanted), checks, &parameters) });
     agent_job::furnish(&mut template, &wanted);
     let exit_codes = json!({ "containerName": AGENT_CONTAINER, "operator": "In", "values": [EXIT_FAILED] });
-    job(
+    let mut job = job(
         &marks,
         (name.clone(), owner),
         json!({
@@ -102,7 +106,20 @@ pub fn agent_job(
             "podFailurePolicy": { "rules": [ignore_disruptions(), { "action": "FailJob", "onExitCodes": exit_codes }] },
         }),
         &template,
-    )
+    );
+    if *phase == CheckPhase::Preflight {
+        goes_by_itself(&mut job.body);
+    }
+    job
+}
+
+/// Lets Kubernetes remove a Job some time after its end. Only where its word stands in status or in the database's ledger as
+/// soon as it is read, or may be asked for again: what verifies a version says so for as long as its step is held, and what
+/// watches one for as long as the window is.
+pub(super) fn goes_by_itself(job: &mut Value) {
+    if let Some(spec) = job.get_mut("spec") {
+        set(spec, "ttlSecondsAfterFinished", KEPT_SECONDS.into());
+    }
 }
 
 /// Returns the Job of a `job` check: the user's own pod, once.

@@ -178,8 +178,18 @@ pub struct JobSeen {
     pub state: JobState,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// Whether Kubernetes removes it some time after its end.
+    pub expires: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+impl JobSeen {
+    /// Returns whether it has ended and goes without anybody deleting it.
+    #[must_use]
+    pub fn goes_by_itself(&self) -> bool {
+        self.expires && self.state != JobState::Running
+    }
 }
 
 /// How far a Job is.

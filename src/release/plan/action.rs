@@ -253,9 +253,9 @@ impl Action {
         seen.backups.iter().filter(|backup| backup.is_held()).map(Self::let_go)
     }
 
-    /// Deletes every Job.
+    /// Deletes every Job but those that go by themselves.
     pub(super) fn delete_jobs(seen: &Observed) -> impl Iterator<Item = Self> {
-        let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting);
+        let jobs = seen.jobs.iter().filter(|job| job.ours && !job.deleting && !job.goes_by_itself());
         jobs.map(|job| Self::delete(Kind::Job, &job.name, &job.uid))
     }
 

@@ -111,7 +111,7 @@ fn left(seen: &Observed, record: &Record) -> Vec<(Action, bool)> {
     let jobs = seen
         .jobs
         .iter()
-        .filter(|job| job.ours)
+        .filter(|job| job.ours && !job.goes_by_itself())
         .map(|job| (Action::delete(Kind::Job, &job.name, &job.uid), job.deleting));
     scaling::left(seen, digits).chain(deployments).chain(services).chain(jobs).chain(backups(seen, record)).collect()
 }

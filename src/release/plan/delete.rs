@@ -76,8 +76,11 @@ fn remove(seen: &Observed, plan: &mut Plan) {
         }
     }
     let contents = seen.attempts.iter().map(forget);
+    // They would go with the Release, but a moment later: one of the same name may need theirs at once.
+    let jobs = seen.jobs.iter().filter(|job| job.ours && job.goes_by_itself() && !job.deleting);
+    let jobs = jobs.map(|job| Action::delete(Kind::Job, &job.name, &job.uid));
     // Backups stay; they only must not wait for a Release that is gone.
-    plan.actions = contents.chain(Action::let_go_all(seen)).collect();
+    plan.actions = contents.chain(jobs).chain(Action::let_go_all(seen)).collect();
     if !plan.actions.is_empty() {
         return;
     }

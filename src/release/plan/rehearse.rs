@@ -53,6 +53,10 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     if let Some(turned) = abort::check(seen, &record) {
         return turned;
     }
+    // It was held after its end.
+    if is_over(&record) {
+        return go_on(seen, record);
+    }
     let name = manifests::rehearse_name(&seen.release, &record);
     let Some(job) = seen.job(&name) else { return make(seen, record, &name) };
     let answer: Answer<RehearseResult> = match database::result(seen, job) {
@@ -130,6 +134,17 @@ fn passed(seen: &Observed, mut record: Record, result: RehearseResult) -> Move {
         recovery: Duration::from_millis(u64::try_from(recovery.as_millis()).unwrap_or(0)),
         findings,
     });
+    go_on(seen, record)
+}
+
+/// Returns whether what this step has shown is known already.
+fn is_over(record: &Record) -> bool {
+    let restored = record.rehearsal.as_ref().zip(record.backup.as_ref());
+    let of_step = restored.filter(|(rehearsal, backup)| rehearsal.backup == backup.uid).zip(record.step_since.as_ref());
+    of_step.is_some_and(|((rehearsal, _), since)| rehearsal.at.0 >= since.0)
+}
+
+fn go_on(seen: &Observed, mut record: Record) -> Move {
     record.migration = None;
     enter(record, Step::Migrate, seen.now, Some(migrate::START))
 }

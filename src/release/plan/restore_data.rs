@@ -78,7 +78,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     let name = manifests::undo_name(&seen.release, &record, number);
     match seen.job(&name) {
         None if is_undoing(&record) && undo(&record).is_some_and(|undo| !undo.job.is_empty()) => {
-            again(seen, record, format!("Job {name} is gone: somebody deleted it."))
+            again(seen, record, format!("Job {name} is gone."))
         }
         None => make(seen, record, (&name, number)),
         Some(job) if job.suspended => start(seen, record, (job, number)),

@@ -43,7 +43,8 @@ pub(super) fn hold(seen: &Observed, before: Record, next: Move) -> Move {
             // What was told of a plan stays true of it, and not of another.
             let plan = next.plan.filter(|plan| before.plan.as_ref().is_some_and(|known| known.digest == plan.digest));
             let plan = plan.or(before.plan);
-            let mut held = Record { migration: next.migration, backup: next.backup, plan, ..before };
+            let (migration, backup, rehearsal) = (next.migration, next.backup, next.rehearsal);
+            let mut held = Record { migration, backup, rehearsal, plan, ..before };
             if limit(seen, &held).is_some() {
                 // The step is done; how long it is held does not count. It gets a new deadline when it goes on.
                 held.deadline = None;
