@@ -134,10 +134,7 @@ fn rows() -> Vec<(&'static str, Observed)> {
                     storage(|body| body["status"]["conditions"] = condition("False", "DestinationNotWritable"));
             }),
         ),
-        (
-            "its first Job is there",
-            seen(|seen| seen.jobs = vec![AgentJobSeen { suspended: true, ..job_of(1) }]),
-        ),
+        ("its first Job is there", seen(|seen| seen.jobs = vec![AgentJobSeen { suspended: true, ..job_of(1) }])),
         ("an attempt is remembered, by a version that made its Job afterwards", seen(|seen| running(seen, 1, false))),
         (
             "its Job is there",

@@ -9,7 +9,7 @@ use crate::world::World;
 /// How many times status is written: each step that is entered, what must be known of it, how it ended.
 const STATUSES: usize = 16;
 /// How much is written besides.
-const OTHERS: usize = 24;
+const OTHERS: usize = 25;
 
 /// Checks of each phase, by the agent and by a Job of the user's.
 fn checks(spec: &mut ReleaseSpec) {

@@ -425,7 +425,8 @@ async fn list(scene: &Scene<'_>, (api_version, kind): (&str, &str), which: &List
 /// Jobs that have ended and that Kubernetes removes an hour later are as good as gone, and so are their pods.
 fn goes_by_itself(found: &DynamicObject) -> bool {
     let conditions = found.data.pointer("/status/conditions").and_then(Value::as_array);
-    let ended = |told: &Value| told["status"] == "True" && ["Complete", "Failed"].iter().any(|end| told["type"] == *end);
+    let ended =
+        |told: &Value| told["status"] == "True" && ["Complete", "Failed"].iter().any(|end| told["type"] == *end);
     let is_job = found.data.pointer("/spec/ttlSecondsAfterFinished").is_some();
     let of_job = found.owner_references().iter().any(|owner| owner.kind == "Job");
     let phase = found.data.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
