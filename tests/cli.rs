@@ -18,7 +18,7 @@ use switchback::{
         ActiveRevision, CandidateRevision, ConditionType, ContractRecord, DatabaseRecord, DecidedBy, DecisionRecord,
         Ending, FailureRecord, Gate, HistoryEntry, MigrationProgress, MigrationRecord, Outcome, PlanRecord,
         PlannedStep, PreviousRevision, ProofLevel, Reason, Record, Release, ReleaseSpec, ReleaseStatus, Scope, Source,
-        Step, Suspension, TrafficRecord, WayBackPoint, set_condition,
+        Step, Suspension, TrafficRecord, WayBackPoint, Withdrawal, set_condition,
     },
     cli::{
         abort, approve,
@@ -1008,6 +1008,33 @@ fn situations() -> Vec<(String, Release)> {
     all.push(("suspended in Verify".into(), release("2.4.0", suspended, &[])));
     all.push(("watching a first release".into(), release("2.4.0", first, &[])));
     all
+}
+
+#[test]
+fn a_version_that_a_contract_withdrew_and_history_has_forgotten_is_not_gone_back_to() {
+    let active = active("2.4.0", 4_000);
+    let before = active.as_ref().unwrap().attempt;
+    let revisions = ["2.3.0", "2.2.0"].map(|version| spec(version).revision());
+    let last = Withdrawal { before, version: "2.4.0".into(), at: micro(3_000), revisions: revisions.to_vec() };
+    let record = Record { active, withdrawn: Some(last.clone()), ..Record::default() };
+    let why = |record: &Record, to: Option<&str>| {
+        rollback::propose(&release("2.4.0", record.clone(), &[]), to, ASCII).unwrap_err().why
+    };
+    for (to, is) in [(None, &revisions[0]), (Some(revisions[1].to_string()), &revisions[1])] {
+        let said = why(&record, to.as_deref());
+        let words = format!(
+            "{is} is withdrawn: it does not work on the schema that the Contract migration of 2.4.0 made; the way is forward"
+        );
+        assert!(said.contains(&words), "{said}");
+    }
+    // History had the versions' texts, and they are gone with it.
+    let said = why(&record, Some("2.2.0"));
+    assert!(said.contains("2.2.0 never served or is forgotten; remembered is no other version."), "{said}");
+    assert!(said.contains("Whatever served before 2.4.0 is withdrawn"), "{said}");
+    // The one before the active one is not meant where that came after the Contract.
+    let later = Withdrawal { before: before - 1, ..last };
+    let said = why(&Record { withdrawn: Some(later), ..record }, None);
+    assert!(said.contains("no earlier version is remembered"), "{said}");
 }
 
 #[test]

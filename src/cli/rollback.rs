@@ -8,7 +8,7 @@ use super::{
     problem::{Exit, Problem},
     style::Style,
 };
-use crate::api::{DecisionKind, Outcome, Record, Release, RevisionId, Rollback, Step};
+use crate::api::{ActiveRevision, DecisionKind, Outcome, Record, Release, RevisionId, Rollback, Step, Withdrawal};
 
 /// Goes back to a version that served before; of an attempt that runs, to the one that serves.
 #[derive(Debug, ClapArgs)]
@@ -78,6 +78,22 @@ fn begun(record: &Record) -> bool {
     record.candidate.is_some() && !matches!(record.step, Step::Inspect | Step::Approve)
 }
 
+/// Returns the withdrawn revision that is meant and that history has forgotten.
+fn forgotten<'a>(last: &'a Withdrawal, to: Option<&str>, active: &ActiveRevision) -> Option<&'a RevisionId> {
+    match to {
+        Some(to) => last.revisions.iter().find(|revision| revision.to_string() == to),
+        // The version before the active one.
+        None => last.revisions.first().filter(|_| last.before == active.attempt),
+    }
+}
+
+fn withdrawn(version: &str, last: &Withdrawal) -> String {
+    format!(
+        "{version} is withdrawn: it does not work on the schema that the Contract migration of {} made; the way is forward",
+        last.version
+    )
+}
+
 /// Returns the revision that is meant: always named, so that what happens meanwhile cannot make it mean another one.
 fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), String> {
     let Some(active) = &record.active else {
@@ -115,17 +131,27 @@ fn target(record: &Record, to: Option<&str>) -> Result<(RevisionId, String), Str
     }
     let gone = gone.into_iter().map(|(_, found)| found);
     if let (Some((_, version)), Some(last)) = (gone.into_iter().find(|found| asks_for(to, found)), &record.withdrawn) {
-        return Err(format!(
-            "{version} is withdrawn: it does not work on the schema that the Contract migration of {} made; the way is forward",
-            last.version
-        ));
+        return Err(withdrawn(version, last));
+    }
+    if let Some((revision, last)) =
+        record.withdrawn.as_ref().and_then(|last| Some((forgotten(last, to, active)?, last)))
+    {
+        return Err(withdrawn(&revision.to_string(), last));
     }
     let mut known: Vec<&str> = served.iter().map(|(_, version)| version.as_str()).collect();
     known.dedup();
     let known = if known.is_empty() { "no other version".to_owned() } else { known.join(", ") };
     Err(match to {
         Some(to) if to == active.version || to == active.revision.to_string() => format!("{to} serves already"),
-        Some(to) => format!("{to} never served or is forgotten; remembered is {known}"),
+        // By its version it cannot be told from one that never served.
+        Some(to) => match &record.withdrawn {
+            Some(last) => format!(
+                "{to} never served or is forgotten; remembered is {known}. Whatever served before {} is withdrawn: it does \
+                 not work on the schema that its Contract migration made",
+                last.version
+            ),
+            None => format!("{to} never served or is forgotten; remembered is {known}"),
+        },
         None => "no earlier version is remembered".to_owned(),
     })
 }
