@@ -1,5 +1,6 @@
 //! Contract migrations: after the release, by an approval of their own, once nothing of another version runs.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::json;
 use switchback::{
@@ -8,12 +9,12 @@ use switchback::{
         Mode, Outcome, PlanRecord, ProofLevel, Reason, Rejection, ReleaseSpec, Rollback, RunningRelease, Scope, Step,
     },
     protocol::{MigrationState, Refusal},
-    release::observed::Guard,
+    release::observed::{Guard, SourceSeen},
 };
 
 use crate::{
     database::{MigrationEnd, RehearsalEnd},
-    policies::policy,
+    policies::{policy, source},
     world::World,
 };
 
@@ -757,4 +758,76 @@ fn a_leader_that_was_frozen_in_a_contract_changes_nothing_when_it_goes_on() {
         base.turn();
     }
     assert!(stops > 10, "{stops}");
+}
+
+/// Where the same serves, with its Contract migration so far.
+fn staging(contract: Option<(ContractProgress, &str)>) -> Vec<SourceSeen> {
+    let mut source = source(("staging", "shop"), Some("2.0.0"), &["shop:2.0.0", "mailer:7"], "2026-11-01T00:00:00Z");
+    let at = |(state, since): (ContractProgress, &str)| (state, since.parse().unwrap());
+    source.standing.as_mut().unwrap().contract = contract.map(at);
+    vec![source]
+}
+
+/// What drops a column in production has dropped it where it is promoted from.
+#[test]
+fn a_contract_that_is_promoted_has_run_elsewhere_first() {
+    let promotion = json!({ "promotion": { "from": [{ "namespace": "staging" }] } });
+    for (contract, says) in [
+        (
+            Some((ContractProgress::Pending, "2026-11-02T00:00:00Z")),
+            "staging/shop, where the Contract migration has not run (Pending).",
+        ),
+        (
+            Some((ContractProgress::Rejected, "2026-11-02T00:00:00Z")),
+            "where the Contract migration has not run (Rejected).",
+        ),
+    ] {
+        let mut world = World::with_contract();
+        world.policies = vec![policy("staged", promotion.clone())];
+        world.sources = staging(contract);
+        while world.look(usize::MAX) {}
+        assert!(
+            world.contract_plan().unmet.iter().any(|line| line.contains(says)),
+            "{:?}",
+            world.contract_plan().unmet
+        );
+        world.approve_contract("anna");
+        while world.look(usize::MAX) {}
+        assert_eq!(world.condition("ContractPending"), Some(("True", "NotPromoted")));
+        assert!(world.message("ContractPending").contains(says), "{}", world.message("ContractPending"));
+        assert_eq!(world.step(), Step::Idle);
+        // It has run there; or it is declared otherwise there and ran with its release.
+        for done in [Some((ContractProgress::Applied, "2026-11-03T00:00:00Z")), None] {
+            let mut world = world.clone();
+            world.sources = staging(done);
+            world.run_to_rest();
+            assert_eq!(world.record().contract.as_ref().unwrap().state, ContractProgress::Applied, "{done:?}");
+        }
+    }
+}
+
+#[test]
+fn a_contract_that_is_promoted_soaks_from_when_it_has_run_and_nothing_hastens_it() {
+    let promotion = json!({ "from": [{ "namespace": "staging" }], "soak": "20h" });
+    let mut world = World::with_contract();
+    let ran = world.now;
+    world.policies = vec![policy("staged", json!({ "promotion": promotion }))];
+    world.sources = staging(Some((ContractProgress::Applied, &ran.to_string())));
+    while world.look(usize::MAX) {}
+    world.approve_contract("anna");
+    while world.look(usize::MAX) {}
+    let told = world.message("ContractPending").to_owned();
+    assert!(
+        told.contains("promotes what has served as Release staging/shop for 20h") && !told.contains("expedite"),
+        "{told}"
+    );
+    assert_eq!(world.step(), Step::Idle);
+    let end = ran.saturating_add(SignedDuration::from_hours(20)).unwrap();
+    // Housekeeping may be due before.
+    world.now = end.checked_sub(SignedDuration::from_secs(1)).unwrap();
+    while world.look(usize::MAX) {}
+    assert_eq!((world.step(), world.plan().1.recheck), (Step::Idle, Some(end)));
+    world.now = end;
+    world.run_to_rest();
+    assert_eq!(world.record().contract.as_ref().unwrap().state, ContractProgress::Applied);
 }

@@ -706,12 +706,13 @@ fn threat_t01_what_jobs_get_is_part_of_what_is_approved() {
 }
 
 /// A Release from which another one is promoted, as it serves.
-fn source(place: (&str, &str), version: Option<&str>, images: &[&str], since: &str) -> SourceSeen {
+pub fn source(place: (&str, &str), version: Option<&str>, images: &[&str], since: &str) -> SourceSeen {
     let standing = Standing {
         uid: format!("uid-{}", place.1),
         version: version.map(str::to_owned),
         artefacts: images.iter().map(|image| (*image).to_owned()).collect(),
         since: since.parse().unwrap(),
+        contract: None,
     };
     SourceSeen { namespace: place.0.into(), release: place.1.into(), standing: Some(standing) }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::PolicySeen;
-use crate::api::{PodTemplate, Release, ReleaseSpec, Step};
+use crate::api::{ContractProgress, PodTemplate, Release, ReleaseSpec, Step};
 
 /// A Release that a policy promotes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Standing {
     pub artefacts: BTreeSet<String>,
     /// Since when it serves.
     pub since: Timestamp,
+    /// How far its Contract migration is, where it has one, and since when.
+    pub contract: Option<(ContractProgress, Timestamp)>,
 }
 
 impl Standing {
@@ -44,6 +46,7 @@ impl Standing {
         Self {
             uid: release.uid().unwrap_or_default(),
             since: active.as_ref().map_or(Timestamp::MAX, |active| active.since.0),
+            contract: status.record.contract.map(|contract| (contract.state, contract.since.0)),
             version: active.filter(|_| settled).map(|active| active.version),
             artefacts: artefacts(&release.spec),
         }

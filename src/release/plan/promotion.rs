@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::observed::{Observed, SourceSeen, Standing, artefacts};
-use crate::api::{Promotion, PromotionSource};
+use crate::api::{ContractProgress, Promotion, PromotionSource};
 
 /// What is still missing of what policies ask for.
 pub(super) enum Missing {
@@ -13,14 +13,39 @@ pub(super) enum Missing {
     Soak { until: Timestamp, message: String },
 }
 
-/// Returns what is missing; where only time is, the last end of it.
+impl Missing {
+    /// Returns it in words, and when to look again where only time is missing.
+    pub(super) fn told(self) -> (String, Option<Timestamp>) {
+        match self {
+            Self::Elsewhere(message) => (message, None),
+            Self::Soak { until, message } => (message, Some(until)),
+        }
+    }
+}
+
+/// Returns what is missing for a release; where only time is, the last end of it.
 pub(super) fn look(seen: &Observed) -> Option<Missing> {
+    let hastens = format!(
+        ". Somebody who holds the verb `expedite` need not wait: kubectl switchback expedite {}",
+        seen.release.name
+    );
+    missing(seen, &hastens, serves)
+}
+
+/// Returns the same for a Contract migration, which has to have run there as well. Nothing hastens it.
+pub(super) fn look_for_contract(seen: &Observed) -> Option<Missing> {
+    missing(seen, ".", has_contracted)
+}
+
+type Since = fn(&Observed, &Promotion, Option<&Standing>) -> Result<Timestamp, String>;
+
+fn missing(seen: &Observed, hastens: &str, is_there: Since) -> Option<Missing> {
     let mut soak: Option<(Timestamp, String)> = None;
     let policies = seen.policies.iter().filter_map(|policy| Some((&policy.name, policy.spec.as_ref()?)));
     for (name, promotion) in policies.filter_map(|(name, spec)| Some((name, spec.promotion.as_ref()?))) {
         for source in &promotion.from {
             let (place, standing) = find(seen, source);
-            let since = match serves(seen, promotion, standing) {
+            let since = match is_there(seen, promotion, standing) {
                 Ok(since) => since,
                 Err(why) => {
                     let message = format!("ReleasePolicy {name} promotes from Release {place}, {why}.");
@@ -31,11 +56,9 @@ pub(super) fn look(seen: &Observed) -> Option<Missing> {
             if until > seen.now && soak.as_ref().is_none_or(|(latest, _)| until > *latest) {
                 let message = format!(
                     "ReleasePolicy {name} promotes what has served as Release {place} for {}, which is so at {}; what is \
-                     approved by then begins by itself. Somebody who holds the verb `expedite` need not wait: kubectl \
-                     switchback expedite {}",
+                     approved by then begins by itself{hastens}",
                     promotion.soak,
                     until.strftime("%a %F %H:%M:%S UTC"),
-                    seen.release.name
                 );
                 soak = Some((until, message));
             }
@@ -61,6 +84,20 @@ fn serves(seen: &Observed, promotion: &Promotion, standing: Option<&Standing>) -
         return Err(format!("where {version} serves and {} does not", spec.version));
     }
     Ok(standing.since)
+}
+
+/// Returns since when the same serves there on the schema that its Contract migration has made. One that runs the same
+/// without any has done it otherwise, or has no database.
+fn has_contracted(seen: &Observed, promotion: &Promotion, standing: Option<&Standing>) -> Result<Timestamp, String> {
+    let since = serves(seen, promotion, standing)?;
+    match standing.and_then(|standing| standing.contract) {
+        None => Ok(since),
+        Some((ContractProgress::Applied, at)) => Ok(since.max(at)),
+        Some((state, _)) => {
+            let state: &str = state.into();
+            Err(format!("where the Contract migration has not run ({state})"))
+        }
+    }
 }
 
 fn find<'a>(seen: &'a Observed, source: &PromotionSource) -> (String, Option<&'a Standing>) {

@@ -15,6 +15,7 @@ use super::{
         decisions::{self, Standing, Word},
         enter, health, inspect,
         policies::Policies,
+        promotion::{self, Missing},
         proposal, rollback,
         slots::{self, Slots},
         suspend,
@@ -129,6 +130,10 @@ fn unmet(seen: &Observed, record: &Record, (people, authors): (&[&str], &authors
         let in_force = authors::in_force(seen).filter(|since| *since > seen.now);
         let waits = Waits { again: in_force.into_iter().collect(), ..Waits::default() };
         return Some(Unmet { waits, ..unapproved(record, people, policies.contract_required()) });
+    }
+    if let Some((message, until)) = promotion::look_for_contract(seen).map(Missing::told) {
+        let waits = Waits { again: until.into_iter().collect(), ..Waits::default() };
+        return Some(Unmet { waits, ..Unmet::new(Reason::NotPromoted, message) });
     }
     if let Some(freeze) = policies.frozen(seen.now) {
         let waits = Waits { again: vec![freeze.until], ..Waits::default() };

@@ -7,6 +7,7 @@ use super::{
         super::observed::Observed,
         authors::Authors,
         policies::{Frozen, Policies},
+        promotion,
     },
     FORM, approvals, covered, database, expect_as, images, line, planned, rehearsal,
 };
@@ -116,6 +117,7 @@ pub(in super::super) fn unmet(seen: &Observed, (people, authors): (&[&str], &Aut
         unmet.extend(approvals((&seen.release, policies), people, (left, Gate::Contract)));
     }
     unmet.extend(authors.unmet(left));
+    unmet.extend(promotion::look_for_contract(seen).map(|missing| missing.told().0));
     unmet.extend(policies.frozen(seen.now).map(|freeze| frozen(&freeze)));
     unmet.iter().map(|text| line(text)).collect()
 }
