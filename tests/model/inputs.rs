@@ -8,11 +8,11 @@ use switchback::{
     api::{DecisionKind, Empty, ReleaseSpec, Step},
     release::{
         manifests::{self, Kind, Manifest},
-        observed::Observed,
+        observed::{BackupState, Observed},
     },
 };
 
-use crate::world::World;
+use crate::{policies::policy, world::World};
 
 /// A spec that works, in which everything is missing that a careful person would have written.
 fn careless(spec: &mut ReleaseSpec) {
@@ -182,4 +182,51 @@ fn input_63_a_clock_that_is_not_ours_to_the_second_voids_no_approval() {
         let active = if counts { "2.0.0" } else { "1.0.0" };
         assert_eq!(world.active(), Some(active), "decided {seconds} s after the plan was shown");
     }
+}
+
+/// Nothing here thins out backups: however little else is kept, each that is whole stays.
+#[test]
+fn input_45_however_little_is_kept_no_whole_backup_goes() {
+    let mut world = World::serving_with_database();
+    world.shape = |spec| {
+        spec.history_limit = 1;
+        spec.rollback.keep_previous = "0s".parse().unwrap();
+    };
+    let whole = |world: &World| -> BTreeSet<String> {
+        let all = world.database.backups.values();
+        let whole = all.filter(|backup| matches!(backup.state, BackupState::Complete(_)) && !backup.deleting);
+        whole.map(|backup| backup.uid.clone()).collect()
+    };
+    let mut known = whole(&world);
+    for (version, ends_well) in [("2.0.0", true), ("3.0.0", false), ("4.0.0", true)] {
+        world.ask_for(version);
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to(Step::Watch);
+        if !ends_well {
+            world.set_ready(version, 0);
+        }
+        world.run_to_rest();
+        world.wait(3_600);
+        world.run_to_rest();
+        let now = whole(&world);
+        assert!(now.is_superset(&known) && now.len() > known.len(), "{version}: {known:?}, then {now:?}");
+        known = now;
+    }
+    assert_eq!(world.record().history.len(), 1);
+}
+
+/// An approval is used when its release begins: how long that is watched afterwards is no matter of when it expires.
+#[test]
+fn input_51_a_watch_window_that_is_longer_than_approvals_count_voids_none() {
+    let mut world = World::serving();
+    world.policies = vec![policy("short", json!({ "approval": { "expires": "1m" } }))];
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    let approval = world.approve("anna");
+    world.run_to(Step::Watch);
+    let window = world.spec.watch.window;
+    assert!(window.as_signed() > SignedDuration::from_mins(1), "{window}");
+    world.run_to_rest();
+    assert_eq!((world.active(), world.became(&approval)), (Some("2.0.0"), Some(("Used", "Used"))));
 }
