@@ -142,3 +142,36 @@ fn namespaces_of_items(schema: &Value, place: &str, found: &mut Vec<String>) {
         namespaces(&schema["additionalProperties"], &format!("{place}.*"), found);
     }
 }
+
+/// Where backups may go is said by admins: nobody who asks for releases, or decides about them, makes a place of his own.
+#[test]
+fn threat_t14_who_asks_for_releases_or_decides_about_them_makes_no_storage() {
+    let text = fs::read_to_string(folder().join("../install.yaml")).unwrap();
+    let mut roles = BTreeMap::new();
+    for document in text.split("\n---\n") {
+        let object: Value = serde_yaml::from_str(document).unwrap();
+        if object["kind"] == "ClusterRole" {
+            roles.insert(object["metadata"]["name"].as_str().unwrap().to_owned(), object);
+        }
+    }
+    let all = |value: &Value| value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+    let verbs_on = |role: &str, resource: &str| -> Vec<String> {
+        let rules = roles[role]["rules"].as_array().unwrap().iter();
+        let of = rules.filter(|rule| {
+            let resources: Vec<String> = all(&rule["resources"]);
+            resources.iter().any(|one| one == resource || one == "*")
+        });
+        of.flat_map(|rule| -> Vec<String> { all(&rule["verbs"]) }).collect()
+    };
+    let reads = ["get", "list", "watch"];
+    for role in ["switchback-view", "switchback-edit", "switchback-approver"] {
+        for admins in ["backupstorages", "databaseinstances", "releasepolicies"] {
+            let verbs = verbs_on(role, admins);
+            assert!(verbs.iter().all(|verb| reads.contains(&verb.as_str())), "{role} may {verbs:?} {admins}");
+        }
+    }
+    // The one that may joins no role of Kubernetes' own.
+    assert!(verbs_on("switchback-admin", "backupstorages").contains(&"create".to_owned()));
+    let labels = roles["switchback-admin"]["metadata"]["labels"].as_object().unwrap();
+    assert!(labels.keys().all(|label| !label.contains("aggregate-to")), "{labels:?}");
+}
