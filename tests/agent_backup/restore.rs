@@ -396,6 +396,23 @@ async fn what_is_bound_to_the_database_keeps_it_from_being_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_look_does_not_say_what_another_has_done() {
+    let scene = Scene::start(SHOP).await;
+    let first = scene.parameters();
+    let second = RestoreDataParameters { safety: SafetyBackup { attempt: 2, ..first.safety.clone() }, ..first.clone() };
+    scene.restore(&first).unwrap();
+    scene.root.sql("ALTER ROLE keeper NOLOGIN");
+    let refusal = scene.restore(&second).unwrap_err();
+    assert_eq!(refusal.reason, Reason::RestoreUncertain, "{refusal:?}");
+    scene.root.sql("ALTER ROLE keeper LOGIN; ALTER ROLE shop CONNECTION LIMIT 0");
+    // It was replaced, and whoever would say so does not get in.
+    let refusal = scene.restore(&first).unwrap_err();
+    assert_eq!(refusal.reason, Reason::RestoreUncertain, "{refusal:?}");
+    scene.root.sql("ALTER ROLE shop CONNECTION LIMIT -1");
+    scene.is_replaced(&scene.restore(&second).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn input_27_roles_that_may_too_little_or_too_much_are_named() {
     let scene = Scene::start(SHOP).await;
     let change = |statement: &str| drop(scene.root.sql(statement));
@@ -435,9 +452,20 @@ async fn input_48_only_a_whole_backup_of_this_very_database_takes_its_place() {
     let mut parameters = scene.parameters();
     parameters.database.expect.as_mut().unwrap().marker.as_mut().unwrap().epoch += 1;
     scene.refused(&parameters, Reason::IdentityUncertain, "an older copy");
-    scene.root.sql("CREATE DATABASE shop_restore_a1 OWNER shop");
-    scene.refused(&scene.parameters(), Reason::NameTaken, "shop_restore_a1");
-    scene.root.sql("DROP DATABASE shop_restore_a1");
+    // One of a newer major version, whose manifest is what was recorded.
+    let files = crate::world::files(&scene.world.path("volume"));
+    let find = |name: &str| files.iter().find(|file| file.ends_with(name)).unwrap();
+    let manifest = fs::read_to_string(find("manifest.json")).unwrap();
+    let mut newer: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    newer["database"]["serverVersion"] = "99.1".into();
+    let newer = newer.to_string();
+    fs::write(find("manifest.json"), &newer).unwrap();
+    // Without that record it is one that somebody has tampered with.
+    scene.refused(&scene.parameters(), Reason::BackupVerificationFailed, "was altered");
+    let mut parameters = scene.parameters();
+    parameters.copy.sha256 = switchback::api::sha256_hex(&newer);
+    scene.refused(&parameters, Reason::BackupMismatch, "the backup is of PostgreSQL 99.1");
+    fs::write(find("manifest.json"), &manifest).unwrap();
     // Another database of this server takes backups into the same storage.
     let marked = scene.world.target.expect.clone().unwrap().marker.unwrap().uuid;
     let other = Uuid::new_v4();
@@ -446,14 +474,33 @@ async fn input_48_only_a_whole_backup_of_this_very_database_takes_its_place() {
     parameters.database.expect.as_mut().unwrap().marker.as_mut().unwrap().uuid = other;
     scene.refused(&parameters, Reason::BackupMismatch, "is of another database than shop");
     scene.world.login.sql(&format!("UPDATE switchback.identity SET uuid = '{marked}'"));
-    let data = crate::world::files(&scene.world.path("volume"));
-    let piece = data.iter().find(|file| file.ends_with("data-0000")).unwrap();
-    let mut bytes = fs::read(piece).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(piece, bytes).unwrap();
-    let refusal = scene.restore(&scene.parameters()).unwrap_err();
-    assert!([Reason::BackupVerificationFailed, Reason::RestoreFailed].contains(&refusal.reason), "{refusal:?}");
+    // Altered in its middle, then cut short.
+    let whole = fs::read(find("data-0000")).unwrap();
+    let middle = whole.len() / 2;
+    let mut altered = whole.clone();
+    altered[middle] ^= 1;
+    for bytes in [&altered, &whole[..middle].to_vec()] {
+        fs::write(find("data-0000"), bytes).unwrap();
+        let refusal = scene.restore(&scene.parameters()).unwrap_err();
+        assert!([Reason::BackupVerificationFailed, Reason::RestoreFailed].contains(&refusal.reason), "{refusal:?}");
+        assert_eq!(scene.root.sql(DATABASES), "shop");
+        assert_eq!(scene.world.login.sql("SELECT count(*) FROM orders"), "1000");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_49_what_has_the_name_of_the_new_database_is_never_restored_over() {
+    let scene = Scene::start(SHOP).await;
+    for name in ["shop_restore_a1", "shop_before_a1"] {
+        scene.root.sql(&format!("CREATE DATABASE {name} OWNER shop"));
+        let theirs = scene.world.postgres.superuser(name);
+        theirs.sql("CREATE TABLE theirs AS SELECT generate_series(1, 3)");
+        scene.refused(&scene.parameters(), Reason::NameTaken, name);
+        let refusal = scene.restore(&scene.parameters()).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NameTaken, "{refusal:?}");
+        assert_eq!(theirs.sql("SELECT count(*) FROM theirs"), "3");
+        scene.root.sql(&format!("DROP DATABASE {name}"));
+    }
     assert_eq!(scene.root.sql(DATABASES), "shop");
     assert_eq!(scene.world.login.sql("SELECT count(*) FROM orders"), "1000");
 }

@@ -16,10 +16,15 @@ const DECIDES: &[&str] = &[
     "approve,reject,abort,retry,rollback,suspend,resume,promote,expedite switchback.dev/releases",
 ];
 
-/// What is said of the plan of a Contract migration.
-fn of_contract() -> [(&'static str, Value); 2] {
+/// The gates of plans that are not a release's.
+const OTHER_GATES: [&str; 2] = ["Contract", "DataLoss"];
+
+/// What is said of the plan of a Contract migration, and of the data that would be lost by a restore.
+fn of_other_gates() -> impl Iterator<Item = (&'static str, Value)> {
     let digest = crate::support::objects::DIGEST;
-    [("approve", json!({ "digest": digest, "gate": "Contract" })), ("reject", json!({ "gate": "Contract" }))]
+    OTHER_GATES.into_iter().flat_map(move |gate| {
+        [("approve", json!({ "digest": digest, "gate": gate })), ("reject", json!({ "gate": gate }))]
+    })
 }
 
 /// Every kind of decision, with what it says.
@@ -42,7 +47,7 @@ async fn decider<'a>(namespace: &Namespace, name: &'a str) -> &'a str {
 async fn whoever_holds_the_verb_decides_in_their_own_name() {
     in_namespace("decides", async |namespace| {
         let anna = namespace.cluster.user(decider(namespace, "anna").await);
-        for kind in kinds().chain(of_contract()) {
+        for kind in kinds().chain(of_other_gates()) {
             namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", kind)).await.unwrap();
         }
         // Who names no gate means the release, and that is what is stored.
@@ -167,7 +172,7 @@ async fn forgery_deciding_without_the_verb() {
 
 /// A gate is no way around who may decide: its verbs are those of a release.
 #[tokio::test]
-async fn forgery_approving_a_contract_as_somebody_else_or_without_the_verb() {
+async fn forgery_approving_by_another_gate_as_somebody_else_or_without_the_verb() {
     in_namespace("forgery", async |namespace| {
         let anna = namespace.cluster.user(decider(namespace, "anna").await);
         namespace.allow("carl", &["create switchback.dev/decisions", "retry,rollback switchback.dev/releases"]).await;
@@ -175,7 +180,7 @@ async fn forgery_approving_a_contract_as_somebody_else_or_without_the_verb() {
         let user = format!("system:serviceaccount:{}:robot", namespace.name);
         decider(namespace, &user).await;
         let robot = namespace.cluster.service_account(&namespace.name, "robot").await;
-        for (verb, what) in of_contract() {
+        for (verb, what) in of_other_gates() {
             let by = |actor: &str| decision("shop", UID, actor, (verb, what.clone()));
             let says = format!(r#"spec.actor is "ben", you are "anna"; use kubectl switchback {verb}"#);
             assert_refused(namespace.make::<Decision>(&anna, &by("ben")).await, &says);
@@ -196,14 +201,14 @@ async fn forgery_turning_an_approval_into_one_of_another_gate() {
         for (kind, what) in kinds().filter(|(kind, _)| ["approve", "reject"].contains(kind)) {
             let made = namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", (kind, what))).await.unwrap();
             let name = made.metadata.name.unwrap();
-            let patch = json!({ "spec": { kind: { "gate": "Contract" } } });
-            for client in [&anna, &namespace.cluster.admin] {
-                let answer = namespace.patch::<Decision>(client, &name, patch.clone()).await;
+            for (gate, client) in OTHER_GATES.into_iter().zip([&anna, &namespace.cluster.admin]) {
+                let patch = json!({ "spec": { kind: { "gate": gate } } });
+                let answer = namespace.patch::<Decision>(client, &name, patch).await;
                 let said = crate::support::refusal(answer);
                 assert!(said.contains("cannot be changed: create another one"), "{kind}: {said}");
             }
         }
-        for (kind, what) in of_contract() {
+        for (kind, what) in of_other_gates() {
             let made = namespace.make::<Decision>(&anna, &decision("shop", UID, "anna", (kind, what))).await.unwrap();
             let patch = json!({ "spec": { kind: { "gate": null } } });
             let answer = namespace.patch::<Decision>(&anna, &made.metadata.name.unwrap(), patch).await;

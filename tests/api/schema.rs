@@ -870,7 +870,7 @@ async fn input_01_what_is_empty_unknown_mistyped_or_missing_is_named() {
                 namespace.try_make::<Release>(&namespace.cluster.admin, &changed(full(), &[(place, value)])).await;
             assert_refused(answer, words);
         }
-        let gates = r#"supported values: "Release", "Contract""#;
+        let gates = r#"supported values: "Release", "Contract", "DataLoss""#;
         let table: [(&str, Value, &str); 7] = [
             ("/spec/approve/gate", json!("Swap"), gates),
             ("/spec/approve/gates", json!(["Contract"]), r#"unknown field "spec.approve.gates""#),

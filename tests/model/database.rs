@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 use switchback::{
     api::{
-        BackupRecord, DataLoss, DatabaseClaim, DatabaseIdentity, DatabaseRollback, Outcome, ProofLevel, Reason,
+        BackupRecord, DataLoss, DatabaseClaim, DatabaseIdentity, DatabaseRollback, Gate, Outcome, ProofLevel, Reason,
         ReleaseSpec, Step, TableLoss, labels,
     },
     protocol::{
@@ -94,8 +94,12 @@ pub enum RestoreEnd {
     /// What would be lost cannot be counted.
     Uncounted,
     Refused,
+    /// The first agent lost the server in the middle of the swap; the next one finds it done.
+    Uncertain,
     PodLost,
     Hangs,
+    /// Its pod is never let run.
+    NeverStarts,
 }
 
 /// The database of the Release, and what it has been through.
@@ -124,6 +128,10 @@ pub struct Database {
     pub migration: MigrationEnd,
     pub undo: UndoEnd,
     pub restore: RestoreEnd,
+    /// How often a backup has taken the place of the database: each time it is another one.
+    pub swaps: u32,
+    /// The backups that did.
+    pub replaced: Vec<String>,
     /// The ledger: state by revision.
     pub ledger: BTreeMap<String, MigrationState>,
     /// What became of attempts, by the manifest that it was written beside.
@@ -161,13 +169,6 @@ pub fn with_down(version: &str) -> ReleaseSpec {
     } });
     spec.database = serde_json::from_value(database).unwrap();
     spec.rollback.database = DatabaseRollback::Down;
-    spec
-}
-
-/// A version whose backup comes back when the release does.
-pub fn with_restore(version: &str) -> ReleaseSpec {
-    let mut spec = spec(version);
-    spec.rollback.database = DatabaseRollback::Restore;
     spec
 }
 
@@ -384,13 +385,15 @@ impl World {
 
     fn facts(&self) -> DatabaseFacts {
         let marker = self.database.instances[0].status.identity.as_ref().and_then(|known| known.marker.clone());
+        let swaps = self.database.swaps;
+        let uuid = |known: &str| if swaps == 0 { known.to_owned() } else { format!("{}{swaps:04}", &known[..32]) };
         DatabaseFacts {
             identity: Identity {
                 system_identifier: "7400000000000000001".into(),
-                oid: 16384,
+                oid: 16384 + swaps,
                 name: "shop".into(),
                 marker: marker.map(|marker| Marker {
-                    uuid: marker.uuid.parse().unwrap(),
+                    uuid: uuid(&marker.uuid).parse().unwrap(),
                     environment: marker.environment,
                     epoch: marker.epoch,
                 }),
@@ -403,11 +406,16 @@ impl World {
     }
 
     fn look_at_database(&self, job: &JobSeen) -> Said {
-        let database = match &self.database.refusal {
-            Some(refusal) => Answer::Refused(refusal.clone()),
-            None => Answer::Done(self.facts()),
-        };
-        let well = self.database.refusal.is_none();
+        let facts = self.facts();
+        let known = self.database.instances[0].status.identity.as_ref();
+        // A backup has taken its place, and nobody said so.
+        let is_another = known.is_some_and(|known| known.oid != i64::from(facts.identity.oid)).then(|| Refusal {
+            reason: Reason::IdentityUncertain,
+            message: format!("its oid is {}", facts.identity.oid),
+        });
+        let refusal = self.database.refusal.clone().or(is_another);
+        let well = refusal.is_none();
+        let database = refusal.map_or_else(|| Answer::Done(facts), Answer::Refused);
         let state = self.database.ledger.get(&job.revision).copied().unwrap_or(MigrationState::NotStarted);
         let pending = if state == MigrationState::Applied { 0 } else { self.database.pending };
         let facts = MigrationFacts {
@@ -608,24 +616,33 @@ impl World {
         let restore = record.migration.as_ref().unwrap().restore.as_ref().expect("it is recorded");
         let approved = record.decisions.iter().find(|decision| decision.uid == restore.decision);
         let digest = restore.plan.as_ref().map(|plan| plan.digest.clone());
-        assert_eq!(approved.expect("I6: somebody approved what is lost").digest, digest);
+        let approved = approved.expect("I6: somebody approved what is lost");
+        assert_eq!((&approved.digest, approved.gate), (&digest, Some(Gate::DataLoss)));
+        let backup = record.backup.clone().expect("it is named");
+        let live = &self.database.backups[&backup.name];
+        assert!(live.is_held() && matches!(live.state, BackupState::Complete(_)), "{live:?}");
+        if self.database.restore == RestoreEnd::NeverStarts {
+            return None;
+        }
         let name = format!("{}-pod", job.name);
         let mut running = pod(name.clone(), &job.revision, "", false);
         (running.job, running.agent_ran) = (Some(job.name.clone()), true);
         self.pods.insert(name, running);
         match self.database.restore {
-            RestoreEnd::Restored | RestoreEnd::Uncounted => {
-                self.database.ledger.remove(&job.revision);
-                let mut database = self.facts();
-                let before_oid = 16384;
-                database.identity.oid = 99999;
-                if let Some(marker) = &mut database.identity.marker {
-                    *marker = Marker {
-                        uuid: "7d0c1d2a-6c1f-4f7e-9a57-0d3c3a1f0002".parse().unwrap(),
-                        epoch: 1,
-                        ..marker.clone()
-                    };
+            RestoreEnd::Uncertain if job.name.ends_with("-restore-1") => {
+                // It was done, and the word of it was lost.
+                self.put_in_place(job, &backup);
+                let message = "swapping the databases: connection closed".to_owned();
+                let refused: Answer<RestoreDataResult> =
+                    Answer::Refused(Refusal { reason: Reason::RestoreUncertain, message });
+                Some(Said { well: false, message: Some(json!(refused)) })
+            }
+            RestoreEnd::Restored | RestoreEnd::Uncounted | RestoreEnd::Uncertain => {
+                if !self.database.replaced.contains(&backup.uid) {
+                    self.put_in_place(job, &backup);
                 }
+                let database = self.facts();
+                let before_oid = database.identity.oid - 1;
                 let seconds = ProofSeconds { fetch: 1.0, restore: 2.0, check: 1.0 };
                 let safety =
                     CopyResult { storage: "offsite".into(), manifest: "k/manifest.json".into(), sha256: "dd".into() };
@@ -646,8 +663,18 @@ impl World {
                 Some(Said { well: false, message: Some(json!(refused)) })
             }
             RestoreEnd::PodLost => Some(Said { well: false, message: None }),
-            RestoreEnd::Hangs => None,
+            RestoreEnd::Hangs | RestoreEnd::NeverStarts => None,
         }
+    }
+
+    /// The swap itself.
+    fn put_in_place(&mut self, job: &JobSeen, backup: &BackupRecord) {
+        let database = &mut self.database;
+        assert!(!database.replaced.contains(&backup.uid), "it is restored once");
+        database.replaced.push(backup.uid.clone());
+        database.swaps += 1;
+        database.ledger.remove(&job.revision);
+        database.schema.clone_from(&backup.schema);
     }
 
     /// Who the database is, as the Release's controller writes it.
@@ -655,6 +682,7 @@ impl World {
         let found = self.database.instances.iter_mut().find(|found| found.name == instance).unwrap();
         let claim = found.status.claim.as_ref().expect("rule 10: the database is claimed");
         assert_eq!(claim.release_uid, UID);
+        assert_eq!(identity.oid, i64::from(16384 + self.database.swaps), "it is who serves");
         let mut status = (*found.status).clone();
         status.identity = Some(identity.clone());
         found.status = Arc::new(status);

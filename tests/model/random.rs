@@ -8,7 +8,7 @@ use switchback::api::{DecisionKind, Empty, Gate, Rejection, ReleaseSpec, Rollbac
 
 use crate::{
     config::with_config,
-    database::{MigrationEnd, PendingEnd, RehearsalEnd, ReportEnd},
+    database::{MigrationEnd, PendingEnd, RehearsalEnd, ReportEnd, RestoreEnd},
     policies::policy,
     world::{Frozen, JobEnd, World},
 };
@@ -51,7 +51,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (1i64..1200).prop_map(Happening::Wait),
         3 => Just(Happening::Approve),
         1 => Just(Happening::Abort),
-        2 => (0u8..8).prop_map(Happening::Decide),
+        2 => (0u8..9).prop_map(Happening::Decide),
         2 => (1u8..4).prop_map(Happening::Spec),
         1 => (1u8..4, 0usize..4).prop_map(|(version, ready)| Happening::Ready(version, ready)),
         1 => (0u8..4).prop_map(Happening::Jobs),
@@ -65,7 +65,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 /// A world in which 1.0.0 serves: with config, with a database, with an autoscaler, alone on its volume, with a worker, with
-/// Contract migrations, with a command that says what is due.
+/// Contract migrations, with a command that says what is due, with backups that come back.
 fn world(kind: u8) -> World {
     match kind {
         0 => World::serving_as(own),
@@ -74,6 +74,7 @@ fn world(kind: u8) -> World {
         3 => World::serving_as(crate::away::alone),
         5 => World::serving_with_contracts(),
         6 => World::serving_with_pending(),
+        7 => World::serving_with_restores(),
         _ => crate::workers::serving(),
     }
 }
@@ -111,6 +112,9 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
         Happening::Approve if world.contract_waits() => {
             world.approve_contract("anna");
         }
+        Happening::Approve if world.data_loss_waits() => {
+            world.approve_data_loss("anna");
+        }
         Happening::Approve => {}
         Happening::Abort => {
             world.abort();
@@ -124,6 +128,7 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
                 4 => DecisionKind::Rollback(Rollback::default()),
                 5 => DecisionKind::Expedite(Empty {}),
                 6 => DecisionKind::Reject(Rejection { gate: Gate::Contract }),
+                8 => DecisionKind::Reject(Rejection { gate: Gate::DataLoss }),
                 _ => {
                     let to = world.record().history.first().map(|entry| entry.revision.clone());
                     DecisionKind::Rollback(Rollback { to })
@@ -147,6 +152,14 @@ fn happen(world: &mut World, frozen: &mut Vec<Frozen>, happening: &Happening) {
             let says = [PendingEnd::Due, PendingEnd::Nothing, PendingEnd::PodLost, PendingEnd::Unknown];
             let reports = [ReportEnd::Written, ReportEnd::Refused, ReportEnd::PodLost, ReportEnd::Written];
             database.report = *reports.get(usize::from(*end)).unwrap_or(&ReportEnd::Hangs);
+            let restores = [
+                RestoreEnd::Restored,
+                RestoreEnd::Uncertain,
+                RestoreEnd::PodLost,
+                RestoreEnd::Refused,
+                RestoreEnd::Hangs,
+            ];
+            database.restore = restores[usize::from(*end)];
             database.asked_what_is_due = *says.get(usize::from(*end)).unwrap_or(&PendingEnd::Hangs);
         }
         Happening::Policies(which) => {
@@ -177,7 +190,7 @@ proptest! {
     /// refused and the last good one serving; and then nothing is written any more.
     #[test]
     fn every_history_ends_well_and_quiet(
-        kind in 0u8..7,
+        kind in 0u8..8,
         history in prop::collection::vec(happening(), 1..80),
     ) {
         let mut world = world(kind);
@@ -205,6 +218,8 @@ proptest! {
                 world.approve("anna");
             } else if world.contract_waits() {
                 world.approve_contract("anna");
+            } else if world.data_loss_waits() {
+                world.approve_data_loss("anna");
             }
         }
         prop_assert_eq!(world.step(), Step::Idle);
@@ -236,7 +251,7 @@ proptest! {
     /// A controller that is killed after any number of writes, anywhere, ends where an undisturbed one ends.
     #[test]
     fn killed_anywhere_it_ends_the_same(
-        kind in 0u8..7,
+        kind in 0u8..8,
         kills in prop::collection::vec(0usize..3, 1..40),
     ) {
         let mut world = world(kind);
@@ -264,6 +279,6 @@ proptest! {
         // I1, and nothing made twice: a migration ran once, from one backup.
         let ran = world.database.ran.values().all(|times| *times == 1);
         prop_assert!(ran, "{:?}", world.database.ran);
-        prop_assert_eq!(world.database.backups.len(), if matches!(kind, 1 | 5 | 6) { 2 } else { 0 });
+        prop_assert_eq!(world.database.backups.len(), if matches!(kind, 1 | 5 | 6 | 7) { 2 } else { 0 });
     }
 }

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
 use strum::VariantArray as _;
 use switchback::{
-    api::{Approval, DecisionKind, Empty, Gate, Step},
+    api::{Approval, DecisionKind, Empty, Gate, Rejection, Step},
     release::{observed::Guard, plan::Plan, plan::Situation},
 };
 
-use crate::database::{MigrationEnd, RehearsalEnd, UndoEnd, with_down};
+use crate::database::{MigrationEnd, RehearsalEnd, RestoreEnd, UndoEnd, with_down};
+use crate::policies::policy;
 use crate::world::{JobEnd, World, spec, versions, words};
 
 /// One observation: its name, and what it does to the world.
@@ -287,6 +289,62 @@ fn undo(world: &mut World, end: UndoEnd) {
     world.end_database_jobs();
 }
 
+/// What may be seen while what would be lost waits for an approval.
+fn waiting_restore() -> Vec<Seen> {
+    vec![
+        ("nothing new", |_| {}),
+        ("anna approves", |world| {
+            world.approve_data_loss("anna");
+        }),
+        ("anna approves and ben rejects", |world| {
+            world.approve_data_loss("anna");
+            world.decide(DecisionKind::Reject(Rejection { gate: Gate::DataLoss }), "ben");
+        }),
+        ("anna approves one of two", |world| {
+            world.policies = vec![policy("two", json!({ "approval": { "required": 2 } }))];
+            world.approve_data_loss("anna");
+        }),
+        ("nobody has said anything in time", |world| world.wait(24 * 3600)),
+        ("the spec says 3.0.0", |world| world.ask_for("3.0.0")),
+        ("the spec says 1.0.0 again", |world| world.ask_for("1.0.0")),
+        ("anna suspends", |world| {
+            world.decide(DecisionKind::Suspend(Empty {}), "anna");
+        }),
+        ("the admission policies are gone", |world| {
+            world.guard = Guard::Missing("ValidatingAdmissionPolicy switchback-decisions is missing".into());
+        }),
+        ("the Release is deleted", |world| world.deleting = true),
+        ("it is approved and the Job stands there, suspended", |world| restore(world, 2, RestoreEnd::Hangs)),
+        ("the Job is recorded", |world| restore(world, 3, RestoreEnd::Hangs)),
+        ("the Job runs", |world| restore(world, 5, RestoreEnd::Hangs)),
+        ("the Job runs and the Release is deleted", |world| {
+            restore(world, 5, RestoreEnd::Hangs);
+            world.deleting = true;
+        }),
+        ("the Job says restored", |world| restore(world, 5, RestoreEnd::Restored)),
+        ("the Job says restored, and the DatabaseInstance knows", |world| {
+            restore(world, 5, RestoreEnd::Restored);
+            world.look(usize::MAX);
+        }),
+        ("the Job refuses", |world| restore(world, 5, RestoreEnd::Refused)),
+        ("the Job lost the server in the middle", |world| restore(world, 5, RestoreEnd::Uncertain)),
+        ("the Job's pod is lost", |world| {
+            restore(world, 5, RestoreEnd::PodLost);
+            world.wait(11);
+        }),
+    ]
+}
+
+/// Approves what would be lost, looks so often, and lets the Job end if it runs.
+fn restore(world: &mut World, looks: usize, end: RestoreEnd) {
+    world.approve_data_loss("anna");
+    for _ in 0..looks {
+        world.look(usize::MAX);
+    }
+    world.database.restore = end;
+    world.end_database_jobs();
+}
+
 /// Lets the Job of the rehearsal be made, and end.
 fn rehearse(world: &mut World, end: RehearsalEnd) {
     world.look(usize::MAX);
@@ -422,6 +480,14 @@ fn the_plan_of_every_step_by_what_is_observed() {
         if let Some(contract) = &plan.record.contract {
             writeln!(text, "       of it  {:?}, {}: {}", contract.state, contract.reason, contract.message).unwrap();
         }
+    }
+    writeln!(text, "\nRestoreData, when the backup of 2.0.0 would come back and people are asked").unwrap();
+    for (name, happen) in waiting_restore() {
+        let mut world = crate::restored::waiting(RestoreEnd::Hangs);
+        while world.look(usize::MAX) {}
+        happen(&mut world);
+        let (_, plan) = world.plan();
+        row(&mut text, name, &plan);
     }
     insta::assert_snapshot!("plan_of_a_release", text);
 }

@@ -32,6 +32,7 @@ mod proxy;
 mod quiet;
 mod rehearsals;
 mod releases;
+mod restored;
 mod slices;
 mod smoke;
 mod stopped;

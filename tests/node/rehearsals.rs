@@ -1,10 +1,10 @@
 //! Rehearsals on a real node: a pod whose containers run one after the other, with a real copy of the data.
 
 use serde_json::{Value, json};
-use switchback::api::{DatabaseInstance, Outcome, ProofLevel, RestoreProgress, Step, UndoProgress};
+use switchback::api::{Outcome, ProofLevel, Step, UndoProgress};
 
 use crate::{
-    database_scene::{ORDERS, apply, bring_up, by, make_sql, psql, report},
+    database_scene::{ORDERS, bring_up, by, make_sql, psql, report},
     harness::{Scene, active, condition, merge, message, proof, record},
     support::in_namespace,
 };
@@ -20,13 +20,13 @@ fn old_version(schema: &str) -> Value {
     }]}})
 }
 
-fn by_command(more: Value) -> Value {
+pub fn by_command(more: Value) -> Value {
     let mut migration = json!({ "workload": "web", "command": ["/demo-app", "migrate", "up"], "idempotent": true });
     merge(&mut migration, more);
     by(migration)
 }
 
-async fn serving(scene: &Scene<'_>) {
+pub async fn serving(scene: &Scene<'_>) {
     bring_up(scene).await;
     scene.ask_for("1.0.0", &[("SCHEMA", "1")], by_command(json!({}))).await;
     scene.approve().await;
@@ -34,7 +34,7 @@ async fn serving(scene: &Scene<'_>) {
     assert_eq!(active(&over), Some("1.0.0"), "{}", report(scene).await);
 }
 
-const COLUMNS: &str = "SELECT string_agg(column_name, ',' ORDER BY column_name) FROM information_schema.columns \
+pub const COLUMNS: &str = "SELECT string_agg(column_name, ',' ORDER BY column_name) FROM information_schema.columns \
     WHERE table_name = 'orders'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,44 +166,6 @@ async fn a_release_that_goes_back_takes_its_migration_back_after_traffic() {
         let ledger = "SELECT string_agg(state, ',' ORDER BY began) FROM switchback.ledger";
         assert_eq!(psql(&scene, ledger).await, "Applied,Undone");
         load.end("undone").await;
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_that_goes_back_brings_its_data_back_when_people_have_said_so() {
-    in_namespace("restored", async |namespace| {
-        let scene = Scene::new(namespace).await;
-        serving(&scene).await;
-        let spec = json!({
-            "environment": "Staging", "capacity": "20Gi",
-            "postgres": { "secret": "shop-db", "admin": "shop-db-admin" },
-            "backups": { "storage": ["offsite"] },
-        });
-        apply::<DatabaseInstance>(&scene, "shop", json!({ "spec": spec })).await;
-        let load = scene.load().await;
-        let mut more = by_command(json!({}));
-        merge(&mut more, json!({ "rollback": { "database": "Restore" } }));
-        scene.ask_for("2.0.0", &[("SCHEMA", "2"), ("UNREADY_WHEN_SERVING", "2")], more).await;
-        scene.approve().await;
-        let waiting = scene
-            .until("what would be lost waits for an approval", |release| {
-                condition(release, "Reconciling").1 == "DataLossPending"
-            })
-            .await;
-        assert_eq!(psql(&scene, COLUMNS).await, "address,delivery_slot,id,item,placed", "nothing runs unasked");
-        let restore = record(&waiting).migration.unwrap().restore.unwrap();
-        let digest = restore.plan.unwrap().digest;
-        let approve = json!({ "approve": { "digest": digest, "gate": "DataLoss" } });
-        scene.decide(&waiting, approve).await.unwrap();
-        let over = scene.until_over().await;
-        assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::RolledBack)));
-        let restore = record(&over).migration.unwrap().restore.unwrap();
-        assert_eq!(restore.state, RestoreProgress::Restored, "{}", report(&scene).await);
-        assert_eq!(psql(&scene, COLUMNS).await, "address,id,item,placed");
-        let closed = "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname LIKE 'shop%'";
-        assert_eq!(Some(psql(&scene, closed).await), restore.before);
-        load.end("restored").await;
     })
     .await;
 }

@@ -119,9 +119,14 @@ pub(super) fn begun(seen: &Observed, record: &Record) -> Option<Move> {
     fenced.then(|| abort::begun(seen, record).unwrap_or_else(|| turn_back(record.clone(), seen.now, why)))
 }
 
+/// Says why the attempt turned back, without its full stop.
+pub(super) fn cause(record: &Record) -> &str {
+    record.ending.as_ref().map_or("", |ending| ending.message.trim_end_matches('.'))
+}
+
 /// Says why the attempt turned back and what serves meanwhile.
 pub(super) fn told(record: &Record) -> String {
-    let cause = record.ending.as_ref().map_or("", |ending| ending.message.trim_end_matches('.'));
+    let cause = cause(record);
     let serves = match &record.active {
         Some(active) if record.step == Step::SwitchBack => format!("Traffic goes back to {}", active.version),
         Some(active) => format!("{}; what the attempt left is removed", words::serves(Some(&active.version))),

@@ -139,9 +139,10 @@ fn is_entered(before: &Record, after: &Record) -> bool {
 fn needs_a_person(situation: &Situation) -> Option<(Reason, &str)> {
     match situation {
         Situation::OnHold(reason, message) => Some((*reason, message)),
-        Situation::WaitingForApproval(reason @ (Reason::ApprovalStale | Reason::ApprovalPolicyMissing), message) => {
-            Some((*reason, message))
-        }
+        Situation::WaitingForApproval(
+            reason @ (Reason::ApprovalStale | Reason::ApprovalPolicyMissing | Reason::DataLossPending),
+            message,
+        ) => Some((*reason, message)),
         Situation::Working(..)
         | Situation::WaitingForApproval(..)
         | Situation::Served

@@ -144,9 +144,10 @@ fn begin(seen: &Observed, mut record: Record, (restore, approvals): (&RestoreRec
 }
 
 fn waiting(seen: &Observed, record: &Record, restore: &RestoreRecord, people: &[&str]) -> Situation {
-    let first = ending::told(record);
     // What follows says what to do.
-    let first = clamp_to(&first, CAUSE_BYTES);
+    let cause = clamp_to(ending::cause(record), CAUSE_BYTES);
+    let serves = words::serves(record.active.as_ref().map(|active| active.version.as_str()));
+    let first = format!("{cause}. {serves} on the migrated schema.");
     if let Guard::Missing(why) = &seen.guard {
         let message = format!("{first} Decisions are not guarded: {why}.");
         return Situation::WaitingForApproval(Reason::ApprovalPolicyMissing, message);
@@ -155,13 +156,13 @@ fn waiting(seen: &Observed, record: &Record, restore: &RestoreRecord, people: &[
         return Situation::WaitingForApproval(reason, format!("{first} {message}"));
     }
     let name = &seen.release.name;
-    let serves = record.active.as_ref().map_or("", |active| active.version.as_str());
     let loss = restore.loss.as_ref().map(DataLoss::words).unwrap_or_default();
     let given = words::approved_so_far(people, Policies(&seen.policies).required());
     let option = words::gate_option(Gate::DataLoss);
+    let until = record.deadline().map(|at| at.strftime("%F %H:%M UTC").to_string()).unwrap_or_default();
     let message = format!(
-        "{first} {serves} serves users on the migrated schema. Restoring the backup would lose {loss}, and what is written \
-         until then.{given} Next: kubectl switchback approve {name}{option}, or reject {name}{option}."
+        "{first} Restoring the backup would lose {loss}, and what is written \
+         until then.{given} Without approval the data stay as they are from {until} on. Next: kubectl switchback approve {name}{option}, or reject {name}{option}."
     );
     Situation::WaitingForApproval(Reason::DataLossPending, clamp(&message).to_owned())
 }
