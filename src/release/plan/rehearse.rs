@@ -104,7 +104,8 @@ fn follow(seen: &Observed, record: Record, job: &JobSeen) -> Move {
         let message = format!("{whose} did not get ready on the migrated copy: {problem}.");
         return failed(seen, record, (Reason::ContractTestFailed, &message));
     }
-    let problem = pod.and_then(|pod| pod.problem.as_deref());
+    // Sidecars that end after the agent keep nobody waiting.
+    let problem = pod.filter(|pod| !pod.agent_ran).and_then(|pod| pod.problem.as_deref());
     let because = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
     if overdue(seen, &record) {
         let message = format!("The rehearsal did not end in time{because}.");
