@@ -80,6 +80,11 @@ use super::{
     "!has(self.rollback) || !has(self.rollback.database) || self.rollback.database != 'Restore' || (has(self.database) && has(self.database.migration) && self.database.migration.change == 'Expand')",
     "rollback.database is Restore, and there is no Expand migration whose backup could be restored"
 ))]
+#[x_kube(validation = Rule::new(
+    "!self.workloads.exists(w, has(w.minReadySeconds) && w.minReadySeconds > 0 && w.minReadySeconds >= duration(has(self.deadlines) && has(self.deadlines.deploy) ? self.deadlines.deploy : '10m').getSeconds())"
+).message(Message::Expression(
+"'deadlines.deploy is not longer than the minReadySeconds of a workload: ' + (has(self.deadlines) && has(self.deadlines.deploy) ? self.deadlines.deploy : '10m')".to_owned()
+)))]
 #[x_kube(validation = ("self.workloads.all(w, !has(w.adopt) || self.workloads.filter(x, has(x.adopt) && x.adopt.deployment == w.adopt.deployment).size() == 1)", "two workloads adopt the same Deployment"))]
 pub struct ReleaseSpec {
     /// Version of the application, for people. A semantic version is expected.

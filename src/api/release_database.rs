@@ -69,6 +69,15 @@ impl ReleaseBackup {
     "pending goes through the agent's port, which direct does without"
 ))]
 #[x_kube(validation = ("!has(self.sql) || !has(self.down)", "down means nothing with sql: it is a command of an image"))]
+#[x_kube(validation = Rule::new(
+    "duration(has(self.lockTimeout) ? self.lockTimeout : '2s') <= duration(has(self.timeout) ? self.timeout : '15m')"
+).message(Message::Expression(
+    "'lockTimeout is longer than timeout: ' + (has(self.lockTimeout) ? self.lockTimeout : '2s') + ' and ' + (has(self.timeout) ? self.timeout : '15m')".to_owned()
+)))]
+#[x_kube(validation = (
+    "[has(self.command) ? self.command : [], has(self.pending) ? self.pending : [], has(self.down) ? self.down : []].all(c, c.all(w, !w.matches('(?i)(://[^/@:]*:[^/@$][^/@]*@|password=[^$ ])')))",
+    "CredentialsInline: a password stands in a command, where many may read it; the command reaches the database through DATABASE_URL and PG*, which the agent sets"
+))]
 pub struct Migration {
     /// Where it comes from.
     #[serde(flatten)]
@@ -131,8 +140,12 @@ pub struct Rehearsal {
 }
 
 /// One variable of the environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!self.value.matches('(?i)(://[^/@:]*:[^/@$][^/@]*@|password=[^$ ])')",
+    "CredentialsInline: a password stands in the value, where many may read it; the copy is reached through DATABASE_URL and PG*, which the agent sets"
+))]
 pub struct RehearsalVariable {
     /// Its name.
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]

@@ -339,11 +339,62 @@ fn rules() -> Vec<(&'static str, Change, Change)> {
             vec![("/spec/workloads/0/services/0/spec/clusterIP", "None".into())],
         ),
     ];
+    rules.extend(of_times_and_credentials());
     rules.extend(of_autoscaling());
     rules.extend(of_checks());
     rules.extend(of_http());
     rules
 }
+
+/// Rules on times that cannot be kept, and on passwords where they do not belong.
+fn of_times_and_credentials() -> Vec<(&'static str, Change, Change)> {
+    let lock = "lockTimeout is longer than timeout";
+    let (timeout, lock_timeout) = ("/spec/database/migration/timeout", "/spec/database/migration/lockTimeout");
+    let ready = "deadlines.deploy is not longer than the minReadySeconds of a workload";
+    let min_ready = "/spec/workloads/0/minReadySeconds";
+    let mut rules = vec![
+        (
+            lock,
+            vec![(timeout, "2s".into()), (lock_timeout, "2000ms".into())],
+            vec![(timeout, "2s".into()), (lock_timeout, "2001ms".into())],
+        ),
+        // What is not said counts as well.
+        (lock, vec![], vec![(timeout, "1s".into())]),
+        (
+            ready,
+            vec![(min_ready, 60.into()), ("/spec/deadlines/deploy", "61s".into())],
+            vec![(min_ready, 60.into()), ("/spec/deadlines/deploy", "1m".into())],
+        ),
+        (ready, vec![(min_ready, 599.into())], vec![(min_ready, 600.into())]),
+    ];
+    let in_value = "CredentialsInline: a password stands in the value, where many may read it; the copy is reached through DATABASE_URL and PG*, which the agent sets";
+    let value = "/spec/database/migration/rehearse/env/0/value";
+    rules.push((in_value, vec![(value, "postgres://app:$(PASSWORD)@db/shop".into())], vec![(value, INLINE[0].into())]));
+    let in_command = "CredentialsInline: a password stands in a command, where many may read it; the command reaches the database through DATABASE_URL and PG*, which the agent sets";
+    for inline in INLINE {
+        for (command, shape) in
+            [("command", by_workload("web")), ("pending", asking("web")), ("down", by_workload("web"))]
+        {
+            let with = |word: &str| {
+                let mut migration = shape.clone();
+                migration[command] = json!(["migrate", word]);
+                vec![("/spec/database/migration", migration)]
+            };
+            rules.push((in_command, with("https://user@example.com:8080/a@b:c"), with(inline)));
+            rules.push((in_command, with("psql postgres://app:$PASSWORD@db/shop"), with(inline)));
+        }
+    }
+    rules
+}
+
+/// Passwords as people write them into a command or a value.
+const INLINE: [&str; 5] = [
+    "postgres://shop:secret@db/shop",
+    "--dsn=POSTGRESQL://shop:s3cr3t@db:5432/shop?sslmode=require",
+    "redis://:secret@cache",
+    "host=db user=shop password=secret",
+    "--password=secret",
+];
 
 fn adopt(deployment: &str, service: &str) -> Value {
     json!({ "deployment": deployment, "service": service })
@@ -676,7 +727,9 @@ fn demands(schema: &Value, place: &str, found: &mut BTreeSet<(String, Demand)>) 
         found.insert((place.to_owned(), Demand::Pattern(pattern.to_owned())));
     }
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
-        let message = rule["message"].as_str().expect("a rule without words").to_owned();
+        // Of one that names values the words before them.
+        let told = || rule["messageExpression"].as_str()?.split('\'').nth(1)?.split(": ").next();
+        let message = rule["message"].as_str().or_else(told).expect("a rule without words").to_owned();
         found.insert((place.to_owned(), Demand::Rule(message)));
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -746,6 +799,13 @@ pub async fn try_patterns<K: kube::Resource<DynamicType = ()>>(namespace: &Names
             // Authorities are for https alone.
             if place.ends_with("/prometheus/address") {
                 body["spec"]["checks"][2]["prometheus"].as_object_mut().unwrap().remove("ca");
+            }
+            // A statement waits no longer than all of them may take.
+            if place == "/spec/database/migration/timeout" {
+                body["spec"]["database"]["migration"]["lockTimeout"] = "0s".into();
+            }
+            if place == "/spec/database/migration/lockTimeout" {
+                body["spec"]["database"]["migration"]["timeout"] = "8760h".into();
             }
             // A rate takes a window that is as long.
             if place == "/spec/watch/for" {
@@ -921,6 +981,74 @@ async fn input_02_and_input_50_what_is_too_long_or_too_many_is_refused_with_its_
         }
         let names = changed(full(), &[("/spec/checks/1/name", "home".into())]);
         assert_refused(namespace.try_make::<Release>(&namespace.cluster.admin, &names).await, "Duplicate value");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn input_25_a_password_inline_is_refused_wherever_a_database_is_reached() {
+    in_namespace("schema", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        let command = changed(full(), &[("/spec/database/migration", by_workload("web"))]);
+        for inline in INLINE {
+            let body = changed(command.clone(), &[("/spec/database/migration/command", json!(["migrate", inline]))]);
+            let said = refusal(namespace.try_make::<Release>(admin, &body).await);
+            assert!(said.contains("spec.database.migration: Invalid value"), "{said}");
+            // The answer says where, and what to do instead.
+            assert!(said.contains("CredentialsInline: a password stands in a command"), "{said}");
+        }
+        let url = INLINE[0];
+        for (place, says) in [
+            ("/spec/database/url", r#"unknown field "spec.database.url""#),
+            ("/spec/database/name", "spec.database.name: Invalid value"),
+            ("/spec/checks/5/sql/url", r#"unknown field "spec.checks[5].sql.url""#),
+            ("/spec/database/migration/rehearse/env/0/value", "CredentialsInline: a password stands in the value"),
+        ] {
+            let answer = namespace.try_make::<Release>(admin, &changed(full(), &[(place, url.into())])).await;
+            assert_refused(answer, says);
+        }
+        let address = [("/spec/checks/2/prometheus/address", "https://user:secret@prometheus".into())];
+        let says = "spec.checks[2].prometheus.address: Invalid value";
+        assert_refused(namespace.try_make::<Release>(admin, &changed(full(), &address)).await, says);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn input_45_nothing_that_is_kept_for_going_back_is_kept_for_less_than_nothing() {
+    in_namespace("schema", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        for (place, value, says) in [
+            ("/spec/historyLimit", json!(0), "should be greater than or equal to 1"),
+            ("/spec/historyLimit", json!(-1), "should be greater than or equal to 1"),
+            ("/spec/rollback/keepPrevious", json!("-24h"), "spec.rollback.keepPrevious: Invalid value"),
+            ("/spec/database/backup/reuse", json!("-6h"), "spec.database.backup.reuse: Invalid value"),
+            // Nobody is promised what nothing does.
+            ("/spec/database/backup/keep", json!(0), r#"unknown field "spec.database.backup.keep""#),
+        ] {
+            let answer = namespace.try_make::<Release>(admin, &changed(full(), &[(place, value)])).await;
+            assert_refused(answer, says);
+        }
+        let shortest = [("/spec/historyLimit", json!(1)), ("/spec/rollback/keepPrevious", json!("0s"))];
+        namespace.try_make::<Release>(admin, &changed(full(), &shortest)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn input_51_times_that_cannot_be_kept_are_refused() {
+    in_namespace("schema", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        let migration =
+            [("/spec/database/migration/timeout", json!("90s")), ("/spec/database/migration/lockTimeout", json!("2m"))];
+        let says = "lockTimeout is longer than timeout: 2m and 90s";
+        assert_refused(namespace.try_make::<Release>(admin, &changed(full(), &migration)).await, says);
+        let ready = [("/spec/workloads/0/minReadySeconds", json!(45)), ("/spec/deadlines/deploy", json!("30s"))];
+        let says = "deadlines.deploy is not longer than the minReadySeconds of a workload: 30s";
+        assert_refused(namespace.try_make::<Release>(admin, &changed(full(), &ready)).await, says);
+        let window = [("/spec/watch/for", json!("1m")), ("/spec/checks/6/http/rate/over", json!("2m"))];
+        let says = "the rate of an http check is over more than watch.for";
+        assert_refused(namespace.try_make::<Release>(admin, &changed(full(), &window)).await, says);
     })
     .await;
 }
