@@ -6,7 +6,7 @@ use switchback::{
     api::{Environment, JobSettings, PodTemplate, PostgresSettings, RehearsalVariable, ScratchSettings},
     backup,
     databases::Action,
-    protocol::{DatabaseTarget, MigrateParameters, MigrationWork},
+    protocol::{DatabaseTarget, MigrateParameters, MigrationWork, RestoreDataParameters},
 };
 
 use crate::backup::{running, seen};
@@ -106,6 +106,41 @@ fn a_job_that_asks_what_is_due_only_reads_and_is_the_users_pod() {
         database: Some((&postgres, Role::Migrate)),
         also: &[],
         storages: vec![],
+        migrations: None,
+        scratch: None,
+        rehearsal: None,
+        settings: &JobSettings::default(),
+    };
+    insta::assert_snapshot!(yaml(&job.manifest()));
+}
+
+#[test]
+fn a_job_that_restores_has_the_files_of_three_roles_and_is_neither_tried_again_nor_ended_by_kubernetes() {
+    let postgres =
+        PostgresSettings { backup: Some("shop-reader".into()), admin: Some("shop-keeper".into()), ..postgres() };
+    let s3 = json!({ "bucket": "backups", "secret": "backup-store" });
+    let storage = serde_json::from_value(json!({ "s3": s3 })).unwrap();
+    let target = json!({ "name": "offsite", "place": { "s3": s3 } });
+    let parameters = json!({
+        "database": { "name": "shop", "secret": "/secrets/database", "environment": "Production" },
+        "reader": { "secret": Role::Backup.folder() }, "admin": { "secret": Role::Admin.folder() },
+        "maintenance": "postgres", "storage": target, "capacityBytes": 1_u64 << 40, "id": "3f0c1a2b7",
+        "copy": { "storage": "offsite", "manifest": "a/manifest.json", "sha256": "aa" }, "backupUid": "backup",
+        "safety": { "storages": [target], "backupUid": "decision", "attempt": 1, "proof": "Readable" }, "timeout": "6h",
+    });
+    let parameters: RestoreDataParameters = serde_json::from_value(parameters).unwrap();
+    let work = Work::RestoreData(Box::new(parameters));
+    let job = AgentJob {
+        name: "shop-7-restore-1",
+        namespace: "shop",
+        labels: [("switchback.dev/release-uid", "release".to_owned())].into(),
+        owners: vec![Owner { kind: "Release", name: "shop", uid: "release" }.reference()],
+        work: &work,
+        agent_image: "agent:1",
+        image: Image::Tools("tools-15:1"),
+        database: Some((&postgres, Role::Migrate)),
+        also: &[Role::Backup, Role::Admin],
+        storages: vec![("offsite", &storage)],
         migrations: None,
         scratch: None,
         rehearsal: None,
