@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audited::{Spent, mark, requests_since, until_settled},
-    database_scene::{ORDERS, SLOT, bring_up, by_sql, make_sql, report},
+    database_scene::{ORDERS, SLOT, bring_up, by_sql, make_sql, report, until_recorded},
     harness::{Scene, active, merge, proof},
     support::in_namespace,
 };
@@ -33,6 +33,7 @@ async fn rule_15_a_release_with_a_database_and_all_jobs_writes_little() {
         bring_up(&scene).await;
         make_sql(&scene, "shop-1", &[("001-orders.sql", ORDERS)]).await;
         scene.serve_first(by_sql("shop-1")).await;
+        until_recorded(&scene).await;
         make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
         let mut more = by_sql("shop-2");
         merge(&mut more, jobs(&format!("shop.{}.svc", namespace.name)));

@@ -132,7 +132,8 @@ async fn a_release_that_goes_back_brings_its_data_back_when_people_have_said_so(
         .await;
         let oid = psql(&scene, "SELECT oid FROM pg_database WHERE datname = 'shop'").await;
         assert_eq!(known.status.unwrap().identity.unwrap().oid.to_string(), oid);
-        assert_eq!(names_of(&scene, "batch/v1", "Job").await, Vec::<String>::new());
+        let left = names_of(&scene, "batch/v1", "Job").await;
+        assert!(!left.iter().any(|job| job.contains("-loss-") || job.contains("-restore-")), "{left:?}");
         assert_eq!(held(&scene).await, Vec::<String>::new());
         scene.ask_for("2.0.1", &[("SCHEMA", "2")], by_command(json!({}))).await;
         scene.approve().await;

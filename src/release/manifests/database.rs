@@ -295,7 +295,7 @@ pub fn backup(
 /// database's size until its pod goes; what a mark, a backup or a restore has to say stands nowhere else.
 const fn may_go_by_itself(work: &Work) -> bool {
     match work {
-        Work::Inspect(_) | Work::Pending(_) | Work::Migrate(_) | Work::Report(_) | Work::RestoreLoss(_) => true,
-        Work::Mark(_) | Work::Backup(_) | Work::Rehearse(..) | Work::RestoreData(_) => false,
+        Work::Inspect(_) | Work::Pending(_) | Work::Migrate(_) | Work::Report(_) => true,
+        Work::Mark(_) | Work::Backup(_) | Work::Rehearse(..) | Work::RestoreLoss(_) | Work::RestoreData(_) => false,
     }
 }
