@@ -106,7 +106,8 @@ fn said(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mov
         let mut plan = Plan { asks: hastened.err().into_iter().collect(), ..Plan::stay(record, told) };
         // What is told of it is no longer true then.
         until.iter().for_each(|later| plan.look_again_at(later.until));
-        if mode(seen, &plan.record) == Mode::Automatic && found::worst(seen, &plan.record).is_some() {
+        let unwatched = plan.record.active.is_none() && health::is_broken(seen, &plan.record);
+        if unwatched && mode(seen, &plan.record) == Mode::Automatic {
             plan.look_again_at(later(seen.now, UNWATCHED));
         }
         let in_force = authors::in_force(seen).filter(|since| *since > seen.now);
