@@ -61,7 +61,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observed::{Ask, Observed};
-use crate::api::{CandidateRevision, Duration, Outcome, Reason, Record, ReleaseSpec, Step, StepTime};
+use crate::api::{
+    CandidateRevision, Condition, ConditionType, Duration, Outcome, Reason, Record, ReleaseSpec, Step, StepTime,
+};
 
 pub use action::Action;
 pub use contract::is_under_way as is_contract;
@@ -248,6 +250,19 @@ fn recorded(seen: &Observed, record: &Record) -> bool {
 /// Returns what may be done once its step stands in the status as read, and nothing before.
 fn when_recorded(seen: &Observed, record: &Record, action: Action) -> Vec<Action> {
     recorded(seen, record).then_some(action).into_iter().collect()
+}
+
+/// Stays where status says that it is, and says what that says: for a moment that is worth no word of its own. What people
+/// have decided is noted all the same.
+fn as_before(seen: &Observed, record: Record) -> Plan {
+    let Record { decisions, suspended, .. } = record;
+    let ready = seen.release.status.conditions.iter().find(|told| told.type_ == ConditionType::Ready.as_str());
+    let said = |ready: &Condition| {
+        let (reason, message) = (Reason::parse(&ready.reason), ready.message.clone());
+        if reason == Reason::Suspended { Situation::Suspended(message) } else { Situation::Working(reason, message) }
+    };
+    let told = ready.map_or_else(|| Situation::Working(Reason::Inspecting, String::new()), said);
+    Plan::stay(Record { decisions, suspended, ..seen.record().clone() }, told)
 }
 
 /// Returns whether the deadline of the step is over.

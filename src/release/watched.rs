@@ -9,11 +9,12 @@ mod pods;
 mod quota;
 mod running;
 mod selecting;
+mod services;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::{
-    api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery},
+    api::{apps::v1 as apps, batch::v1 as batch, discovery::v1 as discovery},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{
@@ -28,18 +29,18 @@ pub use pods::{Pod, pod, pod_seen};
 pub use quota::{defaults, quota};
 pub use running::running;
 pub use selecting::selecting;
+pub use services::{Service, selector_manager, service, service_seen};
 
 use super::{
     manifests::ATTEMPT,
     observed::{
-        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PolicySeen,
-        ServiceSeen, SliceSeen,
+        AttemptSeen, DecisionSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PolicySeen, SliceSeen,
     },
 };
 use crate::{
     api::{
         Decision, DecisionStatus, GROUP, ReleasePolicy,
-        labels::{CONFIG, FENCE, FIELD_MANAGER, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
+        labels::{CONFIG, FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
     kube_io::{calls::is_controlled_by, index::Owner},
 };
@@ -101,20 +102,6 @@ impl ReplicaSet {
         let observed = self.metadata.generation.is_some_and(|now| self.status.observed_generation >= now);
         observed && self.spec.replicas == 0 && self.status.replicas == 0
     }
-}
-
-/// A Service, without its ports.
-#[derive(Resource, Clone, Debug, Deserialize)]
-#[resource(inherit = "core::Service")]
-pub struct Service {
-    metadata: ObjectMeta,
-    spec: ServiceSpec,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct ServiceSpec {
-    #[serde(default)]
-    selector: BTreeMap<String, String>,
 }
 
 /// An EndpointSlice, without addresses and ports.
@@ -219,41 +206,6 @@ pub fn deployment(object: &Deployment) -> Entry<DeploymentSeen> {
             deleting: object.metadata.deletion_timestamp.is_some(),
         },
     )
-}
-
-/// Reads a Service.
-#[must_use]
-pub fn service(object: &Service) -> Entry<ServiceSeen> {
-    entry(object, service_seen(object))
-}
-
-/// Reads a Service, wherever it belongs.
-#[must_use]
-pub fn service_seen(object: &Service) -> ServiceSeen {
-    ServiceSeen {
-        name: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
-        resource_version: object.resource_version().unwrap_or_default(),
-        ours: ours(object),
-        role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
-        selector: object.spec.selector.clone(),
-        adopted: None,
-        fence: object.annotations().get(FENCE).cloned(),
-        deleting: object.metadata.deletion_timestamp.is_some(),
-    }
-}
-
-/// Returns the field manager that wrote a Service's selector last, beside us. Watched objects do not say: their managed
-/// fields are dropped, being half of what they weigh.
-#[must_use]
-pub fn selector_manager(object: &Service) -> Option<String> {
-    let writes = |fields: &serde_json::Value| fields.pointer("/f:spec/f:selector").is_some();
-    let entries = object.metadata.managed_fields.iter().flatten();
-    entries
-        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| writes(&fields.0)))
-        .filter(|entry| entry.manager.as_deref().is_some_and(|manager| manager != FIELD_MANAGER))
-        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
-        .and_then(|entry| entry.manager.clone())
 }
 
 /// Reads an EndpointSlice; the endpoints controller copies the labels of the Service onto it.

@@ -126,6 +126,7 @@ impl World {
                 selector: text_map(live.spec.get("selector")),
                 adopted: None,
                 fence: None,
+                written_at: None,
                 deleting: false,
             };
             self.services.insert(name.clone(), taken);

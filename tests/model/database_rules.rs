@@ -80,11 +80,19 @@ fn no_migration_without_a_proven_backup() {
 
 #[test]
 fn input_47_no_migration_when_the_backup_goes_between_its_proof_and_the_start() {
-    let mut world = World::at(Step::Migrate);
-    world.look(usize::MAX);
-    world.database.backups.clear();
-    world.run_to_rest();
-    assert_eq!((world.ended(), ran(&world)), (Some(Outcome::Failed), 0));
+    // Before its Job is made, before that is recorded, and before it is resumed.
+    for looks in 0..3 {
+        let mut world = World::at(Step::Rehearse);
+        world.look(usize::MAX);
+        world.settle();
+        for _ in 0..looks {
+            world.look(usize::MAX);
+        }
+        assert!(world.jobs.values().all(|job| !job.name.contains("-migrate-") || job.suspended));
+        world.database.backups.clear();
+        world.run_to_rest();
+        assert_eq!((world.ended(), ran(&world)), (Some(Outcome::Failed), 0), "{looks}");
+    }
 }
 
 #[test]
@@ -254,7 +262,7 @@ fn a_backup_that_an_ended_attempt_leaves_unfinished_is_withdrawn_unless_it_compl
 
 #[test]
 fn deleting_a_release_keeps_its_backups_and_lets_them_go() {
-    let mut world = World::at(Step::Migrate);
+    let mut world = World::at(Step::Rehearse);
     world.deleting = true;
     world.run_to_rest();
     assert!(world.gone);
@@ -339,7 +347,9 @@ fn threat_t10_a_backup_that_somebody_else_made_under_our_name_is_no_backup() {
 
 #[test]
 fn a_database_that_was_exchanged_after_the_approval_is_not_migrated() {
-    let mut world = World::at(Step::Migrate);
+    let mut world = World::at(Step::Rehearse);
+    world.look(usize::MAX);
+    world.settle();
     world.set_instance(|status| status.identity.as_mut().unwrap().oid = 99);
     world.run_to_rest();
     assert_eq!(world.condition("Stalled"), Some(("True", "IdentityUncertain")));

@@ -36,9 +36,9 @@ fn rule_13_a_word_that_went_before_anybody_read_it_changes_no_end() {
         assert_eq!((world.active(), world.ran("2.0.0")), (Some("2.0.0"), 1), "{away}: {:?}", world.status.conditions);
         let last = world.record().history.last().unwrap();
         assert_eq!(last.outcome, Outcome::Succeeded, "{away}");
-        asked_again += usize::from(made(&world, "-migrate-2") > 0);
+        asked_again += usize::from(made(&world, "-migrate-2") > 0 || made(&world, "-rehearse") > 1);
     }
-    assert!(asked_again >= 1, "no migration went before its word was read");
+    assert!(asked_again >= 2, "{asked_again}");
 }
 
 #[test]
@@ -52,8 +52,7 @@ fn rule_13_what_a_rehearsal_has_shown_stays_known_while_it_is_suspended() {
     }
     assert_eq!((world.step(), world.condition("Ready")), (Step::Rehearse, Some(("Unknown", "Suspended"))));
     assert!(world.record().rehearsal.is_some());
-    // Somebody tidies up.
-    world.jobs.clear();
+    world.expire_jobs();
     world.wait(86_400);
     world.look(usize::MAX);
     assert!(!world.look(usize::MAX), "nothing runs: {:?}", world.writes);
@@ -63,13 +62,12 @@ fn rule_13_what_a_rehearsal_has_shown_stays_known_while_it_is_suspended() {
 }
 
 #[test]
-fn what_verifies_watches_and_holds_a_volume_stays_until_the_attempt_is_over() {
+fn what_verifies_and_watches_stays_until_the_attempt_is_over() {
     let mut world = approved();
     world.run_to(Step::Retire);
     world.expire_jobs();
     let left: Vec<&String> = world.jobs.keys().collect();
-    let stays = |name: &&String| ["verify", "watch", "rehearse"].iter().any(|part| name.contains(part));
-    assert!(left.len() == 4 && left.iter().all(stays), "{left:?}");
+    assert!(left.len() == 3 && left.iter().all(|name| name.contains("verify") || name.contains("watch")), "{left:?}");
     world.run_to(Step::Idle);
     assert!(world.jobs.values().all(|job| job.name.ends_with("-report")), "{:?}", world.jobs.keys());
 }

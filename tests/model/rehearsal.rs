@@ -66,6 +66,7 @@ fn what_a_rehearsal_has_shown_is_in_the_conditions() {
     world.end_database_jobs();
     world.status.record.rehearsal.clone_from(&None);
     world.look(usize::MAX);
+    world.look(usize::MAX);
     let rehearsal = world.status.record.rehearsal.as_mut().unwrap();
     rehearsal.findings.reaches_production = true;
     world.look(usize::MAX);
@@ -199,8 +200,9 @@ fn how_it_is_rehearsed_makes_no_other_revision_but_another_digest() {
 #[test]
 fn a_backup_that_was_not_restored_is_no_reason_to_migrate() {
     let mut world = World::at(Step::Migrate);
-    world.status.record.rehearsal = None;
-    world.look(usize::MAX);
+    let record = &mut world.status.record;
+    (record.rehearsal, record.migration) = (None, None);
+    world.jobs.clear();
     world.run_to_rest();
     assert_eq!(world.condition("Stalled"), Some(("True", "BackupFailed")));
     assert!(world.message("Stalled").contains("not proven as far as was asked"));

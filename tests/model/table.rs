@@ -82,6 +82,15 @@ fn rows(step: Step) -> Vec<Seen> {
         Step::Rehearse => vec![
             ("the Job runs", |world| rehearse(world, RehearsalEnd::Hangs)),
             ("the Job says passed", |world| rehearse(world, RehearsalEnd::Passes)),
+            ("it passed, and the Job that migrates stands there, suspended", |world| {
+                rehearse(world, RehearsalEnd::Passes);
+                world.look(usize::MAX);
+            }),
+            ("it passed, and the backup is deleted", |world| {
+                rehearse(world, RehearsalEnd::Passes);
+                world.look(usize::MAX);
+                world.database.backups.clear();
+            }),
             ("the Job says failed", |world| rehearse(world, RehearsalEnd::Fails)),
             ("the Job failed and its word was not seen yet", |world| rehearse(world, RehearsalEnd::PodLost)),
             ("the Job's pods are lost", |world| {
@@ -104,17 +113,11 @@ fn rows(step: Step) -> Vec<Seen> {
             ("the storage with the backup is gone", |world| world.database.storages.clear()),
         ],
         Step::Migrate => vec![
-            ("the Job stands there, suspended", |world| {
+            ("the Job is resumed", |world| {
                 world.look(usize::MAX);
             }),
-            ("the Job is recorded", |world| {
-                world.look(usize::MAX);
-                world.look(usize::MAX);
-            }),
-            ("the backup is deleted before the Job is resumed", |world| {
-                world.look(usize::MAX);
-                world.database.backups.clear();
-            }),
+            ("the backup is deleted before the Job is resumed", |world| world.database.backups.clear()),
+            ("somebody deleted the Job before it was resumed", |world| world.jobs.clear()),
             ("the Job runs and the spec says 3.0.0", |world| {
                 run_migration(world, MigrationEnd::Hangs);
                 world.ask_for("3.0.0");

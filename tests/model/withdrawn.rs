@@ -167,7 +167,7 @@ fn rule_03_a_contract_does_not_wait_for_ever_for_an_earlier_version_to_end() {
 /// However far it is, up to the look that resumes its Job.
 #[test]
 fn an_earlier_version_that_comes_up_again_is_met_before_its_job_runs() {
-    let mut base = World::with_contract_at(Step::Migrate);
+    let mut base = World::with_contract_at(Step::Rehearse);
     let mut met = 0;
     while !base.jobs.values().any(|job| job.name.contains("-migrate-") && !job.suspended) {
         let mut world = base.clone();

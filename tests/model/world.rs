@@ -801,6 +801,7 @@ impl World {
                     selector,
                     adopted: None,
                     fence: None,
+                    written_at: None,
                     deleting: false,
                 });
             }
@@ -832,6 +833,7 @@ impl World {
     }
 
     fn point(&mut self, name: &str, patch: &Value) -> bool {
+        let now = self.now.round(jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Trunc));
         let Some(service) = self.services.get_mut(name) else { return false };
         let meta = &patch["metadata"];
         if meta["uid"] != service.uid.as_str() || meta["resourceVersion"] != service.resource_version.as_str() {
@@ -846,6 +848,7 @@ impl World {
         if let Some(fence) = meta["annotations"][labels::FENCE].as_str() {
             service.fence = Some(fence.to_owned());
         }
+        service.written_at = Some(now.unwrap());
         newer(&mut service.resource_version);
         true
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::observed::{AttemptSeen, InstanceSeen, ReleaseSeen, Settings, StorageSeen},
     Kind, Manifest, Marks, child_name,
-    jobs::goes_by_itself,
+    jobs::{KEPT_SECONDS, goes_by_itself},
     manifest, owners, with_own_config,
 };
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
     },
     protocol::{InspectParameters, MarkParameters, MigrateParameters, MigrationTarget, MigrationWork, paths},
 };
+
+/// How long Kubernetes keeps the Job of a rehearsal, with the volume of its pod.
+const REHEARSAL_KEPT_SECONDS: u32 = 600;
 
 /// How many characters of a Release's UID keep the backups of two Releases of the same name apart.
 const UID_LENGTH: usize = 8;
@@ -265,8 +268,8 @@ impl<'a> DatabaseJob<'a> {
             settings: &spec.jobs.or(&self.instance.spec.jobs).or(&settings.jobs),
         };
         let mut body = job.manifest();
-        if may_go_by_itself(self.work) {
-            goes_by_itself(&mut body);
+        if let Some(seconds) = kept_seconds(self.work) {
+            goes_by_itself(&mut body, seconds);
         }
         Manifest { kind: Kind::Job, name: self.name.to_owned(), body }
     }
@@ -291,11 +294,12 @@ pub fn backup(
     )
 }
 
-/// Returns whether Kubernetes may remove a Job of this work some time after its end. A rehearsal holds a volume of twice the
-/// database's size until its pod goes; what a mark, a backup or a restore has to say stands nowhere else.
-const fn may_go_by_itself(work: &Work) -> bool {
+/// Returns how long Kubernetes keeps a Job of this work after its end, where it may remove it. A rehearsal's pod holds a volume
+/// of twice the database; what a mark, a backup or a restore has to say stands nowhere else.
+const fn kept_seconds(work: &Work) -> Option<u32> {
     match work {
-        Work::Inspect(_) | Work::Pending(_) | Work::Migrate(_) | Work::Report(_) => true,
-        Work::Mark(_) | Work::Backup(_) | Work::Rehearse(..) | Work::RestoreLoss(_) | Work::RestoreData(_) => false,
+        Work::Inspect(_) | Work::Pending(_) | Work::Migrate(_) | Work::Report(_) => Some(KEPT_SECONDS),
+        Work::Rehearse(..) => Some(REHEARSAL_KEPT_SECONDS),
+        Work::Mark(_) | Work::Backup(_) | Work::RestoreLoss(_) | Work::RestoreData(_) => None,
     }
 }

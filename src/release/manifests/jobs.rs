@@ -25,7 +25,7 @@ const CHECK_START_SECONDS: u64 = 300;
 
 /// How long Kubernetes keeps a Job that goes by itself: people may want to read its log, and a controller that was away its
 /// word.
-const KEPT_SECONDS: u32 = 3600;
+pub(super) const KEPT_SECONDS: u32 = 3600;
 
 /// Name of the agent's container in our Jobs.
 pub const AGENT_CONTAINER: &str = "agent";
@@ -108,7 +108,7 @@ pub fn agent_job(
         &template,
     );
     if *phase == CheckPhase::Preflight {
-        goes_by_itself(&mut job.body);
+        goes_by_itself(&mut job.body, KEPT_SECONDS);
     }
     job
 }
@@ -116,9 +116,9 @@ pub fn agent_job(
 /// Lets Kubernetes remove a Job some time after its end. Only where its word stands in status or in the database's ledger as
 /// soon as it is read, or may be asked for again: what verifies a version says so for as long as its step is held, and what
 /// watches one for as long as the window is.
-pub(super) fn goes_by_itself(job: &mut Value) {
+pub(super) fn goes_by_itself(job: &mut Value, seconds: u32) {
     if let Some(spec) = job.get_mut("spec") {
-        set(spec, "ttlSecondsAfterFinished", KEPT_SECONDS.into());
+        set(spec, "ttlSecondsAfterFinished", seconds.into());
     }
 }
 

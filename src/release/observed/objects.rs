@@ -95,6 +95,8 @@ pub struct ServiceSeen {
     pub adopted: Option<(String, String)>,
     /// Value of the fence annotation.
     pub fence: Option<String>,
+    /// When our last write of it was, in whole seconds.
+    pub written_at: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }

@@ -1,6 +1,6 @@
 //! Migrate: one Job at a time, after a live look at the backup, against the database's own ledger; pure.
 //!
-//! The Job is made suspended; its UID is recorded; only a look that reads that record back resumes it. From then on
+//! The Job is made suspended; the step and its UID are recorded; only a look that reads that record back resumes it. From then on
 //! the step is let end, whatever the spec, a person or a deletion says: half a migration helps nobody.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -10,9 +10,9 @@ use super::{
         manifests::{self, Kind},
         observed::{self, Ask, BackupState, InstanceSeen, JobSeen, Observed},
     },
-    Action, Move, Plan, Situation, abort, candidate_content, config, contract,
+    Action, Move, Plan, Situation, abort, as_before, candidate_content, config, contract,
     database::{self, LOST_JOBS, Said},
-    ending, enter, later, overdue, recorded, rehearse, still_wanted, when_recorded,
+    ending, enter, later, overdue, recorded, rehearse, still_wanted,
 };
 use crate::{
     agent_job::targets,
@@ -93,8 +93,11 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let what = manifests::Migrate { name, number, instance, database, looked, backup_uid, schema };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
     let Some(job) = job else { return ending::content_lost(seen, record) };
-    let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
-    let actions = config::before(seen, (&content, attempt(seen, &record)), actions);
+    let actions = config::before(seen, (&content, attempt(seen, &record)), vec![Action::Create(Box::new(job))]);
+    if !recorded(seen, &record) {
+        // Suspended, it does nothing yet. The step and its UID are then recorded at once.
+        return Plan { actions, ..as_before(seen, record) }.into();
+    }
     let situation = told(&record, &format!("Making Job {name}, attempt {number}."));
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }

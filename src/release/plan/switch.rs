@@ -3,6 +3,7 @@
 //! The step is recorded first, with what the Services pointed at; the next look reads the Services live and
 //! moves them. A partial switch is always completed or reversed.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
@@ -10,14 +11,18 @@ use super::{
         manifests,
         observed::{Answer, Ask, Observed, ServiceSeen},
     },
-    Action, Move, Plan, Situation, abort, active_content, candidate_content, deploy,
+    Action, Move, Plan, Situation, abort, active_content, as_before, candidate_content, deploy,
     ending::{self, Why},
     enter, fence,
     going::Going,
     handover::{self, Progress},
     health, hooks, images, later, overdue, recorded, scaling, still_wanted, verify,
 };
-use crate::api::{HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord, labels};
+use crate::api::{Duration, HookMoment, Outcome, Reason, Record, ReleaseSpec, RevisionId, Step, TrafficRecord, labels};
+
+/// How long endpoints may take to follow before it is told that they have not; the API server says when a Service was
+/// pointed in whole seconds.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// Begins the step.
 pub(super) fn begin(seen: &Observed, record: Record, content: &ReleaseSpec) -> Move {
@@ -281,6 +286,15 @@ fn forward(seen: &Observed, record: &Record, content: &ReleaseSpec, live: &Servi
     Some(Action::Point { service: live.name.clone(), patch, otherwise: None })
 }
 
+/// Returns until when it is waited for the endpoints before it is noted that their Services have moved: mostly they follow
+/// within a moment, and one word tells of both.
+fn follows_soon(seen: &Observed) -> Option<Timestamp> {
+    let unnoted = seen.record().traffic.iter().filter(|traffic| traffic.switched_at.is_none());
+    let moved = unnoted.filter_map(|traffic| seen.service(&traffic.service)?.written_at).max()?;
+    // The API server's clock may be another one.
+    Some(later(moved, MOMENT)).filter(|until| moved <= seen.now && seen.now < *until)
+}
+
 /// Waits until the endpoints have followed, and `settle` more.
 fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
     let revision = content.revision();
@@ -295,6 +309,11 @@ fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
         }
     }
     if !waiting.is_empty() {
+        if let Some(until) = follows_soon(seen) {
+            let mut plan = as_before(seen, record);
+            plan.look_again_at(until);
+            return plan.into();
+        }
         // Counts are left to those who look at the endpoints, as for pods.
         let text = format!("{} point at {}; endpoints have not followed yet.", waiting.join(", "), content.version);
         return Plan::stay(record, Situation::Working(Reason::Switching, text)).into();

@@ -95,7 +95,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     }
     let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
     let mut plan = Plan::stay(record, situation);
-    tolerated.into_iter().chain(late).filter(|end| *end > seen.now).for_each(|end| plan.look_again_at(end));
+    // The end of the window is over then.
+    plan.recheck = late.or(plan.recheck);
+    if let Some(end) = tolerated.filter(|end| *end > seen.now) {
+        plan.look_again_at(end);
+    }
     if let Some(job) = check_job(seen, &plan.record, &content) {
         plan.actions.push(job);
     }
