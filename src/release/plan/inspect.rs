@@ -61,6 +61,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(next) = adopt::look(seen, &mut record) {
         return next;
     }
+    let known = record.database.clone();
     match look(seen, &record) {
         None => record.database = None,
         Some(Look::Seen(looked)) => record.database = Some(*looked),
@@ -76,6 +77,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     match checks::preflight(seen, &record, &seen.release.spec) {
         Preflight::Passed => {}
         Preflight::Working(actions, message) => {
+            // What the other Job has seen is written down together with what this one says.
+            record.database = known;
             let told = Situation::Working(Reason::Inspecting, message);
             return Plan { actions, ..Plan::stay(record, told) }.into();
         }
