@@ -1,5 +1,6 @@
 //! Forged Decisions: what must not work, and what the API server says then.
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use strum::VariantNames as _;
@@ -282,7 +283,10 @@ async fn forgery_changing_a_decision() {
         let finalizer = json!({ "metadata": { "finalizers": ["example.com/held"] } });
         namespace.patch::<Decision>(&anna, &name, finalizer).await.unwrap();
         namespace.patch::<Decision>(&anna, &name, json!({ "metadata": { "finalizers": null } })).await.unwrap();
-        let owner = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": UID }]);
+        // One that is there: the garbage collector would be quicker than the next line.
+        let there = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "there" } });
+        let there = namespace.make::<ConfigMap>(&namespace.cluster.admin, &there).await.unwrap();
+        let owner = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "there", "uid": there.metadata.uid }]);
         let owned = json!({ "metadata": { "ownerReferences": owner } });
         namespace.patch::<Decision>(&anna, &name, owned).await.unwrap();
         namespace.patch::<Decision>(&anna, &name, json!({ "metadata": { "ownerReferences": null } })).await.unwrap();
