@@ -1,5 +1,6 @@
 //! From request to answer. In: the request and the moment. Out: a complete answer with a length, always.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,17 +29,21 @@ pub struct App {
     started: Instant,
     first_ordinary_request: OnceLock<Instant>,
     draining: AtomicBool,
+    place: u8,
 }
 
 impl App {
     /// Starts counting time.
     pub fn new(settings: Serve, shop: Option<Arc<Shop>>) -> Self {
+        // What is no pod is alone.
+        let place = if settings.pod.is_empty() { 0 } else { place() };
         Self {
             settings,
             shop,
             started: clock::now(),
             first_ordinary_request: OnceLock::new(),
             draining: AtomicBool::new(false),
+            place,
         }
     }
 
@@ -86,6 +91,7 @@ impl App {
             draining: self.draining.load(Ordering::Acquire),
             database: self.shop.as_ref().and_then(|shop| shop.why_unready()),
             unready_file_exists: self.settings.unready_file.as_ref().is_some_and(|file| file.exists()),
+            place: self.place,
         }
     }
 
@@ -134,5 +140,17 @@ impl App {
 
     fn identity(&self) -> Value {
         json!({"version": self.settings.version, "pod": self.settings.pod})
+    }
+}
+
+/// Returns the last number of the pod's own address. Nothing is sent: a socket that is bound to a route knows it.
+fn place() -> u8 {
+    let own = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    match own.map(|own| own.ip()) {
+        Ok(IpAddr::V4(own)) => own.octets()[3],
+        _ => 0,
     }
 }

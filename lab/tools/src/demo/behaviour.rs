@@ -17,6 +17,8 @@ pub struct Moment {
     pub database: Option<&'static str>,
     /// Whether the file that makes unready exists.
     pub unready_file_exists: bool,
+    /// Which of its kind it is: pods that start one after the other get addresses one after the other.
+    pub place: u8,
 }
 
 /// What a request asks for.
@@ -42,9 +44,9 @@ pub enum Route {
 
 /// The longest that `/slow` takes, whatever is asked for: nothing in the lab waits longer for an answer.
 const SLOW_LIMIT: Duration = Duration::from_secs(60);
-/// Between the failures of two pods, and how many different moments there are.
-const STAGGER: Duration = Duration::from_millis(700);
-const STAGGERED: u32 = 4;
+/// Between the failures of two pods, which is how often they are probed, and how many different moments there are.
+const STAGGER: Duration = Duration::from_secs(1);
+const STAGGERED: u8 = 3;
 
 /// Reads path and query. A path that was chosen to fail does so even if it is one of the others.
 pub fn route(settings: &Serve, path: &str, query: Option<&str>) -> Route {
@@ -81,18 +83,17 @@ pub fn why_unready(settings: &Serve, moment: &Moment) -> Option<&'static str> {
         (settings.unready_after.is_some_and(|after| moment.up >= after), "UNREADY_AFTER has passed"),
         (moment.unready_file_exists, "UNREADY_FILE exists"),
         (
-            has_served(moment, settings.unready_when_serving.map(|after| after + stagger(&settings.pod))),
+            has_served(moment, settings.unready_when_serving.map(|after| after + stagger(moment.place))),
             "UNREADY_WHEN_SERVING has passed",
         ),
     ];
     reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason)).or(moment.database)
 }
 
-/// Returns how much later than others of its kind a pod fails, by its name: real ones do not all fail in one moment, and
-/// nothing and nobody could take traffic back before the last of them has.
-fn stagger(pod: &str) -> Duration {
-    let sum: u32 = pod.bytes().map(u32::from).sum();
-    STAGGER * (sum % STAGGERED)
+/// Returns how much later than others of its kind a pod fails: real ones do not all fail in one moment, and nothing and
+/// nobody could take traffic back before the last of them has.
+fn stagger(place: u8) -> Duration {
+    STAGGER * u32::from(place % STAGGERED)
 }
 
 /// Tells whether `/smoke` fails.

@@ -159,8 +159,8 @@ pub struct Serve {
     /// Not ready while this file exists.
     #[arg(long, env = "UNREADY_FILE")]
     pub unready_file: Option<PathBuf>,
-    /// Not ready from that long after the first ordinary request on, and up to two seconds more by the pod's name, for
-    /// ever.
+    /// Not ready from that long after the first ordinary request on, and up to two seconds more by the pod's address,
+    /// for ever.
     #[arg(long, env = "UNREADY_WHEN_SERVING", value_parser = seconds)]
     pub unready_when_serving: Option<Duration>,
     /// A path that answers 500.
