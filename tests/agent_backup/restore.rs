@@ -260,12 +260,18 @@ async fn a_backup_takes_the_place_of_its_database_with_everything_that_it_was() 
     assert_eq!(scene.loss(&parameters).unwrap_err().reason, Reason::RestoreFailed);
 }
 
+/// The same in another Job: each has a number of its own, and so have the keys of what it backs up.
+fn nth(parameters: &RestoreDataParameters, attempt: u8) -> RestoreDataParameters {
+    let safety = SafetyBackup { attempt: attempt.into(), ..parameters.safety.clone() };
+    RestoreDataParameters { safety, ..parameters.clone() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_stage_the_next_attempt_ends_the_same() {
     let scene = Scene::start(SHOP).await;
     let parameters = scene.parameters();
-    for stage in ["restoring", "restored and equal", "lost: ", "backed up"] {
-        let mut run = scene.begin("restore-data", &parameters);
+    for (number, stage) in (1..).zip(["restoring", "restored and equal", "lost: ", "backed up"]) {
+        let mut run = scene.begin("restore-data", &nth(&parameters, number));
         run.until(stage);
         run.kill();
         assert!(scene.root.sql(DATABASES).starts_with("shop,shop_restore_a1"), "{stage}");
@@ -273,14 +279,14 @@ async fn killed_at_any_stage_the_next_attempt_ends_the_same() {
     }
     // It is closed while somebody is in it whom this role cannot end.
     let inside = Inside::enter(&scene);
-    let mut run = scene.begin("restore-data", &parameters);
+    let mut run = scene.begin("restore-data", &nth(&parameters, 5));
     run.until("closed");
     run.kill();
     assert_eq!(scene.root.sql(DATABASES), "shop closed,shop_restore_a1 closed");
     drop(inside);
-    let result = scene.restore(&parameters).unwrap();
+    let result = scene.restore(&nth(&parameters, 6)).unwrap();
     scene.is_replaced(&result);
-    assert_eq!(scene.restore(&parameters).unwrap(), result);
+    assert_eq!(scene.restore(&nth(&parameters, 7)).unwrap(), result);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,19 +294,19 @@ async fn killed_again_and_again_it_ends_the_same() {
     let scene = Scene::start(SHOP).await;
     let parameters = scene.parameters();
     // However fast this machine is, some of these fall into the swap.
-    for number in 0..14 {
-        let mut run = scene.begin("restore-data", &parameters);
+    for number in 0_u8..14 {
+        let mut run = scene.begin("restore-data", &nth(&parameters, number + 1));
         if number % 2 == 0 {
-            thread::sleep(Duration::from_millis(100 + number * 60));
+            thread::sleep(Duration::from_millis(100 + u64::from(number) * 60));
         } else if scene.root.sql(DATABASES) != REPLACED {
             run.until("closing");
-            thread::sleep(Duration::from_millis(number));
+            thread::sleep(Duration::from_millis(number.into()));
         }
         run.kill();
         let serves = scene.root.sql("SELECT count(*) FROM pg_database WHERE datname = 'shop'");
         assert_eq!(serves, "1", "after {number}");
     }
-    let result = scene.restore(&parameters).unwrap();
+    let result = scene.restore(&nth(&parameters, 15)).unwrap();
     scene.is_replaced(&result);
 }
 
@@ -399,7 +405,7 @@ async fn what_is_bound_to_the_database_keeps_it_from_being_replaced() {
 async fn one_that_cannot_look_does_not_say_what_another_has_done() {
     let scene = Scene::start(SHOP).await;
     let first = scene.parameters();
-    let second = RestoreDataParameters { safety: SafetyBackup { attempt: 2, ..first.safety.clone() }, ..first.clone() };
+    let second = nth(&first, 2);
     scene.restore(&first).unwrap();
     scene.root.sql("ALTER ROLE keeper NOLOGIN");
     let refusal = scene.restore(&second).unwrap_err();
