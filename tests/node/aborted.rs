@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use switchback::api::{Outcome, ReleasePolicy, Step};
 
 use crate::{
-    database_scene::{ORDERS, backups, bring_up, held, make_sql, psql, report},
+    database_scene::{ORDERS, backups, bring_up, held, make_sql, psql, report, until_it_migrates},
     harness::{Scene, active, condition, merge, message, names_of_release, proof, record},
     interrupted::{comes_to, serves, spec_for, steps},
     support::{SOON, in_namespace, soon, within},
@@ -73,11 +73,7 @@ async fn abort_at(scene: &Scene<'_>, step: Step, version: &str) -> Stopped {
     scene.ask_for(version, &[], more).await;
     comes_to(scene, step, serves).await;
     if step == Step::Migrate {
-        within(SOON, "the migration runs", async || {
-            let began = psql(scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Started'").await;
-            (began == "1").then_some(())
-        })
-        .await;
+        until_it_migrates(scene).await;
     }
     let met = scene.read().await;
     let decision = scene.decide(&met, json!({ "abort": {} })).await.unwrap();

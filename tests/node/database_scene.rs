@@ -106,6 +106,15 @@ pub async fn until_backed_up(scene: &Scene<'_>, name: &str) -> DatabaseBackup {
     .await
 }
 
+/// Waits until a migration has begun and has not ended.
+pub async fn until_it_migrates(scene: &Scene<'_>) {
+    within(SOON, "the migration runs", async || {
+        let began = psql(scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Started'").await;
+        (began == "1").then_some(())
+    })
+    .await;
+}
+
 /// Waits until what became of a release stands beside its backup: nobody waits for that, so it comes after the end.
 pub async fn until_recorded(scene: &Scene<'_>) -> Release {
     let is_recorded = |release: &Release| record(release).history.last().is_some_and(|entry| entry.recorded);

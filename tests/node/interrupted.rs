@@ -19,7 +19,7 @@ use switchback::{
 };
 
 use crate::{
-    database_scene::{ORDERS, SLOT, backups, bring_up, by_sql, held, make_sql, psql, report},
+    database_scene::{ORDERS, SLOT, backups, bring_up, by_sql, held, make_sql, psql, report, until_it_migrates},
     harness::{Scene, active, condition, merge, names_of, names_of_release, observed, proof, record},
     support::{SOON, in_namespace, in_time, within},
 };
@@ -161,11 +161,7 @@ async fn changed_at_every_step(scene: &Scene<'_>) -> Vec<Change> {
     for (number, step) in steps().enumerate() {
         comes_to(scene, step, serves).await;
         if step == Step::Migrate {
-            within(SOON, "the migration runs", async || {
-                let began = psql(scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Started'").await;
-                (began == "1").then_some(())
-            })
-            .await;
+            until_it_migrates(scene).await;
         }
         let next = steps().find(|next| *next > step).unwrap_or(step);
         let changed = scene.ask_for(&format!("2.{}.0", number + 1), &[], spec_for(next)).await;
