@@ -6,6 +6,7 @@ pub mod checks;
 pub mod inject;
 pub mod inspect;
 pub mod job;
+pub mod limit;
 pub mod manifest;
 pub mod mark;
 pub mod migrate;

@@ -144,6 +144,18 @@ pub async fn feed<T>(
     Ok((answer, fetch))
 }
 
+/// Reads all of it and compares every sum; nothing of it goes anywhere.
+///
+/// # Errors
+/// What was stored is not what is there (`BackupVerificationFailed`), or the storage did not return it.
+pub async fn intact(store: &Store, proven: &Proven<'_>) -> Result<(), Refusal> {
+    match fetch(store, proven, &mut tokio::io::sink()).await {
+        Ok(()) => Ok(()),
+        Err(Cut::Refused(refusal)) => Err(refusal),
+        Err(Cut::Reader(error)) => Err(refuse(Reason::BackupVerificationFailed, error.to_string())),
+    }
+}
+
 /// Why fetching ended early.
 enum Cut {
     /// The storage, or what it returned.

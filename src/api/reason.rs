@@ -207,6 +207,9 @@ pub enum Reason {
     WouldLoseData,
     /// The backup is of another database, or of another major version of the server.
     BackupMismatch,
+    /// The backup that is to be restored is not what was proven: its manifest or its data was altered, cut short or taken
+    /// away.
+    BackupCorrupt,
     /// The role that would restore a backup may do more than own a database: code in a dump would run as that role.
     SuperuserNotAllowed,
     /// Something is bound to the database that a swap would tear off: a prepared transaction, a replication slot, a

@@ -278,7 +278,7 @@ async fn killed_at_any_stage_the_next_attempt_ends_the_same() {
         assert_eq!(scene.world.login.sql("SELECT count(*) FROM orders"), "1000", "{stage}");
     }
     // It is closed while somebody is in it whom this role cannot end.
-    let inside = Inside::enter(&scene);
+    let inside = Inside::enter(&scene, "shop", "");
     let mut run = scene.begin("restore-data", &nth(&parameters, 5));
     run.until("closed");
     run.kill();
@@ -352,16 +352,17 @@ async fn what_users_write_meanwhile_is_in_one_of_the_two() {
     assert!(result.loss.rows > 0, "{result:?}");
 }
 
-/// Somebody who is in the database and whom only a superuser can end.
+/// Somebody whom only a superuser can end, in the middle of something.
 struct Inside<'a> {
     scene: &'a Scene,
     psql: Child,
 }
 
 impl<'a> Inside<'a> {
-    fn enter(scene: &'a Scene) -> Self {
-        let mut psql = scene.world.postgres.superuser("shop").psql();
-        psql.env("PGAPPNAME", "inside").args(["--command", "SELECT pg_sleep(100)"]).stderr(Stdio::null());
+    fn enter(scene: &'a Scene, database: &str, doing: &str) -> Self {
+        let mut psql = scene.world.postgres.superuser(database).psql();
+        let statements = format!("{doing} SELECT pg_sleep(100)");
+        psql.env("PGAPPNAME", "inside").args(["--command", &statements]).stderr(Stdio::null());
         let psql = psql.spawn().unwrap();
         let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'inside' AND state = 'active'";
         assert!(soon(|| scene.root.sql(there) == "1"));
@@ -379,12 +380,15 @@ impl Drop for Inside<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_cannot_be_ended_leaves_the_database_open_and_as_it_was() {
     let scene = Scene::start(SHOP).await;
-    let inside = Inside::enter(&scene);
-    let refusal = scene.restore(&scene.parameters()).unwrap_err();
-    assert_eq!(refusal.reason, Reason::DatabaseBusy, "{refusal:?}");
-    assert_eq!(scene.root.sql(DATABASES), "shop");
-    assert_eq!(scene.world.login.sql("SELECT count(*) FROM orders"), "1000");
-    drop(inside);
+    // One that is in it, then one that is elsewhere and holds what a swap needs: nobody ends sessions of other databases.
+    for (database, doing) in [("shop", ""), ("postgres", "BEGIN; COMMENT ON DATABASE shop IS 'ours';")] {
+        let inside = Inside::enter(&scene, database, doing);
+        let refusal = scene.restore(&scene.parameters()).unwrap_err();
+        assert_eq!(refusal.reason, Reason::DatabaseBusy, "{refusal:?}");
+        assert_eq!(scene.root.sql(DATABASES), "shop");
+        assert_eq!(scene.world.login.sql("SELECT count(*) FROM orders"), "1000");
+        drop(inside);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -451,7 +455,7 @@ async fn input_48_only_a_whole_backup_of_this_very_database_takes_its_place() {
     scene.refused(&parameters, Reason::BackupMismatch, "is of another DatabaseBackup");
     let mut parameters = scene.parameters();
     parameters.copy.sha256 = "0".repeat(64);
-    scene.refused(&parameters, Reason::BackupVerificationFailed, "was altered");
+    scene.refused(&parameters, Reason::BackupCorrupt, "was altered");
     let mut parameters = scene.parameters();
     parameters.database.expect.as_mut().unwrap().oid += 1;
     scene.refused(&parameters, Reason::IdentityUncertain, "");
@@ -467,7 +471,7 @@ async fn input_48_only_a_whole_backup_of_this_very_database_takes_its_place() {
     let newer = newer.to_string();
     fs::write(find("manifest.json"), &newer).unwrap();
     // Without that record it is one that somebody has tampered with.
-    scene.refused(&scene.parameters(), Reason::BackupVerificationFailed, "was altered");
+    scene.refused(&scene.parameters(), Reason::BackupCorrupt, "was altered");
     let mut parameters = scene.parameters();
     parameters.copy.sha256 = switchback::api::sha256_hex(&newer);
     scene.refused(&parameters, Reason::BackupMismatch, "the backup is of PostgreSQL 99.1");
@@ -488,7 +492,8 @@ async fn input_48_only_a_whole_backup_of_this_very_database_takes_its_place() {
     for bytes in [&altered, &whole[..middle].to_vec()] {
         fs::write(find("data-0000"), bytes).unwrap();
         let refusal = scene.restore(&scene.parameters()).unwrap_err();
-        assert!([Reason::BackupVerificationFailed, Reason::RestoreFailed].contains(&refusal.reason), "{refusal:?}");
+        assert_eq!(refusal.reason, Reason::BackupCorrupt, "{refusal:?}");
+        assert!(refusal.message.contains("data-0000 has "), "{refusal:?}");
         assert_eq!(scene.root.sql(DATABASES), "shop");
         assert_eq!(scene.world.login.sql("SELECT count(*) FROM orders"), "1000");
     }

@@ -226,3 +226,16 @@ fn plan_of_a_backup() {
         rows().iter().map(|(name, seen)| format!("{name}\n{}", told(&plan(seen), &remembered))).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
+
+#[test]
+fn input_24_a_storage_that_refuses_credentials_is_tried_once_more_with_what_the_secret_holds_by_then() {
+    let after = |attempt: i32| {
+        let refusal = refused("AuthenticationFailed", "offsite: access denied");
+        plan(&seen(|seen| ended(seen, attempt, |job| failed(job, Some(&refusal))))).status
+    };
+    // By another pod: one that runs has what was mounted when it began.
+    let first = after(1);
+    assert!(first.retry_at.is_some() && first.completed_at.is_none(), "{first:?}");
+    let second = after(2);
+    assert!(second.retry_at.is_none() && second.completed_at.is_some(), "{second:?}");
+}

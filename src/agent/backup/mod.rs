@@ -15,7 +15,6 @@ mod stream;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     copies::{Copies, Plan},
@@ -25,6 +24,7 @@ use self::{
 };
 pub use self::{dump::Places, stream::Layout};
 use super::{
+    limit::Limit,
     manifest::Content,
     postgres::{self, Connected, failure, identity, lock},
     refuse,
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     api::Reason,
-    clock::{self, Stopwatch},
+    clock,
     protocol::{BackupParameters, BackupResult, Refusal},
 };
 
@@ -51,7 +51,7 @@ pub struct Work<'a> {
     pub layout: Layout,
     /// Name of the attempt, for the sessions on the server.
     name: String,
-    started: Stopwatch,
+    limit: Limit,
     started_at: Timestamp,
 }
 
@@ -61,8 +61,8 @@ pub struct Work<'a> {
 /// It was refused or failed; nothing is left that looks like a backup. Its message may hold what must not leave.
 pub async fn run(parameters: &BackupParameters, places: &Places, layout: Layout) -> Result<BackupResult, Refusal> {
     let name = format!("backup {}-{}", parameters.backup_uid, parameters.attempt);
-    let (started, started_at) = (Stopwatch::start(), clock::now());
-    Work { parameters, places, layout, name, started, started_at }.attempt().await
+    let limit = Limit::start("the backup", Reason::BackupFailed, parameters.timeout.as_std());
+    Work { parameters, places, layout, name, limit, started_at: clock::now() }.attempt().await
 }
 
 /// What stands before the first byte is read.
@@ -103,7 +103,7 @@ pub struct Dumped {
 
 impl Work<'_> {
     async fn attempt(&self) -> Result<BackupResult, Refusal> {
-        let prepared = self.or_stopped(self.prepare()).await?;
+        let prepared = self.limit.or_stopped(self.prepare()).await?;
         let Prepared { guards, snapshot, tools, stores, plan } = prepared;
         let attempt = plan.attempt.clone();
         let mut copies = Copies::new(plan, stores);
@@ -118,7 +118,7 @@ impl Work<'_> {
             dumped.tools = tools;
         }
         let result = match finished {
-            Ok(dumped) => self.or_stopped(self.finish(&attempt, dumped, &mut copies)).await,
+            Ok(dumped) => self.limit.or_stopped(self.finish(&attempt, dumped, &mut copies)).await,
             Err(refusal) => Err(refusal),
         };
         match result {
@@ -137,7 +137,7 @@ impl Work<'_> {
             }
         };
         tokio::select! {
-            dumped = self.or_stopped(self.dump(snapshot, copies)) => dumped,
+            dumped = self.limit.or_stopped(self.dump(snapshot, copies)) => dumped,
             refusal = waits => Err(refusal),
             why = guards.lock.lost() => Err(refuse(Reason::BackupFailed, format!("the database's lock was lost: {why}"))),
         }
@@ -206,39 +206,12 @@ impl Work<'_> {
         let tools = String::new();
         Ok(Dumped { content, streamed, omitted, position, oldest_transaction, taken_at, database, tools })
     }
-
-    /// Runs something until it ends, the time is over, or the process is asked to end.
-    async fn or_stopped<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        let timeout = self.parameters.timeout.as_std();
-        let left = timeout.saturating_sub(self.started.elapsed());
-        tokio::select! {
-            done = work => done,
-            () = tokio::time::sleep(left) => {
-                let text = format!("the backup took longer than {} s", timeout.as_secs());
-                Err(refuse(Reason::DeadlineExceeded, text))
-            }
-            () = asked_to_end() => Err(refuse(Reason::BackupFailed, "the backup was asked to end (SIGTERM)")),
-        }
-    }
 }
 
 async fn content(session: &Connected) -> Result<Content, Refusal> {
     let content = catalog::content(&session.client).await?;
     let tables = catalog::count_tables(&session.client).await?;
     Ok(Content { tables, ..content })
-}
-
-/// Returns when the process is asked to end.
-pub async fn asked_to_end() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }
-        _ => std::future::pending().await,
-    }
 }
 
 /// Adds to a refusal what could not be taken back.

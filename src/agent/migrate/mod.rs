@@ -32,7 +32,7 @@ use super::{
 use crate::{
     api::Reason,
     clock,
-    protocol::{MigrateParameters, MigrateResult, MigrationState, Refusal},
+    protocol::{MigrateParameters, MigrateResult, MigrationState, MigrationWork, Refusal},
 };
 
 /// How long the lock is asked for: longer waits are the controller's, who sees what it waits for.
@@ -97,16 +97,18 @@ async fn begin(parameters: &MigrateParameters) -> Result<Begun, Refusal> {
         let result = MigrateResult { state, problem, database: Some(control.facts.clone()), ..nothing() };
         Ok(Begun::Ended(Box::new(result)))
     };
-    // Each attempt has a backup of its own.
+    // Of this attempt, or of an earlier one of the same revision that could use the same backup.
     let is_of_this_attempt = entry.as_ref().is_some_and(|entry| entry.backup_uid == parameters.backup_uid);
     let failed = entry.as_ref().map(|entry| entry.error.clone()).unwrap_or_default();
     let state = entry.map(|entry| entry.state);
+    let is_command = matches!(parameters.work, MigrationWork::Command { .. });
     let takes_back = parameters.work.success() == MigrationState::Undone;
     match state {
         Some(MigrationState::Failed) if parameters.again && is_of_this_attempt => {
             return answer(MigrationState::Failed, Some(remembered(&failed)));
         }
-        Some(MigrationState::Applied) if is_of_this_attempt && !takes_back => {
+        // Of files the ledger says below which are due.
+        Some(MigrationState::Applied) if is_of_this_attempt && is_command => {
             return answer(MigrationState::Applied, None);
         }
         None | Some(MigrationState::Undone) if takes_back => return answer(MigrationState::Undone, None),

@@ -46,7 +46,7 @@ impl Source {
     pub(super) async fn open(work: &Work<'_>) -> Result<Self, Refusal> {
         let parameters = work.parameters;
         let store = Store::open(&parameters.storage, PATIENCE).await?;
-        let (attempt, manifest) = Manifest::read(&store, &parameters.copy).await?;
+        let (attempt, manifest) = Manifest::read(&store, &parameters.copy).await.map_err(corrupt)?;
         if manifest.backup_uid != parameters.backup_uid {
             let text = format!("{} is of another DatabaseBackup", parameters.copy.manifest);
             return Err(refuse(Reason::BackupMismatch, text));
@@ -201,14 +201,32 @@ async fn restore(work: &Work<'_>, source: &Source, schemas: &[String]) -> Result
         let watch = Stopwatch::start();
         restoring.run(&mut reader).await.map(|()| watch.elapsed().as_secs_f64())
     };
-    let fed = proof::feed(store, &proven, (&mut writer, timed)).await;
-    let (restore, fetch) = fed.map_err(|refusal| match refusal.reason {
-        Reason::BackupVerificationFailed if refusal.message.starts_with(&work.names.beside) => {
-            Refusal { reason: Reason::RestoreFailed, ..refusal }
+    match proof::feed(store, &proven, (&mut writer, timed)).await {
+        Ok((restore, fetch)) => Ok(ProofSeconds { fetch, restore, check: 0.0 }),
+        Err(refusal) if refusal.reason == Reason::BackupVerificationFailed => {
+            // Of bytes that were altered the first to complain may be pg_restore, in words that say nothing of it.
+            proof::intact(store, &proven).await.map_err(corrupt)?;
+            Err(not_restored(refusal))
         }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// What is found wrong with a copy that was proven once.
+fn corrupt(refusal: Refusal) -> Refusal {
+    instead_of_unverified(refusal, Reason::BackupCorrupt)
+}
+
+/// What is found wrong with what came of a whole copy.
+fn not_restored(refusal: Refusal) -> Refusal {
+    instead_of_unverified(refusal, Reason::RestoreFailed)
+}
+
+fn instead_of_unverified(refusal: Refusal, reason: Reason) -> Refusal {
+    match refusal.reason {
+        Reason::BackupVerificationFailed => Refusal { reason, ..refusal },
         _ => refusal,
-    })?;
-    Ok(ProofSeconds { fetch, restore, check: 0.0 })
+    }
 }
 
 /// What belongs to whoever made the extension has its comment already; what belongs to the server's administrator stays
@@ -226,7 +244,8 @@ async fn compare(work: &Work<'_>, source: &Source) -> Result<f64, Refusal> {
     let watch = Stopwatch::start();
     let reader = work.target(&work.parameters.reader.secret);
     let session = postgres::connect_beside(&reader, &work.names.beside, &work.purpose).await?;
-    scratch::compare(&source.manifest.content, &Restored::count(&session.client).await?)?;
+    let restored = Restored::count(&session.client).await?;
+    scratch::compare(&source.manifest.content, &restored).map_err(not_restored)?;
     // A dump has no statistics: without them the first queries of users would read whole tables.
     let owner = postgres::connect_beside(&work.parameters.database, &work.names.beside, &work.purpose).await?;
     execute(&owner.client, "preparing the session", "SET client_min_messages = error").await?;

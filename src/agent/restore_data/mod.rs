@@ -26,13 +26,13 @@ use self::{
     standing::{Names, Record, Standing},
 };
 use super::{
-    backup::{self, Places},
-    postgres::{self, Connected, backends, failure, identity, lock, lock::Lock, text::quoted},
+    backup::Places,
+    limit::Limit,
+    postgres::{self, Connected, backends, failure, identity, lock, lock::Lock},
     refuse, say,
 };
 use crate::{
     api::{DataLoss, Reason},
-    clock::Stopwatch,
     protocol::{DatabaseTarget, Identity, Refusal, RestoreDataParameters, RestoreDataResult},
 };
 
@@ -49,7 +49,8 @@ const LOSING: &str = "restore loss";
 /// It was refused or failed: what serves was not replaced. The message may hold what must not leave.
 pub async fn run(parameters: &RestoreDataParameters, places: &Places) -> Result<RestoreDataResult, Refusal> {
     let work = Work::new(parameters, places, format!("restore {}", parameters.id))?;
-    let (guard, standing) = work.or_stopped(work.taken_up()).await.map_err(|refusal| work.beside_earlier(refusal))?;
+    let (guard, standing) =
+        work.limit.or_stopped(work.taken_up()).await.map_err(|refusal| work.beside_earlier(refusal))?;
     // What is held of the database itself goes with its sessions.
     let (record, _held) = match standing {
         Standing::Replaced(record) => {
@@ -80,24 +81,25 @@ pub async fn run(parameters: &RestoreDataParameters, places: &Places) -> Result<
 /// It could not be restored here, or a query failed.
 pub async fn count_loss(parameters: &RestoreDataParameters, places: &Places) -> Result<DataLoss, Refusal> {
     let work = Work::new(parameters, places, format!("{LOSING} {}", parameters.id))?;
-    work.or_stopped(async {
-        let admin = work.admin(&work.purpose).await?;
-        match work.standing(&admin.client).await? {
-            Standing::Nothing | Standing::Begun | Standing::Restored(_) => {}
-            Standing::Closed(_) | Standing::Replaced(_) => {
-                return Err(refuse(
-                    Reason::RestoreFailed,
-                    "the database was closed or replaced by this restore already",
-                ));
+    work.limit
+        .or_stopped(async {
+            let admin = work.admin(&work.purpose).await?;
+            match work.standing(&admin.client).await? {
+                Standing::Nothing | Standing::Begun | Standing::Restored(_) => {}
+                Standing::Closed(_) | Standing::Replaced(_) => {
+                    return Err(refuse(
+                        Reason::RestoreFailed,
+                        "the database was closed or replaced by this restore already",
+                    ));
+                }
             }
-        }
-        let source = Source::open(&work).await?;
-        let live = work.live().await?;
-        work.refuse_unfit(&admin.client, &live, &source).await?;
-        source.room(&work).refuse_too_little(&admin.client).await?;
-        loss::count(&live.reader.client, &source.manifest).await
-    })
-    .await
+            let source = Source::open(&work).await?;
+            let live = work.live().await?;
+            work.refuse_unfit(&admin.client, &live, &source).await?;
+            source.room(&work).refuse_too_little(&admin.client).await?;
+            loss::count(&live.reader.client, &source.manifest).await
+        })
+        .await
 }
 
 /// What a restore works with.
@@ -109,7 +111,7 @@ struct Work<'a> {
     expected: &'a Identity,
     /// What its sessions are called: an attempt ends those that an earlier one has left.
     purpose: String,
-    started: Stopwatch,
+    limit: Limit,
 }
 
 /// What keeps others away.
@@ -135,7 +137,8 @@ impl<'a> Work<'a> {
             return Err(refuse(Reason::NotMarked, text));
         };
         let names = Names::new(&expected.name, &parameters.id)?;
-        Ok(Self { parameters, places, names, expected, purpose, started: Stopwatch::start() })
+        let limit = Limit::start("restoring", Reason::RestoreFailed, parameters.timeout.as_std());
+        Ok(Self { parameters, places, names, expected, purpose, limit })
     }
 
     fn target(&self, secret: &std::path::Path) -> DatabaseTarget {
@@ -202,11 +205,14 @@ impl<'a> Work<'a> {
         let again = if lost { Some(self.admin(&self.purpose).await.map_err(uncertain)?) } else { None };
         let admin = again.as_ref().map_or(&guard.session.client, |again| &again.client);
         let _ = admin.batch_execute("ROLLBACK").await;
+        if lost {
+            // The server may still be at what was asked of it there.
+            self.end_sessions(admin).await.map_err(uncertain)?;
+        }
         if let Standing::Replaced(record) = self.standing(admin).await.map_err(uncertain)? {
             return Ok(record);
         }
-        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", quoted(&self.names.name));
-        match execute(admin, "opening the database again", &open).await {
+        match swap::open_again(admin, &self.names.name).await {
             Ok(()) => Err(self.cleared_away(admin, refusal).await),
             Err(closed) => {
                 let message = format!("{}; and {} stays closed: {}", refusal.message, self.names.name, closed.message);
@@ -222,11 +228,15 @@ impl<'a> Work<'a> {
             self.end_sessions(admin).await?;
             match self.standing(admin).await? {
                 Standing::Begun | Standing::Restored(_) => build::drop_beside(self, admin).await,
-                Standing::Nothing | Standing::Closed(_) | Standing::Replaced(_) => Ok(()),
+                Standing::Nothing | Standing::Closed(_) => Ok(()),
+                Standing::Replaced(_) => {
+                    Err(refuse(Reason::RestoreUncertain, "the backup took its place all the same"))
+                }
             }
         };
         match clearing.await {
             Ok(()) => refusal,
+            Err(replaced) if replaced.reason == Reason::RestoreUncertain => replaced,
             Err(left) => {
                 let message = format!("{}; what was built beside stays: {}", refusal.message, left.message);
                 Refusal { message, ..refusal }
@@ -254,22 +264,6 @@ impl<'a> Work<'a> {
             safety,
             seconds,
         })
-    }
-
-    /// Runs something until it ends, the time is over, or the process is asked to end.
-    async fn or_stopped<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        let timeout = self.parameters.timeout.as_std();
-        let left = timeout.saturating_sub(self.started.elapsed());
-        tokio::select! {
-            done = work => done,
-            () = tokio::time::sleep(left) => {
-                let text = format!("restoring took longer than {} s", timeout.as_secs());
-                Err(refuse(Reason::DeadlineExceeded, text))
-            }
-            () = backup::asked_to_end() => {
-                Err(refuse(Reason::RestoreFailed, "restoring was asked to end (SIGTERM)"))
-            }
-        }
     }
 }
 

@@ -30,12 +30,12 @@ impl Work<'_> {
     /// Does everything that can be done while users are served, until only the swap is left. Returns the lock that keeps
     /// migrations away as well.
     pub(super) async fn prepare(&self, guard: &Guard, standing: Standing) -> Result<(Record, Lock), Refusal> {
-        let (live, shared) = self.or_stopped(self.beside_backups()).await?;
+        let (live, shared) = self.limit.or_stopped(self.beside_backups()).await?;
         let working = async {
-            let (dress, record) = self.or_stopped(self.built(guard, &live, standing)).await?;
+            let (dress, record) = self.limit.or_stopped(self.built(guard, &live, standing)).await?;
             // It gives up by itself, and takes back then what it has written.
             let record = Record { safety: self.back_up().await?, ..record };
-            self.or_stopped(self.dressed(guard, (&live, &shared), (&dress, record))).await
+            self.limit.or_stopped(self.dressed(guard, (&live, &shared), (&dress, record))).await
         };
         let lost = |why: String| Err(refuse(Reason::RestoreFailed, format!("the database's lock was lost: {why}")));
         let record = tokio::select! {
@@ -69,7 +69,6 @@ impl Work<'_> {
     /// Backs up what is replaced.
     async fn back_up(&self) -> Result<Vec<CopyResult>, Refusal> {
         let safety = &self.parameters.safety;
-        let left = self.parameters.timeout.as_std().saturating_sub(self.started.elapsed());
         let parameters = BackupParameters {
             database: self.target(&self.parameters.reader.secret),
             storages: safety.storages.clone(),
@@ -77,7 +76,7 @@ impl Work<'_> {
             attempt: safety.attempt,
             proof: safety.proof,
             yield_to_ddl: true,
-            timeout: Length::from_secs(left.as_secs().max(1)),
+            timeout: Length::from_secs(self.limit.left().as_secs().max(1)),
         };
         let result = backup::run(&parameters, self.places, backup::Layout::default()).await?;
         say(&format!("backed up what is replaced: {} rows in {} tables", result.rows, result.tables));

@@ -20,6 +20,8 @@ use crate::{
 
 /// How long sessions may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a lock is waited for at a time.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Time between two looks at who is left.
 const POLL: Duration = Duration::from_millis(50);
 /// Fails unless three oids have these names, and nobody may connect to two of them.
@@ -37,15 +39,35 @@ const END: &str = "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activi
 pub(super) async fn swap(work: &Work<'_>, admin: &Client, record: &Record) -> Result<(), Refusal> {
     let dress = Dress::read(admin, record.replaces).await?;
     say("closing");
-    close(work, admin, record).await?;
+    while_busy(async || close(work, admin, record).await).await?;
     say("closed");
+    while_busy(async || {
+        end_sessions(admin, record).await?;
+        rename(work, admin, (record, &dress)).await
+    })
+    .await
+}
+
+/// Lets users into the former database again.
+///
+/// # Errors
+/// It stays closed.
+pub(super) async fn open_again(admin: &Client, name: &str) -> Result<(), Refusal> {
+    let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", quoted(name));
+    while_busy(async || {
+        transaction(admin, "opening the database again", async |doing| {
+            admin.batch_execute(&open).await.map_err(|error| busy(doing, &error))
+        })
+        .await
+    })
+    .await
+}
+
+/// Tries again as long as somebody is in the way, but not for ever: nobody has a database meanwhile.
+async fn while_busy(attempt: impl AsyncFn() -> Result<(), Refusal>) -> Result<(), Refusal> {
     let waiting = Stopwatch::start();
     loop {
-        let tried = match end_sessions(admin, record).await {
-            Ok(()) => rename(work, admin, (record, &dress)).await,
-            Err(refusal) => Err(refusal),
-        };
-        match tried {
+        match attempt().await {
             Err(refusal) if refusal.reason == Reason::DatabaseBusy && waiting.elapsed() < PATIENCE => {}
             tried => return tried,
         }
@@ -53,16 +75,34 @@ pub(super) async fn swap(work: &Work<'_>, admin: &Client, record: &Record) -> Re
     }
 }
 
+/// Does something all or not at all, and waits for no lock for longer than a moment: whoever holds it may sit in another
+/// database, where nobody is ended.
+async fn transaction(
+    admin: &Client,
+    doing: &str,
+    work: impl AsyncFnOnce(&str) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", LOCK_WAIT.as_millis());
+    execute(admin, doing, &begin).await?;
+    match work(doing).await {
+        Ok(()) => execute(admin, doing, "COMMIT").await,
+        Err(refusal) => {
+            let _ = admin.batch_execute("ROLLBACK").await;
+            Err(refusal)
+        }
+    }
+}
+
 /// Closes both: whoever is not in now does not come in any more.
 async fn close(work: &Work<'_>, admin: &Client, record: &Record) -> Result<(), Refusal> {
-    let doing = "closing the databases";
     let (name, beside) = (quoted(&work.names.name), quoted(&work.names.beside));
-    execute(admin, doing, "BEGIN").await?;
     let closing =
         format!("ALTER DATABASE {beside} ALLOW_CONNECTIONS false; ALTER DATABASE {name} ALLOW_CONNECTIONS false");
-    execute(admin, doing, &closing).await?;
-    check(work, admin, record).await?;
-    execute(admin, doing, "COMMIT").await
+    transaction(admin, "closing the databases", async |doing| {
+        admin.batch_execute(&closing).await.map_err(|error| busy(doing, &error))?;
+        check(work, admin, record).await
+    })
+    .await
 }
 
 /// Refuses databases whose names are not those of their oids, or that are not closed.
@@ -97,8 +137,7 @@ async fn end_sessions(admin: &Client, record: &Record) -> Result<(), Refusal> {
 async fn rename(work: &Work<'_>, admin: &Client, (record, dress): (&Record, &Dress)) -> Result<(), Refusal> {
     let names = &work.names;
     let (name, beside, before) = (quoted(&names.name), quoted(&names.beside), quoted(&names.before));
-    execute(admin, "swapping the databases", "BEGIN").await?;
-    let swapping = async {
+    transaction(admin, "swapping the databases", async |doing| {
         check(work, admin, record).await?;
         let statements = format!(
             "ALTER DATABASE {name} RENAME TO {before}; ALTER DATABASE {beside} RENAME TO {name}; {}; {}; \
@@ -106,19 +145,13 @@ async fn rename(work: &Work<'_>, admin: &Client, (record, dress): (&Record, &Dre
             record.statement(&names.before),
             dress.comment_on(&names.name)
         );
-        admin.batch_execute(&statements).await.map_err(busy)
-    };
-    match swapping.await {
-        Ok(()) => execute(admin, "swapping the databases", "COMMIT").await,
-        Err(refusal) => {
-            let _ = admin.batch_execute("ROLLBACK").await;
-            Err(refusal)
-        }
-    }
+        admin.batch_execute(&statements).await.map_err(|error| busy(doing, &error))
+    })
+    .await
 }
 
-fn busy(error: Error) -> Refusal {
-    let refusal = failed("swapping the databases", &error);
+fn busy(doing: &str, error: &Error) -> Refusal {
+    let refusal = failed(doing, error);
     // "is being accessed by other users"; somebody looks at the same rows.
     let again = [SqlState::OBJECT_IN_USE, SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
     if error.code().is_some_and(|code| again.contains(code)) {

@@ -14,7 +14,7 @@ use super::{
     server::Server,
 };
 use crate::{
-    agent::{backup, refuse},
+    agent::{limit, refuse},
     api::Reason,
     clock::Stopwatch,
     protocol::{Answer, Refusal},
@@ -56,7 +56,7 @@ pub async fn serve(scratch: &Scratch) -> Result<bool, Refusal> {
     let done = tokio::select! {
         done = answer_one(scratch, &listener) => done,
         () = tokio::time::sleep(scratch.timeout) => Ok(false),
-        () = backup::asked_to_end() => Ok(false),
+        () = limit::asked_to_end() => Ok(false),
     };
     let _ = std::fs::remove_file(&path);
     done.map_err(failed)
