@@ -76,11 +76,11 @@ pub use release_service::{ServiceMetadata, WorkloadService};
 pub use release_settings::{Deadlines, RollbackSettings, SwitchSettings, WatchSettings};
 pub use release_status::{
     ActiveRevision, AdoptedWorkload, AdoptionRecord, BackupRecord, CandidateRevision, ContractProgress, ContractRecord,
-    DatabaseRecord, DecidedBy, DecisionRecord, Ending, FailureRecord, HeldLock, HistoryEntry, LintFinding,
-    MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep, PreviousRevision, Record,
-    RehearsalFindings, RehearsalRecord, ReleaseReport, ReleaseStatus, RestoreProgress, RestoreRecord, RollbackOrder,
-    RunningImage, Scope, StampRecord, Step, StepTime, Suspension, Taken, TimedFile, TrafficRecord, UndoProgress,
-    UndoRecord, WayBackPoint, Withdrawal, WorkerPods, WorkerRecord,
+    DatabaseRecord, DecidedBy, DecisionRecord, DisruptedPod, Ending, FailureRecord, HeldLock, HistoryEntry,
+    LintFinding, MigrationProgress, MigrationRecord, Outcome, PendingMigration, PlanRecord, PlannedStep,
+    PreviousRevision, Record, RehearsalFindings, RehearsalRecord, ReleaseReport, ReleaseStatus, RestoreProgress,
+    RestoreRecord, RollbackOrder, RunningImage, Scope, StampRecord, Step, StepTime, Suspension, Taken, TimedFile,
+    TrafficRecord, UndoProgress, UndoRecord, WayBackPoint, Withdrawal, WorkerPods, WorkerRecord,
 };
 pub use storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus, Place, S3Place, VolumePlace};
 

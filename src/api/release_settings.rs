@@ -37,6 +37,11 @@ pub struct WatchSettings {
     #[serde(default = "default_immediate_below")]
     #[schemars(range(min = 0, max = 100), default = "default_immediate_below")]
     pub immediate_below: u8,
+    /// For how long a pod that the cluster evicts (a node is drained, a more important pod needs the room) is not missed
+    /// (default: 60s). At least one pod has to be ready all the same.
+    #[serde(default = "default_disruption_grace", skip_serializing_if = "is_default_disruption_grace")]
+    #[schemars(default = "default_disruption_grace")]
+    pub disruption_grace: Duration,
 }
 
 /// What is kept for going back.
@@ -47,6 +52,11 @@ pub struct RollbackSettings {
     #[serde(default = "default_keep_previous")]
     #[schemars(default = "default_keep_previous")]
     pub keep_previous: Duration,
+    /// Whether traffic goes back by itself when the version under watch is not well (default: true). When not, it stays, a
+    /// person is called, and `abort` or `rollback` takes it back. A switch that is under way is completed or reversed either way.
+    #[serde(default = "default_automatic", skip_serializing_if = "is_automatic")]
+    #[schemars(default = "default_automatic")]
+    pub automatic: bool,
     /// What becomes of the schema when an attempt goes back after its migration (default: Keep).
     #[serde(default, skip_serializing_if = "DatabaseRollback::is_keep")]
     pub database: DatabaseRollback,
@@ -102,6 +112,19 @@ const fn default_tolerate() -> Duration {
 const fn default_immediate_below() -> u8 {
     50
 }
+const fn default_disruption_grace() -> Duration {
+    Duration::from_secs(60)
+}
+fn is_default_disruption_grace(grace: &Duration) -> bool {
+    *grace == default_disruption_grace()
+}
+const fn default_automatic() -> bool {
+    true
+}
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+const fn is_automatic(automatic: &bool) -> bool {
+    *automatic
+}
 const fn default_keep_previous() -> Duration {
     Duration::from_secs(24 * 3600)
 }
@@ -135,13 +158,18 @@ impl Default for WatchSettings {
             ready_percent: default_ready_percent(),
             tolerate: default_tolerate(),
             immediate_below: default_immediate_below(),
+            disruption_grace: default_disruption_grace(),
         }
     }
 }
 
 impl Default for RollbackSettings {
     fn default() -> Self {
-        Self { keep_previous: default_keep_previous(), database: DatabaseRollback::default() }
+        Self {
+            keep_previous: default_keep_previous(),
+            automatic: default_automatic(),
+            database: DatabaseRollback::default(),
+        }
     }
 }
 

@@ -120,6 +120,10 @@ pub struct Record {
     pub hooks: Vec<HookRecord>,
     /// Since when fewer pods are ready than `watch.readyPercent` asks for.
     pub unready_since: Option<MicroTime>,
+    /// Pods of the version under watch that the cluster has evicted, and that are not missed yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub disrupted: Vec<DisruptedPod>,
     /// From which change of the spec on it is certain who made it; where a policy asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stamped: Option<StampRecord>,
@@ -164,6 +168,20 @@ pub struct TrafficRecord {
     pub switched_at: Option<MicroTime>,
     /// When the endpoints had followed and `settle` was over.
     pub settled_at: Option<MicroTime>,
+}
+
+/// A pod that the cluster evicts, or has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DisruptedPod {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// The workload that it is of.
+    #[schemars(length(max = 63))]
+    pub workload: String,
+    /// When the eviction began.
+    pub at: MicroTime,
 }
 
 /// From which change of the spec on it is certain who made it.

@@ -10,7 +10,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{api::labels::FIELD_MANAGER, error::Error};
+use crate::{
+    api::labels::{FENCE, FIELD_MANAGER},
+    error::Error,
+};
 
 /// How long one call may take. kube has no read timeout of its own: a server that vanished would hold a
 /// reconcile for ever.
@@ -154,13 +157,14 @@ where
     if_there(merge(client, place, &json!({ "metadata": metadata }), false).await)
 }
 
-/// Takes owners off an object with this UID. One that is gone, or is another one by now, is a success.
+/// Takes owners off an object with this UID, and our fence: who takes it over next counts its attempts anew. One that is gone, or is another one by now, is a success.
 ///
 /// # Errors
 /// As [`call`].
 pub async fn disown(client: &Client, place: &Place, uid: &str, owners: &[String]) -> Result<(), Error> {
     let owners: Vec<Value> = owners.iter().map(|owner| json!({ "$patch": "delete", "uid": owner })).collect();
-    let patch = json!({ "metadata": { "uid": uid, "ownerReferences": owners } });
+    let annotations = json!({ FENCE: null });
+    let patch = json!({ "metadata": { "uid": uid, "ownerReferences": owners, "annotations": annotations } });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let (api, patch) = (place.api(client), Patch::Strategic(&patch));
     let patched = api.patch_metadata(&place.name, &params, &patch);

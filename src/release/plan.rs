@@ -22,6 +22,7 @@ mod database;
 mod decisions;
 mod delete;
 mod deploy;
+mod disrupted;
 mod elsewhere;
 mod ending;
 mod fence;
@@ -83,7 +84,9 @@ pub struct Plan {
     pub situation: Situation,
     /// Who else writes a selector, in words.
     pub contested: Option<String>,
-    /// What to do, in this order.
+    /// What keeps that which serves as it was released: done first, each whatever becomes of the others.
+    pub upkeep: Vec<Action>,
+    /// What to do then, in this order, until one fails.
     pub actions: Vec<Action>,
     /// What must be known first; the plan is made again with the answers.
     pub asks: Vec<Ask>,
@@ -196,7 +199,21 @@ impl Plan {
     /// Returns a plan that does nothing.
     fn stay(record: Record, situation: Situation) -> Self {
         let recheck = record.deadline();
-        Self { record, situation, contested: None, actions: vec![], asks: vec![], recheck, act_first: false }
+        Self {
+            record,
+            situation,
+            contested: None,
+            upkeep: vec![],
+            actions: vec![],
+            asks: vec![],
+            recheck,
+            act_first: false,
+        }
+    }
+
+    /// Returns what is to be done, in its order.
+    pub fn everything(&self) -> impl Iterator<Item = &Action> {
+        self.upkeep.iter().chain(&self.actions)
     }
 
     /// Moves the next look forward, never back.

@@ -193,7 +193,7 @@ async fn look(context: &Context, release: &Release, taken: Option<String>) -> Re
             seen.learn(ask, answer?);
         }
     }
-    let plan = Plan { actions: vec![], ..plan::plan(&seen) };
+    let plan = Plan { upkeep: vec![], actions: vec![], ..plan::plan(&seen) };
     Ok((seen, plan))
 }
 
@@ -207,11 +207,12 @@ async fn go_back(context: &Context, (seen, plan): (&Observed, &Plan), arrived: S
     acted
 }
 
-/// Does what was planned, in its order. The first error ends it, but on the way back: there one Service that
-/// cannot be moved must not keep the others.
+/// Does what was planned, in its order. The first error ends it, but not of upkeep, and not on the way back: there one
+/// Service that cannot be moved must not keep the others.
 async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), Error> {
     let mut failed = Ok(());
-    for action in &plan.actions {
+    let upkeep = plan.upkeep.iter().map(|action| (action, true));
+    for (action, alone) in upkeep.chain(plan.actions.iter().map(|action| (action, plan.act_first))) {
         tracing::debug!(namespace = seen.release.namespace, release = seen.release.name, ?action, "acting");
         let acted = act::act(context, &seen.release, action).await;
         if let Action::PutBack { service, by, .. } = action {
@@ -224,10 +225,11 @@ async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), 
             let kind = decided.and_then(|known| known.kind.as_ref()).map_or("unknown", DecisionKind::as_str);
             context.metrics.decided(kind, &status.state);
         }
-        if acted.is_err() && !plan.act_first {
-            return acted;
-        }
+        let ends = acted.is_err() && !alone;
         failed = failed.and(acted);
+        if ends {
+            return failed;
+        }
     }
     failed
 }

@@ -24,6 +24,19 @@ fn migrating() -> World {
     world
 }
 
+type Happening = (&'static str, fn(&mut World));
+
+/// What asks a release not to go on.
+fn happenings() -> [Happening; 3] {
+    [
+        ("a new spec", |world| world.ask_for("3.0.0")),
+        ("an abort", |world| {
+            world.abort();
+        }),
+        ("a deletion", |world| world.deleting = true),
+    ]
+}
+
 fn ran(world: &World) -> u32 {
     world.database.ran.get(spec("2.0.0").revision().digits()).copied().unwrap_or(0)
 }
@@ -97,15 +110,7 @@ fn input_47_no_migration_when_the_backup_goes_between_its_proof_and_the_start() 
 
 #[test]
 fn rule_06_and_11_a_migration_that_runs_is_let_end() {
-    type Happen = fn(&mut World);
-    let happenings: [(&str, Happen); 3] = [
-        ("a new spec", |world| world.ask_for("3.0.0")),
-        ("an abort", |world| {
-            world.abort();
-        }),
-        ("a deletion", |world| world.deleting = true),
-    ];
-    for (name, happen) in happenings {
+    for (name, happen) in happenings() {
         let mut world = migrating();
         happen(&mut world);
         for _ in 0..3 {
@@ -124,6 +129,84 @@ fn rule_06_and_11_a_migration_that_runs_is_let_end() {
         let blue = spec("1.0.0").revision();
         assert!(world.gone || on.as_deref() == Some(blue.digits()), "{name}: blue serves: {:#?}", world.writes);
     }
+}
+
+#[test]
+fn rule_06_and_11_a_migration_that_is_recorded_and_does_not_run_yet_begins_no_more() {
+    for (name, happen) in happenings() {
+        let mut world = World::at(Step::Migrate);
+        world.database.migration = MigrationEnd::Hangs;
+        let recorded = |world: &World| {
+            let migration = world.record().migration.as_ref();
+            let job = migration.filter(|migration| migration.state == MigrationProgress::Started).map(|it| &it.job);
+            job.is_some_and(|uid| world.jobs.values().any(|job| job.uid == *uid && job.suspended))
+        };
+        for _ in 0..4 {
+            if !recorded(&world) {
+                world.look(usize::MAX);
+                world.settle();
+            }
+        }
+        assert!(recorded(&world), "{:#?}", world.writes);
+        happen(&mut world);
+        for _ in 0..3 {
+            world.look(usize::MAX);
+            assert!(world.jobs.values().all(|job| !job.name.contains("-migrate-") || job.suspended), "{name}");
+        }
+        world.database.migration = MigrationEnd::Applied;
+        let mut turns = 0;
+        while !world.gone && world.step() == Step::Migrate && turns < 10 {
+            world.turn();
+            turns += 1;
+        }
+        assert!(world.gone || world.step() != Step::Migrate, "{name}: {:?}", world.status.conditions);
+        assert_eq!(ran(&world), 0, "{name}");
+    }
+}
+
+/// Lets every look pass without the Job that it makes ever being there.
+fn never_made(world: &mut World, job: &str) {
+    for _ in 0..12 {
+        world.look(usize::MAX);
+        world.jobs.retain(|_, made| !made.name.contains(job));
+        world.wait(120);
+    }
+}
+
+#[test]
+fn rule_03_a_migration_whose_job_is_never_made_ends_the_attempt() {
+    let mut world = World::at(Step::Migrate);
+    never_made(&mut world, "-migrate-");
+    assert_ne!(world.step(), Step::Migrate, "{:?}", world.status.conditions);
+    world.run_to_rest();
+    assert_eq!((world.ended(), ran(&world)), (Some(Outcome::Failed), 0));
+    assert!(world.message("Stalled").contains("in time"), "{}", world.message("Stalled"));
+}
+
+#[test]
+fn rule_03_nor_does_one_that_follows_a_lost_job_keep_a_release_from_being_deleted() {
+    let mut world = migrating();
+    world.jobs.retain(|_, job| !job.name.contains("-migrate-1"));
+    world.look(usize::MAX);
+    assert_eq!(world.record().migration.as_ref().map(|migration| migration.attempt), Some(2));
+    world.deleting = true;
+    for _ in 0..20 {
+        world.jobs.retain(|_, made| !made.name.contains("-migrate-2"));
+        world.turn();
+    }
+    assert!(world.gone, "{:?}", world.status.conditions);
+}
+
+#[test]
+fn what_a_lost_job_may_have_migrated_is_not_said_to_be_nothing() {
+    let mut world = migrating();
+    world.jobs.retain(|_, job| !job.name.contains("-migrate-1"));
+    world.look(usize::MAX);
+    world.database.backups.clear();
+    world.run_to_rest();
+    let migration = world.record().migration.as_ref().unwrap();
+    assert_eq!((migration.state, world.ended()), (MigrationProgress::Uncertain, Some(Outcome::Failed)));
+    assert!(!world.message("Stalled").contains("Nothing was migrated"), "{}", world.message("Stalled"));
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn rest(world: &mut World) {
 /// Makes nothing that serves: what it makes late is removed again, and until then it hurts nobody.
 fn only_makes(frozen: &Frozen) -> bool {
     let makes = |action: &Action| matches!(action, Action::Create(_) | Action::AddFinalizer);
-    frozen.plan.actions.iter().all(makes)
+    frozen.plan.everything().all(makes)
 }
 
 #[test]
@@ -107,11 +107,7 @@ fn b8_what_a_stopped_leader_holds_is_refused_or_empty_once_the_next_one_has_come
             happens(&mut world, then);
             rest(&mut world);
             let told = |world: &World| {
-                format!(
-                    "{then:?}: {:?}\n{:#?}",
-                    frozen.plan.actions.iter().map(words).collect::<Vec<_>>(),
-                    world.writes
-                )
+                format!("{then:?}: {:?}\n{:#?}", frozen.plan.everything().map(words).collect::<Vec<_>>(), world.writes)
             };
             let before = weighty(&world);
             world.thaw(&frozen);
@@ -136,7 +132,11 @@ fn b8_traffic_is_not_moved_by_whoever_led_before_from_the_first_look_of_the_next
             happens(&mut world, then);
             world.look(usize::MAX);
             let selected = world.selected().map(str::to_owned);
-            let told = format!("{then:?} at {:?}: {:?}", world.step(), frozen.plan.actions.iter().map(words));
+            let told = format!(
+                "{then:?} at {:?}: {:?}",
+                world.step(),
+                frozen.plan.everything().map(words).collect::<Vec<_>>()
+            );
             world.thaw(&frozen);
             assert_eq!(world.selected(), selected.as_deref(), "{told}");
             rest(&mut world);
@@ -198,7 +198,7 @@ fn a_deployment_that_shrinks_or_goes_is_the_version_that_was_read() {
     let mut seen = 0;
     for _ in 0..200 {
         let (_, plan) = world.plan();
-        for action in &plan.actions {
+        for action in plan.everything() {
             let version = match action {
                 Action::Scale { deployment, resource_version, .. } => Some((deployment, resource_version.clone())),
                 Action::Delete { kind: Kind::Deployment, name, resource_version, .. } => {

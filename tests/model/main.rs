@@ -19,6 +19,7 @@ mod contract;
 mod database;
 mod database_rules;
 mod decisions;
+mod disrupted;
 mod events;
 mod expiry;
 mod few;

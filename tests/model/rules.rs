@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use switchback::{
-    api::{Approval, DecisionKind, Gate, Mode, Outcome, Step, labels::REVISION},
+    api::{Approval, DecisionKind, Gate, Mode, Outcome, ReleaseSpec, Step, labels::REVISION},
     release::{manifests::Kind, observed::Guard, plan::Action},
 };
 
@@ -100,6 +100,82 @@ fn rule_02_input_19_nothing_moves_when_the_former_version_is_no_better() {
     world.set_ready("1.0.0", 3);
     world.look(usize::MAX);
     assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+#[test]
+fn rule_02_a_lost_content_of_the_candidate_sends_nobody_to_an_empty_version() {
+    let mut world = World::at(Step::Watch);
+    world.set_ready("1.0.0", 0);
+    let candidate = world.record().candidate.as_ref().unwrap().attempt;
+    world.contents.retain(|_, (attempt, _)| attempt.number != candidate);
+    world.look(usize::MAX);
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "BothUnhealthy"))));
+    assert_eq!(world.selected(), Some(&*World::digits("2.0.0")));
+    world.set_ready("1.0.0", 3);
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::RolledBack)));
+    assert!(world.message("Stalled").contains("somebody deleted it"), "{}", world.message("Stalled"));
+}
+
+#[test]
+fn rule_02_a_switch_that_can_go_neither_way_calls_a_person() {
+    // Moved, and the endpoints have not followed.
+    let mut world = World::at(Step::Switch);
+    for _ in 0..9 {
+        if world.selected() != Some(&*World::digits("2.0.0")) {
+            world.look(usize::MAX);
+        }
+    }
+    world.slices.clear();
+    world.set_ready_pods("1.0.0", 0);
+    world.look(usize::MAX);
+    world.wait(10);
+    world.look(usize::MAX);
+    assert_eq!(world.condition("Ready"), Some(("Unknown", "Switching")));
+    let mut stopped = world.clone();
+    stopped.abort();
+    world.wait(1_000);
+    for mut world in [world, stopped] {
+        world.look(usize::MAX);
+        assert_eq!((world.step(), world.condition("Ready")), (Step::Switch, Some(("Unknown", "BothUnhealthy"))));
+        world.set_ready_pods("1.0.0", 3);
+        world.look(usize::MAX);
+        assert_eq!(world.selected(), Some(&*World::digits("1.0.0")), "{:?}", world.status.conditions);
+    }
+}
+
+#[test]
+fn a_release_without_a_service_that_a_failed_switch_had_moved_gets_through() {
+    fn two_services(spec: &mut ReleaseSpec) {
+        if spec.version != "3.0.0" {
+            let mut more = spec.workloads[0].services[0].clone();
+            more.name = "extra".into();
+            spec.workloads[0].services.push(more);
+        }
+    }
+    let mut world = World::serving_as(two_services);
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Switch);
+    let moved = |world: &World| world.record().traffic.iter().all(|traffic| traffic.switched_at.is_some());
+    for _ in 0..9 {
+        world.look(usize::MAX);
+        if world.selected() == Some(&*world.digits_of("2.0.0")) {
+            // The endpoints do not follow.
+            world.slices.clear();
+            world.wait(1);
+        }
+    }
+    assert!(moved(&world) && world.step() == Step::Switch, "{:#?}", world.record().traffic);
+    world.abort();
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+    world.ask_for("3.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.active(), outcome(&world)), (Some("3.0.0"), Some(Outcome::Succeeded)), "{:#?}", world.statuses);
 }
 
 #[test]

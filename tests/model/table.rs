@@ -415,7 +415,7 @@ fn row(text: &mut String, name: &str, plan: &Plan) {
     let order = if plan.act_first { "  (acts first, then remembers)" } else { "" };
     writeln!(text, "  {name}\n    -> {}{order}", plan.record.step.as_str()).unwrap();
     writeln!(text, "       tells  {}", told(&plan.situation)).unwrap();
-    for action in &plan.actions {
+    for action in plan.everything() {
         writeln!(text, "       does   {}", words(action)).unwrap();
     }
     if let Some(contested) = &plan.contested {

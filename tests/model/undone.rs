@@ -122,3 +122,31 @@ fn killed_anywhere_while_it_is_taken_back_it_ends_the_same() {
     assert_eq!((undo(&world), world.active()), (undo(&whole), whole.active()));
     assert!(world.message("Stalled").contains("took the migration back"));
 }
+
+#[test]
+fn where_its_job_cannot_be_made_the_attempt_ends_all_the_same() {
+    let mut world = watching();
+    world.abort();
+    world.run_to(Step::RestoreData);
+    for _ in 0..12 {
+        world.look(usize::MAX);
+        world.jobs.retain(|_, job| !job.name.contains("-undo-"));
+        world.wait(120);
+    }
+    world.run_to_rest();
+    assert_eq!((undo(&world), world.active()), (Some(UndoProgress::Kept), Some("1.0.0")));
+    assert!(world.message("Stalled").contains("could not be made in time"), "{}", world.message("Stalled"));
+}
+
+#[test]
+fn what_another_attempt_has_rehearsed_says_nothing_of_this_ones_down() {
+    let mut world = watching();
+    world.abort();
+    // As it stands after an attempt before this one with the same backup.
+    let since = world.record().candidate.as_ref().unwrap().since.0;
+    let rehearsal = world.status.record.rehearsal.as_mut().unwrap();
+    rehearsal.at.0 = since.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap();
+    world.run_to_rest();
+    assert_eq!(undo(&world), Some(UndoProgress::Kept));
+    assert!(world.message("Stalled").contains("was not rehearsed"), "{}", world.message("Stalled"));
+}

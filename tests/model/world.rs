@@ -540,7 +540,7 @@ impl World {
         let mut left = kill_after;
         let mut wrote = false;
         if plan.act_first {
-            wrote |= self.act_all(&plan.actions, &mut left);
+            wrote |= self.act_all(plan, &mut left);
         }
         if remember && left > 0 {
             left -= 1;
@@ -555,7 +555,7 @@ impl World {
             return wrote;
         }
         if !plan.act_first {
-            wrote |= self.act_all(&plan.actions, &mut left);
+            wrote |= self.act_all(plan, &mut left);
         }
         wrote
     }
@@ -590,7 +590,7 @@ impl World {
         let (seen, plan) = self.plan();
         let next = status::status(&seen, &plan);
         let status = (seen.release.finalizer && next != self.status).then_some(next);
-        if before >= plan.actions.len() + usize::from(status.is_some()) {
+        if before >= plan.everything().count() + usize::from(status.is_some()) {
             return None;
         }
         self.carry_out(&seen, &plan, before);
@@ -601,7 +601,7 @@ impl World {
     /// Lets a stopped leader go on: every write it still holds arrives now, until one is refused. Returns how many the
     /// API server took.
     pub fn thaw(&mut self, frozen: &Frozen) -> usize {
-        let mut late: Vec<Option<&Action>> = frozen.plan.actions.iter().map(Some).collect();
+        let mut late: Vec<Option<&Action>> = frozen.plan.everything().map(Some).collect();
         if frozen.status.is_some() {
             late.insert(if frozen.plan.act_first { late.len() } else { 0 }, None);
         }
@@ -626,8 +626,8 @@ impl World {
         taken
     }
 
-    fn act_all(&mut self, actions: &[Action], left: &mut usize) -> bool {
-        for action in actions {
+    fn act_all(&mut self, plan: &Plan, left: &mut usize) -> bool {
+        for action in plan.everything() {
             // What nobody watches is made anew in each look: the API server answers that it is there, and nothing is written.
             let made =
                 |manifest: &Manifest| self.unwatched.contains_key(&(manifest.kind.as_str(), manifest.name.clone()));
@@ -641,7 +641,7 @@ impl World {
             self.act(action);
             self.check();
         }
-        !actions.is_empty()
+        plan.everything().next().is_some()
     }
 
     /// Does one thing; returns whether the API server took it.
@@ -992,13 +992,18 @@ impl World {
 
     /// Lets pods of a version lose or regain readiness; endpoints follow.
     pub fn set_ready(&mut self, version: &str, ready: usize) {
+        self.set_ready_pods(version, ready);
+        self.follow();
+    }
+
+    /// Lets pods of a version lose or regain readiness, and no endpoint follows yet.
+    pub fn set_ready_pods(&mut self, version: &str, ready: usize) {
         let digits = self.digits_of(version);
         for (number, pod) in
             self.pods.values_mut().filter(|pod| pod.revision == digits && pod.job.is_none()).enumerate()
         {
             pod.ready = number < ready;
         }
-        self.follow();
     }
 
     pub fn wait(&mut self, seconds: i64) {
@@ -1119,6 +1124,7 @@ pub fn pod(name: String, revision: &str, workload: &str, ready: bool) -> PodSeen
         contract: None,
         message: None,
         created: None,
+        disrupted: None,
     }
 }
 

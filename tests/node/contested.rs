@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use switchback::api::labels;
+use switchback::api::{Step, labels};
 
 use crate::{
     audited::requests_within,
-    harness::{Scene, condition, message, proof},
+    harness::{Scene, condition, message, names_of, proof},
     support::{in_namespace, soon},
 };
 
@@ -74,6 +74,38 @@ async fn rule_09_a_selector_that_another_manager_applies_five_times_a_second_is_
             .await;
         }
         load.end("contested").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_09_what_the_cluster_refuses_of_a_step_does_not_keep_a_selector_from_being_put_back() {
+    in_namespace("refused", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        scene.serve_first(json!({})).await;
+        let checks =
+            json!({ "checks": [{ "name": "home", "phase": "Watch", "http": { "service": "shop" } }], "watch": { "for": "60s" } });
+        scene.ask_for("2.0.0", &[], checks).await;
+        scene.approve().await;
+        scene.until_step(Step::Deploy).await;
+        // Before, it would have been told of at once.
+        let quota = json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "no-jobs" },
+            "spec": { "hard": { "count/jobs.batch": "0" } },
+        });
+        namespace.make::<ResourceQuota>(&namespace.cluster.admin, &quota).await.unwrap();
+        scene.until_step(Step::Watch).await;
+        let services: Api<Service> = namespace.api(&namespace.cluster.admin);
+        let ours = services.get("shop").await.unwrap().spec.unwrap().selector.unwrap();
+        for _ in 0..3 {
+            let wipe = Patch::Merge(json!({ "spec": { "selector": null } }));
+            services.patch("shop", &PatchParams::default(), &wipe).await.unwrap();
+            soon("the selector is there again", async || {
+                (services.get("shop").await.unwrap().spec.unwrap().selector.as_ref() == Some(&ours)).then_some(())
+            })
+            .await;
+        }
+        assert!(names_of(&scene, "batch/v1", "Job").await.is_empty(), "the Job of the watch was not refused");
     })
     .await;
 }

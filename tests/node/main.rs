@@ -23,6 +23,7 @@ mod contract;
 mod database_scene;
 mod databases;
 mod decided;
+mod evicted;
 mod figures;
 mod harness;
 mod hostile;

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use kube::api::{DeleteParams, PropagationPolicy};
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, PropagationPolicy},
+};
 use serde_json::json;
 use switchback::api::{Outcome, Step};
 
 use crate::{
-    harness::{Scene, active, names_of, record},
+    harness::{Scene, active, names_of, names_of_release, record},
     support::{in_namespace, within},
 };
 
@@ -98,6 +101,39 @@ async fn rule_11_a_deleted_release_leaves_nothing_and_a_foreground_deletion_wait
             (releases.len() + deployments.len() + contents.len() + services.len() == 0).then_some(())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn input_58_the_same_name_made_again_at_once_starts_clean() {
+    in_namespace("again", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let former = scene.serve_first(json!({})).await;
+        scene.releases().delete("shop", &DeleteParams::background()).await.unwrap();
+        within(Duration::from_secs(30), "the name is free", async || {
+            scene.releases().get_opt("shop").await.unwrap().is_none().then_some(())
+        })
+        .await;
+        // The very same, while what the former one owned still goes: it has the same names.
+        scene.serve_first(json!({})).await;
+        let now = scene.read().await;
+        assert_ne!(now.uid(), former.uid());
+        assert_eq!((record(&now).attempts, record(&now).outcome), (1, Some(Outcome::Succeeded)));
+        within(Duration::from_secs(60), "nothing of the former one is left", async || {
+            let uid = former.uid().unwrap();
+            for kind in [("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Pod"), ("apps/v1", "ControllerRevision")]
+            {
+                if !names_of_release(&scene, kind, &uid).await.is_empty() {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+        let load = scene.load().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        load.end("again").await;
     })
     .await;
 }

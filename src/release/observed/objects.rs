@@ -153,6 +153,8 @@ pub struct PodSeen {
     pub ended: bool,
     /// Why it does not run or is not ready, from its containers.
     pub problem: Option<String>,
+    /// When the cluster began to evict it, for what is no doing of its own.
+    pub disrupted: Option<Timestamp>,
     /// Whether its agent container runs or ran.
     pub agent_ran: bool,
     /// What its agent container left as termination message.

@@ -46,6 +46,10 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     if let Some(backup) = seen.backups.iter().find(|backup| backup.name == name) {
         return own(seen, record, &wanted, backup);
     }
+    if overdue(seen, &record) {
+        let message = format!("DatabaseBackup {name} could not be made in time. Nothing was migrated.");
+        return ending::failed(seen, record, (Reason::BackupFailed, message));
+    }
     let told = |what: String| Situation::Working(Reason::BackingUp, what);
     match reuse::look(seen, &record, &wanted) {
         There::Held(done) => go_on(seen, record, &wanted, done),

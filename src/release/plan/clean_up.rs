@@ -9,13 +9,13 @@ use super::{
     },
     Action, Move, Plan, Situation, active_content, belongings,
     ending::{self, Why},
-    enter, fence, recorded, restore_data, scaling, upkeep,
+    enter, fence, migrate, recorded, restore_data, scaling, upkeep,
 };
 use crate::api::{Outcome, Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if restore_data::is_due(seen, &record) {
-        return enter(record, Step::RestoreData, seen.now, None);
+        return enter(record, Step::RestoreData, seen.now, Some(migrate::START));
     }
     let message = ending::told(&record);
     let situation = Situation::Working(Reason::CleaningUp, message);

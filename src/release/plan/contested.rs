@@ -50,7 +50,7 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
             before: None,
             fence: None,
         };
-        plan.actions.push(Action::PutBack {
+        plan.upkeep.push(Action::PutBack {
             service: service.name.clone(),
             patch: manifests::service_patch(&seen.release, service, target),
             by: by.clone(),

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{observed::Observed, words},
-    Move, abort, contract, enter, handover, later, note_time, report,
+    Move, Plan, Situation, abort, contract, enter, handover, health, later, note_time, report,
 };
 use crate::api::{
     ActiveRevision, CandidateRevision, DecidedBy, Duration, Ending, FailureRecord, HistoryEntry, Outcome,
@@ -74,7 +74,7 @@ pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
         from: record.step,
         at: MicroTime(now),
     });
-    record.unready_since = None;
+    forget_watch(&mut record);
     enter(record, next, now, None)
 }
 
@@ -104,8 +104,14 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
     record.failure = record.failure.take().filter(|failure| failure.revision != candidate.revision);
     record.outcome = Some(why.outcome);
     remember(&mut record, candidate, now, &why);
-    record.unready_since = None;
+    forget_watch(&mut record);
     enter(record, Step::Retire, now, None)
+}
+
+/// Forgets what was noted while a version was watched.
+fn forget_watch(record: &mut Record) {
+    record.unready_since = None;
+    record.disrupted.clear();
 }
 
 /// Goes on with a way back that was begun and not remembered: a Service carries the fence of this attempt.
@@ -157,7 +163,7 @@ pub(super) fn come_to_rest(mut record: Record, wanted: &RevisionId, (now, why): 
     handover::forget(&mut record);
     record.outcome = Some(why.outcome);
     record.ending = None;
-    record.unready_since = None;
+    forget_watch(&mut record);
     record.plan = None;
     enter(record, Step::Idle, now, None)
 }
@@ -241,6 +247,12 @@ pub(super) fn content_lost(seen: &Observed, record: Record) -> Move {
     let attempt = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt);
     let name = super::super::manifests::attempt_name(&seen.release, attempt);
     let message = format!("ControllerRevision {name}, which holds what was approved, is gone: somebody deleted it.");
+    let empty = |active: &&ActiveRevision| !health::back_is_possible(seen, &record, &active.revision);
+    if let Some(active) = record.active.as_ref().filter(|_| moved(&record)).filter(empty) {
+        // What serves needs no content for that.
+        let (reason, nobody) = health::both_unhealthy(&active.version);
+        return Plan::stay(record, Situation::OnHold(reason, format!("{message} {nobody}"))).into();
+    }
     let outcome = if moved(&record) { Outcome::RolledBack } else { Outcome::Failed };
     turn_back(record, seen.now, Why { reason: Reason::ContentLost, message, outcome })
 }

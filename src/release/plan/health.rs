@@ -1,7 +1,7 @@
 //! How well a revision is, and whether its traffic has to go back; pure.
 
 use super::{super::observed::Observed, found};
-use crate::api::{Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
+use crate::api::{Reason, Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
@@ -97,6 +97,13 @@ pub fn back_is_possible(seen: &Observed, record: &Record, blue: &RevisionId) -> 
     let is_worker = |name: &str| record.workers.iter().any(|worker| worker.active.is_some() && worker.workload == name);
     let mut all = workloads(seen, blue).peekable();
     all.peek().is_some() && all.all(|workload| is_worker(workload) || seen.ready_pods(workload, blue) > 0)
+}
+
+/// Says that traffic shall go back to a version that could not take it.
+#[must_use]
+pub fn both_unhealthy(version: &str) -> (Reason, String) {
+    let text = format!("Traffic shall go back, but {version} has no ready pods: traffic stays until it has.");
+    (Reason::BothUnhealthy, text)
 }
 
 fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Item = &'a str> {

@@ -1,7 +1,8 @@
 //! Migrate: one Job at a time, after a live look at the backup, against the database's own ledger; pure.
 //!
 //! The Job is made suspended; the step and its UID are recorded; only a look that reads that record back resumes it. From then on
-//! the step is let end, whatever the spec, a person or a deletion says: half a migration helps nobody.
+//! the step is let end, whatever the spec, a person or a deletion says: half a migration helps nobody. What is said before that
+//! look is heard: the Job is deleted while nothing of it has run.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -63,31 +64,33 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let (Some((database, looked)), Some(backup)) = (database::of(&content, &record), &record.backup) else {
         return ending::content_lost(seen, record);
     };
-    let Some(instance) = seen.instance(&looked.name).filter(|instance| instance.uid == looked.uid) else {
-        let message = format!("DatabaseInstance {} is gone or is another one now. Nothing was migrated.", looked.name);
-        return ending::failed(seen, record, (Reason::DatabaseNotFound, message));
-    };
-    if record.migration.as_ref().is_some_and(|migration| is_running(&record) && !migration.job.is_empty()) {
+    if is_running(&record) {
         if let Some(moved) = gives_up(seen, &record, (name, None)) {
             return moved;
         }
-        return again(seen, record, format!("Job {name} is gone."));
+        if record.migration.as_ref().is_some_and(|migration| !migration.job.is_empty()) {
+            return again(seen, record, format!("Job {name} is gone."));
+        }
+    } else if overdue(seen, &record) && !contract::is_under_way(&record) {
+        return not_begun(seen, record, (Reason::JobLost, format!("Job {name} could not be made in time.")));
     }
+    let Some(instance) = seen.instance(&looked.name).filter(|instance| instance.uid == looked.uid) else {
+        let message = format!("DatabaseInstance {} is gone or is another one now.", looked.name);
+        return not_begun(seen, record, (Reason::DatabaseNotFound, message));
+    };
     if let Some(waits) = contract::may_not_run(seen, &record) {
         return held_up(seen, record, (name, waits));
     }
     if !is_approved(instance, looked) {
         let message = format!(
-            "DatabaseInstance {} is another database now than the one that was approved and backed up. Nothing was \
-             migrated.",
+            "DatabaseInstance {} is another database now than the one that was approved and backed up.",
             looked.name
         );
-        return ending::failed(seen, record, (Reason::IdentityUncertain, message));
+        return not_begun(seen, record, (Reason::IdentityUncertain, message));
     }
     if backup.proof < database.proof(true, looked.policy_proof) && !rehearse::restored(&record, backup) {
-        let message =
-            format!("DatabaseBackup {} is not proven as far as was asked. Nothing was migrated.", backup.name);
-        return ending::failed(seen, record, (Reason::BackupFailed, message));
+        let message = format!("DatabaseBackup {} is not proven as far as was asked.", backup.name);
+        return not_begun(seen, record, (Reason::BackupFailed, message));
     }
     let (backup_uid, schema) = (&backup.uid, &backup.schema);
     let what = manifests::Migrate { name, number, instance, database, looked, backup_uid, schema };
@@ -114,6 +117,14 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
         }
         return held_up(seen, record, (&job.name, waits));
     }
+    // A Job that is recorded and does not run yet holds nobody: what ends the step ends it here as well.
+    if is_running(&record) && is_recorded(&record, job) {
+        match gives_up(seen, &record, (&job.name, None)) {
+            Some(Move::To(_)) => return withdraw(record, job, "it is not to begin any more"),
+            Some(asking) => return asking,
+            None => {}
+        }
+    }
     let ask = Ask::LiveBackup(backup.name.clone());
     match seen.answer(&ask) {
         None => {
@@ -125,13 +136,8 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
             return withdraw(record, job, "its backup is gone");
         }
         Some(_) => {
-            let state = if is_first(&record) { MigrationProgress::NotStarted } else { MigrationProgress::Uncertain };
-            if let Some(migration) = record.migration.as_mut().filter(|_| number > 1) {
-                migration.state = state;
-            }
-            let gone = format!("DatabaseBackup {} is gone or not complete any more.", backup.name);
-            let message = format!("{gone} {}", stands(state));
-            return ending::failed(seen, record, (Reason::BackupFailed, message));
+            let message = format!("DatabaseBackup {} is gone or not complete any more.", backup.name);
+            return not_begun(seen, record, (Reason::BackupFailed, message));
         }
     }
     let now = MigrationRecord {
@@ -148,6 +154,15 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
     let situation = migrating(&record, job, None);
     Plan { actions, ..Plan::stay(record, situation) }.into()
+}
+
+/// Ends it before a Job of it runs; what an earlier one has done is not known then.
+fn not_begun(seen: &Observed, mut record: Record, (reason, message): (Reason, String)) -> Move {
+    let state = if is_first(&record) { MigrationProgress::NotStarted } else { MigrationProgress::Uncertain };
+    if let Some(migration) = record.migration.as_mut().filter(|migration| migration.attempt > 1) {
+        migration.state = state;
+    }
+    ending::failed(seen, record, (reason, format!("{message} {}", stands(state))))
 }
 
 /// Takes back a Job that is recorded and that nobody was seen to resume. Whoever led before may be about to: it is deleted

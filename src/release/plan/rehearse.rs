@@ -87,6 +87,10 @@ fn make(seen: &Observed, record: Record, name: &str) -> Move {
     let owner = record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
     let job = manifests::rehearse_job((&seen.release, &seen.settings), &content, what, owner);
     let Some(job) = job else { return ending::content_lost(seen, record) };
+    if overdue(seen, &record) {
+        let message = format!("Job {name} could not be made in time.");
+        return failed(seen, record, (Reason::RehearsalFailed, &message));
+    }
     let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
     let actions = config::before(seen, (&content, owner), actions);
     let situation = told(&record, &working(name, ""));

@@ -9,6 +9,8 @@
 mod ask;
 mod restore;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
 use super::{
     super::{
         manifests,
@@ -16,12 +18,12 @@ use super::{
     },
     Action, Move, Plan, Situation, candidate_content,
     database::{self, LOST_JOBS, Said},
-    ending, enter, migrate, overdue, recorded, when_recorded,
+    ending, enter, later, migrate, overdue, recorded, when_recorded,
 };
 use crate::{
     api::{
-        DatabaseRollback, Migration, MigrationProgress, Reason, Record, RehearsalFindings, ReleaseSpec, RestoreRecord,
-        Step, UndoProgress, UndoRecord, clamp,
+        DatabaseRollback, Migration, MigrationProgress, Reason, Record, RehearsalFindings, RehearsalRecord,
+        ReleaseSpec, RestoreRecord, Step, UndoProgress, UndoRecord, clamp,
     },
     protocol::{Answer, MigrateResult, MigrationState},
 };
@@ -94,7 +96,13 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let (Some((database, looked)), Some(backup)) = (database::of(&content, &record), &record.backup) else {
         return kept(seen, record, "its database is not known any more");
     };
-    let rehearsal = record.rehearsal.as_ref().filter(|rehearsal| rehearsal.backup == backup.uid);
+    // Of this attempt: `down` may be another one, and another attempt may have used the same backup.
+    let is_its_own = |rehearsal: &&RehearsalRecord| {
+        let candidate = record.candidate.as_ref();
+        rehearsal.backup == backup.uid
+            && candidate.is_some_and(|it| rehearsal.revision == it.revision && rehearsal.at.0 >= it.since.0)
+    };
+    let rehearsal = record.rehearsal.as_ref().filter(is_its_own);
     let Some(findings) = rehearsal.map(|rehearsal| &rehearsal.findings).filter(|findings| is_known(findings)) else {
         return kept(seen, record, "what `down` loses is not known: it was not rehearsed, or takes too many columns");
     };
@@ -107,6 +115,11 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let owner = record.candidate.as_ref().and_then(|candidate| seen.attempt(candidate.attempt));
     let job = manifests::undo_job((&seen.release, &seen.settings), &content, (what, findings.takes.clone()), owner);
     let Some(job) = job else { return kept(seen, record, "it has no migration") };
+    if overdue(seen, &record) {
+        let why = format!("Job {name} could not be made in time");
+        let state = if number > 1 { UndoProgress::Uncertain } else { UndoProgress::Kept };
+        return ended(seen, record, (state, &why));
+    }
     let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
     let situation = told(&record);
     Plan { actions, ..Plan::stay(record, situation) }.into()
@@ -122,10 +135,6 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
     let before = seen.record().migration.as_ref().and_then(|migration| migration.undo.as_ref());
     let read_back = recorded(seen, &record) && before == Some(&now);
     note(&mut record, now);
-    if record.deadline.is_none() {
-        record.deadline =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(super::later(seen.now, migrate::START)));
-    }
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
     let situation = told(&record);
     Plan { actions, ..Plan::stay(record, situation) }.into()
@@ -172,7 +181,7 @@ fn again(seen: &Observed, mut record: Record, message: String) -> Move {
         return ended(seen, record, (UndoProgress::Uncertain, &message));
     }
     note(&mut record, UndoRecord { state: UndoProgress::Started, attempt: number + 1, job: String::new() });
-    record.deadline = None;
+    record.deadline = Some(MicroTime(later(seen.now, migrate::START)));
     let situation = told(&record);
     Plan::stay(record, situation).into()
 }

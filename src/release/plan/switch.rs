@@ -60,8 +60,18 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if let Some(next) = verify::late(seen, &record, &content) {
         return next;
     }
+    let late = overdue(seen, &record).then(|| nobody_to_go_back_to(seen, &record)).flatten();
     let unmoved = unmoved(&record, &revision);
-    if unmoved.is_empty() { follow(seen, record, &content) } else { move_services(seen, record, &content, &unmoved) }
+    let next = if unmoved.is_empty() {
+        follow(seen, record, &content)
+    } else {
+        move_services(seen, record, &content, &unmoved)
+    };
+    match (next, late) {
+        // It goes on forward, and somebody is told.
+        (Move::Stay(plan), Some(situation)) => Plan { situation, ..*plan }.into(),
+        (next, _) => next,
+    }
 }
 
 /// Returns the Services that do not point at a revision yet.
@@ -173,13 +183,15 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
         let message = format!("{counted} right after the switch; traffic goes back to {}.", active.version);
         return turn(why(Reason::ReadinessLost, message));
     }
-    let nobody_there =
-        moved && record.active.as_ref().is_some_and(|active| !health::back_is_possible(seen, record, &active.revision));
-    if nobody_there {
-        return None;
+    let asked = abort::check(seen, record);
+    if let Some(situation) = nobody_to_go_back_to(seen, record) {
+        return match asked.or_else(|| images::check(seen, record, content)) {
+            Some(Move::To(_)) => Some(Plan::stay(record.clone(), situation).into()),
+            asking => asking,
+        };
     }
-    if let Some(turned) = abort::check(seen, record) {
-        return Some(turned);
+    if asked.is_some() {
+        return asked;
     }
     if !moved && !still_wanted(seen, record) {
         return turn(Why {
@@ -197,6 +209,13 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
         return turn(why(Reason::SwitchTimedOut, message));
     }
     None
+}
+
+/// Returns what is told when traffic has moved and should go back, and the former version has nobody who could take it.
+fn nobody_to_go_back_to(seen: &Observed, record: &Record) -> Option<Situation> {
+    let active = record.active.as_ref().filter(|_| ending::moved(record))?;
+    let (reason, message) = health::both_unhealthy(&active.version);
+    (!health::back_is_possible(seen, record, &active.revision)).then_some(Situation::OnHold(reason, message))
 }
 
 /// Counts the candidate's ready pods behind the Services that have moved; says whether they are critically few.
@@ -299,7 +318,10 @@ fn follows_soon(seen: &Observed) -> Option<Timestamp> {
 fn follow(seen: &Observed, mut record: Record, content: &ReleaseSpec) -> Move {
     let revision = content.revision();
     let mut waiting = Vec::new();
-    for traffic in record.traffic.iter_mut().filter(|traffic| traffic.switched_at.is_some()) {
+    // Of a Service that only the former version has, this is when that got it.
+    let moved =
+        |traffic: &&mut TrafficRecord| traffic.switched_at.is_some() && traffic.revision.as_ref() == Some(&revision);
+    for traffic in record.traffic.iter_mut().filter(moved) {
         let ready = seen.ready_endpoints(&traffic.service, &revision);
         let others = seen.other_endpoints(&traffic.service, &revision);
         if ready >= traffic.pods && others == 0 {

@@ -13,7 +13,7 @@ use super::{
     handover::{self, Progress},
     health, hooks, later, recorded,
 };
-use crate::api::{HookMoment, Reason, Record, RevisionId, Step, labels};
+use crate::api::{Duration, HookMoment, Reason, Record, RevisionId, Step, labels};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let active = record.active.as_ref().map(|active| active.revision.clone());
@@ -90,7 +90,7 @@ fn undo(seen: &Observed, record: &mut Record) -> Option<Going> {
 
 /// Goes on with handing the workers back, for as long as it takes: two readers of a queue are worse than none.
 fn hand_back(seen: &Observed, record: Record, going: Going) -> Plan {
-    let limit = active_content(seen, &record).map(|content| content.deadlines.handover).unwrap_or_default();
+    let limit = handover_limit(seen, &record);
     let late = record.step_since.as_ref().map_or(seen.now, |since| later(since.0, limit));
     let told = format!("{} Its workers follow: {}.", ending::told(&record), going.waiting);
     let situation = if late > seen.now {
@@ -112,10 +112,16 @@ fn hand_back(seen: &Observed, record: Record, going: Going) -> Plan {
     plan
 }
 
+/// Returns how long workers may take to follow: as what serves was frozen with, as the spec says when that is lost.
+fn handover_limit(seen: &Observed, record: &Record) -> Duration {
+    let content = active_content(seen, record).unwrap_or(&seen.release.spec);
+    content.deadlines.handover
+}
+
 /// Waits until what was stopped for the candidate, and users wait for, has started again, as long as a handover may take:
 /// what is told afterwards is that it serves.
 fn wait_for_start(seen: &Observed, record: &Record, active: &RevisionId) -> Option<Plan> {
-    let late = seen.release.spec.deadlines.handover;
+    let late = handover_limit(seen, record);
     let until = record.step_since.as_ref().map(|since| later(since.0, late)).filter(|until| *until > seen.now)?;
     let workload = handover::away(seen, record)?;
     let because = health::because(seen, active);

@@ -15,7 +15,7 @@ pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
     if adopt::keep(seen, plan) {
         return;
     }
-    // Services first: a Deployment that the cluster refuses must not keep traffic from where it belongs.
+    // Services first: nothing is more urgent than where traffic goes.
     contested::put_back(seen, plan);
     restore_services(seen, plan);
     restore_deployments(seen, plan);
@@ -31,12 +31,12 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
         let revision = content.revision();
         config::restore(seen, (content, attempt), plan);
         if content.workloads.iter().any(|workload| seen.deployment(&workload.name, &revision).is_none()) {
-            plan.actions.extend(config::make(seen, content, seen.attempt(attempt)));
+            plan.upkeep.extend(config::make(seen, content, seen.attempt(attempt)));
         }
         for workload in &content.workloads {
             let size = size(&plan.record, workload, attempt);
             if watched {
-                plan.actions.extend(hold(seen, &plan.record, (content, workload), (attempt, size)));
+                plan.upkeep.extend(hold(seen, &plan.record, (content, workload), (attempt, size)));
             }
             match seen.deployment(&workload.name, &revision) {
                 // Whoever reads a queue alone does not start beside what is still ending.
@@ -45,11 +45,11 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
                 None => {
                     let owner = seen.attempt(attempt);
                     let manifest = manifests::deployment(&seen.release, (content, workload), size, owner);
-                    plan.actions.push(Action::Create(Box::new(manifest)));
+                    plan.upkeep.push(Action::Create(Box::new(manifest)));
                 }
                 // What traffic may have to go back to stays at full size, whoever scales it down.
                 Some(deployment) if watched && deployment.replicas < size && !deployment.deleting => {
-                    plan.actions.push(Action::scale(deployment, size));
+                    plan.upkeep.push(Action::scale(deployment, size));
                 }
                 Some(_) => {}
             }
@@ -96,7 +96,7 @@ fn restore_services(seen: &Observed, plan: &mut Plan) {
             of_revision.flat_map(|(content, _)| content.services()).find(|(_, found)| found.name == traffic.service);
         if let Some(pair) = pair {
             let manifest = manifests::active_service(&seen.release, pair, revision.digits(), seen.anchor());
-            plan.actions.push(Action::Create(Box::new(manifest)));
+            plan.upkeep.push(Action::Create(Box::new(manifest)));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content,
     checks::{self, Verdict},
-    contract, decisions,
+    contract, decisions, disrupted,
     ending::{self, Why},
     health::{self, Readiness},
     images, later, overdue, recorded, rollback, suspend,
@@ -56,11 +56,13 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let empty = record.active.as_ref().filter(|active| !health::back_is_possible(seen, &record, &active.revision));
     let goes_back = turned.is_some();
     let checks = match (turned, empty) {
+        // Whether it was asked for has to be known first.
+        (Some(asking @ Move::Stay(_)), _) => return asking,
         (Some(turned), None) => return turned,
-        (Some(_), Some(active)) => Finding::Hold(
-            Reason::BothUnhealthy,
-            format!("Traffic shall go back, but {} has no ready pods: traffic stays until it has.", active.version),
-        ),
+        (Some(Move::To(_)), Some(active)) => {
+            let (reason, message) = health::both_unhealthy(&active.version);
+            Finding::Hold(reason, message)
+        }
         (None, _) => checks,
     };
     let ready = matches!(readiness, Finding::Well) && !goes_back;
@@ -93,11 +95,12 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         let how = format!("was promoted by {} before its watch window was over", decision.actor);
         return proven(seen, record, &content, &how);
     }
+    let counts_again = disrupted::next(&record, &content);
     let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
     let mut plan = Plan::stay(record, situation);
     // The end of the window is over then.
     plan.recheck = late.or(plan.recheck);
-    if let Some(end) = tolerated.filter(|end| *end > seen.now) {
+    for end in tolerated.into_iter().chain(counts_again).filter(|end| *end > seen.now) {
         plan.look_again_at(end);
     }
     if let Some(job) = check_job(seen, &plan.record, &content) {
@@ -115,7 +118,10 @@ fn promoted<'a>(seen: &'a Observed, record: &Record) -> Result<Option<&'a Decisi
 /// Judges readiness by what the endpoints and the pods say right now.
 fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Finding {
     let revision = content.revision();
-    let Some(worst) = health::of_revision(seen, record, &revision, &content.watch) else { return Finding::Well };
+    disrupted::note(seen, record, content);
+    let expected = disrupted::expected(record, content);
+    let Some(worst) = health::of_revision(seen, &expected, &revision, &content.watch) else { return Finding::Well };
+    let counted = format!("{}{}", worst.message, disrupted::words(record));
     if worst.readiness == Readiness::Enough {
         record.unready_since = None;
         return Finding::Well;
@@ -123,23 +129,20 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
     let since = record.unready_since.get_or_insert(MicroTime(seen.now)).0;
     let patience_over = later(since, content.watch.tolerate) <= seen.now;
     if worst.readiness == Readiness::Low && !patience_over {
-        return Finding::Tolerated(format!("{}; tolerated for {}.", worst.message, content.watch.tolerate));
+        return Finding::Tolerated(format!("{counted}; tolerated for {}.", content.watch.tolerate));
     }
     let cause = health::because(seen, &revision);
     match &record.active {
         None => Finding::Hold(
             Reason::ActiveUnhealthy,
-            format!("{}{cause}. There is no earlier version to go back to; traffic stays.", worst.message),
+            format!("{counted}{cause}. There is no earlier version to go back to; traffic stays."),
         ),
         Some(blue) if health::back_is_better(seen, record, &blue.revision, &revision) => {
-            Finding::Back(Reason::ReadinessLost, format!("{}{cause}", worst.message))
+            back(seen, content, (Reason::ReadinessLost, format!("{counted}{cause}")))
         }
         Some(blue) => Finding::Hold(
             Reason::BothUnhealthy,
-            format!(
-                "{}{cause}, and {} is no better: traffic stays and no automatic act follows.",
-                worst.message, blue.version
-            ),
+            format!("{counted}{cause}, and {} is no better: traffic stays and no automatic act follows.", blue.version),
         ),
     }
 }
@@ -163,13 +166,13 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
             return if seen.now < until { Finding::Late(until) } else { waiting() };
         }
         Verdict::Running => return Finding::Well,
-        Verdict::Failed(message) => return back_if_possible(seen, record, message),
+        Verdict::Failed(message) => return back_if_possible(seen, (record, content), message),
         Verdict::CannotTell(message, unsure) => (message, unsure),
         Verdict::Lost(message) => (message, vec![]),
     };
     let message = ending::sentence(&message);
     if checks::goes_back_unsure(content, &unsure) {
-        return back_if_possible(seen, record, format!("{message} The spec says to go back then."));
+        return back_if_possible(seen, (record, content), format!("{message} The spec says to go back then."));
     }
     Finding::Hold(
         Reason::WatchOnHold,
@@ -181,14 +184,30 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
 }
 
 /// Takes traffic back because of checks, unless nobody is there who could take it.
-fn back_if_possible(seen: &Observed, record: &Record, message: String) -> Finding {
+fn back_if_possible(seen: &Observed, (record, content): (&Record, &ReleaseSpec), message: String) -> Finding {
     match &record.active {
         Some(blue) if !health::back_is_possible(seen, record, &blue.revision) => Finding::Hold(
             Reason::BothUnhealthy,
             format!("{message}, and {} has no ready pods: traffic stays.", blue.version),
         ),
-        Some(_) | None => Finding::Back(Reason::ChecksFailed, message),
+        Some(_) | None => back(seen, content, (Reason::ChecksFailed, message)),
     }
+}
+
+/// Takes traffic back, or calls a person where the spec leaves it to people.
+fn back(seen: &Observed, content: &ReleaseSpec, (reason, message): (Reason, String)) -> Finding {
+    if content.rollback.automatic {
+        return Finding::Back(reason, message);
+    }
+    let (name, namespace) = (&seen.release.name, &seen.release.namespace);
+    Finding::Hold(
+        reason,
+        format!(
+            "{} rollback.automatic is false: traffic stays until somebody decides. Next: kubectl switchback abort {name} \
+             -n {namespace}",
+            ending::sentence(&message)
+        ),
+    )
 }
 
 /// Goes back because the spec names the former revision again.

@@ -14,6 +14,11 @@ use crate::{
     release::{manifests::AGENT_CONTAINER, observed::PodSeen},
 };
 
+/// Why a pod is disrupted that did nothing for it. What the kubelet ends is not among them: short of memory or disk a node
+/// ends pods whose version may be the cause.
+const EVICTED: [&str; 4] =
+    ["EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaintManager", "DeletionByPodGC"];
+
 /// A pod, without its spec.
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "core::Pod")]
@@ -94,7 +99,11 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
     let serves = !label(object, WORKLOAD).is_empty();
     let images = containers().filter(|container| serves && !container.image_id.is_empty());
     let images = images.map(|container| (container.name.clone(), container.image_id.clone())).collect();
+    let evicted = |condition: &&Condition| {
+        condition.type_ == "DisruptionTarget" && condition.status == "True" && EVICTED.contains(&&*condition.reason)
+    };
     PodSeen {
+        disrupted: status.conditions.iter().find(evicted).and_then(|condition| condition.last_transition_time),
         images,
         name: object.name_any(),
         revision: label(object, REVISION),

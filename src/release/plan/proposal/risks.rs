@@ -24,6 +24,11 @@ pub(super) fn of(
     risks.extend(config::risks(spec));
     risks.extend(database::risks(spec, record.database.as_ref(), proof));
     risks.extend(contract::waiting(spec, record).into_iter().chain(contract::withdrawn(record, spec)));
+    if !spec.rollback.automatic {
+        risks.push(
+            "rollback.automatic is false: when it is not well users stay on it until somebody takes them back.".into(),
+        );
+    }
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }
