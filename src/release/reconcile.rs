@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt, core::DeserializeGuard, runtime::controller};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -116,9 +117,31 @@ pub async fn reconcile(
     let key = release.uid().unwrap_or_default();
     let result = advance(&context, release, arrived).await;
     context.metrics.reconciled("Release", result.is_ok(), watch.elapsed());
-    let action = result?;
-    context.backoff.succeeded(&key);
-    Ok(action)
+    match result {
+        Ok(action) => {
+            context.backoff.succeeded(&key);
+            Ok(action)
+        }
+        // What was refused may wait; what was planned for a time may not.
+        Err(Failed { error, recheck: Some(at) }) => {
+            let wait = wait_after(&object, &error, &context);
+            Ok(controller::Action::requeue(wait.min(until(at))))
+        }
+        Err(Failed { error, recheck: None }) => Err(error),
+    }
+}
+
+/// A look that failed.
+struct Failed {
+    error: Error,
+    /// When its plan asked to look again all the same.
+    recheck: Option<Timestamp>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, recheck: None }
+    }
 }
 
 /// Returns how long to wait after an error.
@@ -128,14 +151,19 @@ pub fn error_policy(
     error: &Error,
     context: Arc<Context>,
 ) -> controller::Action {
+    controller::Action::requeue(wait_after(&object, error, &context))
+}
+
+/// Tells of an error; returns how long to wait after it.
+fn wait_after(object: &DeserializeGuard<Release>, error: &Error, context: &Context) -> Duration {
     let meta = object.meta();
     let wait = context.backoff.failed(meta.uid.as_deref().unwrap_or_default(), error.class());
     let name = meta.name.as_deref().unwrap_or_default();
     tracing::warn!(namespace = meta.namespace.as_deref(), release = name, %error, wait_ms = wait.as_millis(), "will look again");
-    controller::Action::requeue(wait)
+    wait
 }
 
-async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) -> Result<controller::Action, Error> {
+async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) -> Result<controller::Action, Failed> {
     let mut taken = None;
     for _ in 0..LOOKS {
         let (mut seen, plan) = look(context, &release, taken.clone()).await?;
@@ -151,7 +179,7 @@ async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) ->
         match acted {
             // The plan is told once; where it can do nothing about it, somebody has to.
             Err(Error::NameTaken { object }) if taken.is_none() => taken = Some(object),
-            Err(error) => return Err(error),
+            Err(error) => return Err(Failed { error, recheck: plan.recheck }),
             Ok(()) => {}
         }
         if seen.release.deleting {
@@ -285,10 +313,12 @@ fn rest(context: &Context, seen: &Observed, plan: &Plan) -> controller::Action {
         observe::forget_contents(&context.cache, seen);
     }
     match plan.recheck {
-        Some(at) => {
-            let wait = at.duration_since(clock::now());
-            controller::Action::requeue(wait.try_into().unwrap_or(Duration::ZERO))
-        }
+        Some(at) => controller::Action::requeue(until(at)),
         None => controller::Action::await_change(),
     }
+}
+
+/// Returns how long it is until then.
+fn until(at: Timestamp) -> Duration {
+    at.duration_since(clock::now()).try_into().unwrap_or(Duration::ZERO)
 }

@@ -13,7 +13,7 @@ use switchback::api::{Step, labels};
 use crate::{
     audited::requests_within,
     harness::{Scene, condition, message, names_of, proof},
-    support::{in_namespace, soon},
+    support::{in_namespace, soon, within},
 };
 
 /// How often the other one writes.
@@ -100,10 +100,11 @@ async fn rule_09_what_the_cluster_refuses_of_a_step_does_not_keep_a_selector_fro
         for _ in 0..3 {
             let wipe = Patch::Merge(json!({ "spec": { "selector": null } }));
             services.patch("shop", &PatchParams::default(), &wipe).await.unwrap();
-            soon("the selector is there again", async || {
+            let is_ours = async || {
                 (services.get("shop").await.unwrap().spec.unwrap().selector.as_ref() == Some(&ours)).then_some(())
-            })
-            .await;
+            };
+            let put_back = tokio::time::timeout(Duration::from_secs(10), within(Duration::from_secs(60), "", is_ours));
+            assert!(put_back.await.is_ok(), "{}", scene.report().await);
         }
         assert!(names_of(&scene, "batch/v1", "Job").await.is_empty(), "the Job of the watch was not refused");
     })

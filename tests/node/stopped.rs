@@ -133,7 +133,8 @@ async fn input_58_the_same_name_made_again_at_once_starts_clean() {
         .await;
         let load = scene.load().await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        load.end("again").await;
+        let (counted, told) = load.stop("again").await;
+        assert_eq!((counted.lost, counted.sent > 100), (0, true), "{told}");
     })
     .await;
 }
