@@ -77,7 +77,7 @@ enum Command {
     Resume(decide::Args),
     /// End the watch window now
     Promote(decide::Args),
-    /// Let the plan that waits begin although releases are frozen
+    /// Let the plan that waits begin in spite of a freeze or a soak, and without a rehearsal
     Expedite(decide::Args),
     /// Print the version of the plugin and of the API it speaks
     Version,
