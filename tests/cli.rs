@@ -1069,3 +1069,21 @@ fn each_decision_says_what_it_would_do_or_why_it_would_do_nothing() {
     }
     insta::assert_snapshot!("decisions", text);
 }
+
+/// A rehearsal takes time as well, so who hastens a release goes without one; that must be said where there would be one.
+#[test]
+fn whoever_expedites_is_told_that_the_migration_is_not_rehearsed() {
+    let told = |steps: &[Step]| {
+        let mut record = attempt(Step::Approve);
+        let plan = record.plan.as_mut().unwrap();
+        let planned = |step: &Step| PlannedStep { step: *step, does: String::new(), expected: None };
+        plan.steps = steps.iter().map(planned).collect();
+        let waits = "The plan for 2.4.0 is ready.";
+        let told = (ConditionType::Ready, None, Reason::WaitingForApproval, waits);
+        let proposal = expedite::propose(&release("2.4.0", record, &[told]), ASCII).unwrap();
+        proposal.text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let words = "Its migration runs without having been rehearsed.";
+    assert!(told(&[Step::Backup, Step::Rehearse, Step::Migrate]).contains(words));
+    assert!(!told(&[Step::Backup, Step::Migrate]).contains("rehears"));
+}

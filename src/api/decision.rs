@@ -95,7 +95,9 @@ pub enum DecisionKind {
     Resume(Empty),
     /// The watch window shall end, as soon as enough pods are ready.
     Promote(Empty),
-    /// The plan that waits shall not wait for the end of a freeze. It needs its approvals all the same.
+    /// The plan that waits shall wait for nothing that only time meets: the end of a freeze, the time that it should have
+    /// served elsewhere before (`soak`), and the rehearsal of its migration. It needs its approvals, its proven backup and
+    /// its checks all the same.
     Expedite(Empty),
 }
 

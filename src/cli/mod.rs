@@ -15,6 +15,7 @@ mod file;
 pub mod follow;
 pub mod get;
 pub mod harmless;
+pub mod logs;
 pub mod look;
 pub mod plan;
 pub mod problem;
@@ -61,6 +62,8 @@ enum Command {
     Get(get::Args),
     /// Show what will happen, what could go wrong, and the way back after each step
     Plan(plan::Args),
+    /// Show the logs of what is under way or has failed: Jobs, checks, the version on its way
+    Logs(logs::Args),
     /// Approve the plan that waits
     Approve(approve::Args),
     /// Reject the plan that waits
@@ -77,7 +80,7 @@ enum Command {
     Resume(decide::Args),
     /// End the watch window now
     Promote(decide::Args),
-    /// Let the plan that waits begin although releases are frozen
+    /// Let the plan that waits begin in spite of a freeze or a soak, and without a rehearsal
     Expedite(decide::Args),
     /// Print the version of the plugin and of the API it speaks
     Version,
@@ -135,6 +138,7 @@ async fn run(cli: &Cli) -> Result<Exit, Problem> {
     match &cli.command {
         Command::Get(args) => get::run(&connect(flags).await?, args).await,
         Command::Plan(args) => plan::run(flags, args).await,
+        Command::Logs(args) => logs::run(&connect(flags).await?, args).await,
         Command::Approve(args) => approve::run(&connect(flags).await?, args).await,
         Command::Reject(args) => reject::run(&connect(flags).await?, args).await,
         Command::Abort(args) => decide::run(&connect(flags).await?, args, abort::propose).await,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use switchback::{
-    api::{Check, CheckKind, CheckPhase, HttpCheck, PrometheusCheck, Scheme, TlsCheck, compile},
+    api::{Check, CheckKind, CheckPhase, Duration, HttpCheck, PrometheusCheck, Scheme, TlsCheck, compile},
     protocol::{CheckVerdict, Finding, HttpProbe, ProbeKind},
 };
 
@@ -53,6 +53,41 @@ fn every_example_is_read_by_our_own_types_and_named_once() {
             compile(pattern).unwrap_or_else(|error| panic!("{} {field}: {error}", check.name));
         }
     }
+}
+
+/// A ready-made check without a page that says what to do leaves whoever it wakes alone. The rule on that page must fire when
+/// the check would go back.
+#[test]
+fn every_ready_made_check_has_a_runbook_with_the_same_alert() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = std::fs::read_to_string(docs.join("checks.md")).unwrap();
+    let (_, ready_made) = page.split_once("## Ready-made").unwrap();
+    let mut rules = 0;
+    for block in ready_made.split("```yaml\n").skip(1) {
+        let (yaml, after) = block.split_once("```").unwrap();
+        let check = serde_yaml::from_str::<Vec<Check>>(yaml).unwrap().remove(0);
+        let link = after.trim_start().strip_prefix("Runbook: [").and_then(|rest| rest.split(['(', ')']).nth(1));
+        let link = link.unwrap_or_else(|| panic!("{} is not followed by its runbook", check.name));
+        let runbook = std::fs::read_to_string(docs.join(link)).unwrap_or_else(|error| panic!("{link}: {error}"));
+        for section in ["Meaning", "Impact", "Diagnosis", "Mitigation"] {
+            assert!(runbook.contains(&format!("\n## {section}\n\n")), "{link} lacks {section}");
+        }
+        assert!(runbook.contains(&format!("`{}`", check.name)), "{link} does not name {}", check.name);
+        let CheckKind::Prometheus(asks) = check.kind else { continue };
+        let yaml = runbook.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let found: Vec<serde_json::Value> = serde_yaml::from_str(yaml.expect("a rule")).unwrap();
+        let expr = match (&asks.min, &asks.max) {
+            (Some(min), None) => format!("{} < {min}", asks.query),
+            (None, Some(max)) => format!("{} > {max}", asks.query),
+            both => panic!("{}: {both:?}", check.name),
+        };
+        let rule = found.iter().find(|rule| rule["expr"] == json!(expr));
+        let rule = rule.unwrap_or_else(|| panic!("{link} has no rule for {expr}: {found:#?}"));
+        let lasts = rule["for"].as_str().map_or(0, |lasts| lasts.parse::<Duration>().unwrap().as_std().as_secs());
+        assert_eq!(lasts, asks.breach_for.as_std().as_secs(), "{link}");
+        rules += 1;
+    }
+    assert_eq!(rules, 8);
 }
 
 /// A world in which everything keeps within the bounds of the examples, if narrowly.

@@ -24,6 +24,7 @@ mod events;
 mod expiry;
 mod few;
 mod figures;
+mod gitops;
 mod hooks;
 mod images;
 mod inputs;

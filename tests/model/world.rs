@@ -550,6 +550,7 @@ impl World {
             self.version += 1;
             self.statuses.push(format!("{}: {}", self.step().as_str(), self.message("Ready")));
             wrote = true;
+            crate::gitops::check(&self.status, &plan.situation, seen.release.generation);
             self.tell(seen, plan);
         } else if remember {
             return wrote;

@@ -215,13 +215,10 @@ pub(super) fn look_at(view: &ReleaseView) -> Option<String> {
     let objects = view.revisions.iter().flat_map(RevisionView::objects);
     let mut pods = objects.chain(view.database_jobs()).flat_map(|object| &object.pods);
     let pod = pods.find(|pod| pod.state == State::Bad)?;
-    let (name, namespace) = (&pod.name, &view.summary.namespace);
     let crashed = pod.problem.as_ref().is_some_and(|problem| problem.contains("exit code"));
-    // What was never started again has no log but the present one.
-    let log = if pod.says.contains("restart") { " --previous" } else { "" };
     Some(if crashed {
-        format!("kubectl logs {name} -n {namespace} --all-containers{log}")
+        view.summary.command("logs")
     } else {
-        format!("kubectl describe pod {name} -n {namespace}")
+        format!("kubectl describe pod {} -n {}", pod.name, view.summary.namespace)
     })
 }
