@@ -41,6 +41,7 @@ mod preflight;
 mod promotion;
 mod proposal;
 mod quota;
+mod reach;
 mod rehearse;
 mod report;
 mod restore_data;

@@ -20,7 +20,7 @@ use switchback::{
         manifests::{self, Kind, Manifest},
         observed::{
             Answer, Ask, AttemptSeen, AutoscalerSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen,
-            EndpointSeen, Guard, JobSeen, JobState, ObjectSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen,
+            EndpointSeen, Guard, JobSeen, JobState, NetworkPolicySeen, ObjectSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen,
             SelectingSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
@@ -105,6 +105,8 @@ pub struct World {
     pub shape: Shape,
     /// What somebody else's objects select.
     pub elsewhere: Vec<SelectingSeen>,
+    /// The NetworkPolicies of the namespace; `None`: they are not ours to list.
+    pub network_policies: Option<Vec<NetworkPolicySeen>>,
     pub quotas: Vec<QuotaSeen>,
     /// What limits give to containers.
     pub defaults: DefaultsSeen,
@@ -202,6 +204,7 @@ impl World {
             foreign: Vec::new(),
             shape: |_| {},
             elsewhere: vec![],
+            network_policies: Some(vec![]),
             quotas: vec![],
             defaults: DefaultsSeen::default(),
             disowned: BTreeSet::new(),
@@ -435,6 +438,10 @@ impl World {
                 let theirs = self.elsewhere.iter().filter(|found| found.kind == *kind);
                 Answer::Selecting(theirs.cloned().collect())
             }
+            Ask::NetworkPolicies => Answer::NetworkPolicies(self.network_policies.clone()),
+            Ask::PodsOf(selector) => Answer::Pods(
+                self.unseen.iter().filter(|(_, labels)| selects(selector, labels)).cloned().collect(),
+            ),
             Ask::LiveObject(kind, name) => Answer::Object(self.object(*kind, name)),
             Ask::Running(kind, name) => Answer::Running(self.running(*kind, name).map(Box::new)),
             Ask::SelectorManager(_) => Answer::Manager(self.manager.clone()),

@@ -12,7 +12,7 @@ use super::{
     database::{self, Look},
     elsewhere, ending, enter, health, overdue,
     policies::Policies,
-    proposal, quota, rollback, still_wanted,
+    proposal, quota, reach, rollback, still_wanted,
 };
 use crate::api::{Check, CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
 
@@ -85,7 +85,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Preflight::Refused(message) => return ending::failed(seen, record, (Reason::ChecksFailed, message)),
     }
     let spec = &seen.release.spec;
-    let parts = [inspect(seen, &record), elsewhere::look(seen, spec), quota::look(seen, &record, spec)];
+    let around = [elsewhere::look(seen, spec), quota::look(seen, &record, spec), reach::look(seen, &record)];
+    let parts = [inspect(seen, &record)].into_iter().chain(around);
     match Inspection::all(parts) {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, asking()) }.into(),
         Inspection::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
