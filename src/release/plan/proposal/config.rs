@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::super::manifests;
-use crate::api::{PodTemplate, Reason, ReleaseSpec};
+use crate::api::{Handover, PodTemplate, Reason, ReleaseSpec};
 
 /// How many files are named.
 const NAMED: usize = 6;
@@ -42,7 +42,9 @@ pub(super) fn risks(spec: &ReleaseSpec) -> Vec<String> {
     let unused = spec.config.iter().filter(|config| !named.contains(config.name.as_str()));
     let unused = unused.map(|config| format!("Nothing refers to config {}.", config.name));
     let of_workloads = spec.workloads.iter().flat_map(|workload| {
-        let shared = shared(&workload.name, &workload.template);
+        // Of one that stops before the other starts there are never two.
+        let apart = workload.handed_over() == Some(Handover::StopThenStart);
+        let shared = if apart { vec![] } else { shared(&workload.name, &workload.template) };
         hashed(&workload.name, &workload.template).into_iter().chain(shared)
     });
     unused.chain(of_workloads).collect()
