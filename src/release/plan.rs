@@ -34,6 +34,7 @@ mod idle;
 mod images;
 mod inspect;
 mod migrate;
+mod needed;
 mod orphan;
 mod pending;
 mod policies;

@@ -10,7 +10,7 @@ use super::{
     checks::{self, Preflight},
     config,
     database::{self, Look},
-    elsewhere, ending, enter, health, overdue,
+    elsewhere, ending, enter, health, needed, overdue,
     policies::Policies,
     proposal, quota, reach, rollback, still_wanted,
 };
@@ -147,9 +147,11 @@ pub(super) fn last_told(seen: &Observed) -> &str {
     ready.map_or("", |ready| ready.message.as_str())
 }
 
-/// Asks for a dry run of every object, or concludes from the answers.
+/// Asks for a dry run of every object and for what pods need, or concludes from the answers.
 pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
-    dry_run(seen, config::inspect(seen, &seen.release.spec), objects(seen, record))
+    let spec = &seen.release.spec;
+    let taken = dry_run(seen, config::inspect(seen, spec), objects(seen, record));
+    Inspection::all([taken, needed::look(seen, spec)])
 }
 
 /// The same of the Job of a migration alone.

@@ -209,7 +209,7 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
         what.join(", "),
         spec.deadlines.deploy,
         scaling::meanwhile(spec),
-        config::brings(spec)
+        config::about(spec)
     )
 }
 

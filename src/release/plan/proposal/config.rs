@@ -15,8 +15,13 @@ const HASH_LENGTH: usize = 10;
 /// What that hash consists of: kustomize writes hex with other letters, so that no word comes out.
 const HASH_ALPHABET: &str = "2456789bcdfghkmt";
 
+/// Says what config the revision brings, and which Secrets must be there.
+pub(super) fn about(spec: &ReleaseSpec) -> String {
+    brings(spec) + &needs(spec)
+}
+
 /// Says what config the revision brings; nothing when it brings none.
-pub(super) fn brings(spec: &ReleaseSpec) -> String {
+fn brings(spec: &ReleaseSpec) -> String {
     let what: Vec<String> = spec
         .config
         .iter()
@@ -34,6 +39,18 @@ pub(super) fn brings(spec: &ReleaseSpec) -> String {
         return String::new();
     }
     format!(" It brings config of its own, which also comes back with it: {}.", what.join(", "))
+}
+
+/// Says which Secrets must be there, since nobody here may look; nothing when pods need none.
+fn needs(spec: &ReleaseSpec) -> String {
+    let names: BTreeSet<&str> = spec.templates().flat_map(manifests::required_secrets_of).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let more = names.len().saturating_sub(NAMED);
+    let named: Vec<&str> = names.into_iter().take(NAMED).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(" Secrets that its pods need, and that nobody but they may look at: {}{more}.", named.join(", "))
 }
 
 /// Lists what could go wrong with config.
