@@ -26,6 +26,8 @@ pub enum ConditionType {
     Finished,
     /// The plan in status has the approval it needs.
     Approved,
+    /// What was approved was inspected once more, and is frozen.
+    PreflightPassed,
     /// The backup that the attempt asked for is stored and proven.
     BackedUp,
     /// The attempt's migration passed on a restored copy of the data.

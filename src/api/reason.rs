@@ -131,6 +131,8 @@ pub enum Reason {
     PodSecurityViolation,
     /// A Service account that a pod names does not exist.
     ServiceAccountNotFound,
+    /// A ConfigMap that pods need does not exist.
+    ConfigMapNotFound,
     /// A ReleasePolicy lets nothing begin now; it waits until the freeze is over.
     Frozen,
     /// A ReleasePolicy lets only so many Releases be under way at once; it waits until one of them has ended.

@@ -23,7 +23,9 @@ use serde_json::{Map, Value, json};
 pub use adopted::{TakeOver, apart, deployment_taken_over, labels_as_written, service_selector, service_taken_over};
 pub use autoscaler::{autoscaler, autoscaler_patch};
 pub use budget::{budget, pod_labels};
-pub use config::{config_map, config_maps_of, config_name, secrets_of, with_own_config};
+pub use config::{
+    config_map, config_maps_of, config_name, required_config_maps_of, required_secrets_of, secrets_of, with_own_config,
+};
 pub use database::{
     LookFor, Migrate, backup, backup_name, look_job, look_name, mark_job, mark_name, migrate_job, migrate_name,
     undo_job, undo_name,

@@ -7,7 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core, policy::v1 as policy,
+    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core,
+    networking::v1 as networking, policy::v1 as policy,
 };
 use kube::{
     Client, ResourceExt,
@@ -268,6 +269,16 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
             let place = place_of(namespace, *kind, "");
             let all = calls::list_whole(client, &place, |found| watched::selecting(*kind, &found)).await?;
             Ok(Answer::Selecting(all))
+        }
+        Ask::NetworkPolicies => match calls::list::<networking::NetworkPolicy>(client, namespace, None).await {
+            Ok(found) => Ok(Answer::NetworkPolicies(Some(found.iter().filter_map(watched::network_policy).collect()))),
+            // A Role of an earlier version does not grant it, and nothing rests on it.
+            Err(error) if matches!(error.refusal(), Some((403, _))) => Ok(Answer::NetworkPolicies(None)),
+            Err(error) => Err(error),
+        },
+        Ask::PodsOf(selector) => {
+            let found = calls::list_metadata::<core::Pod>(client, namespace, Some(selector)).await?;
+            Ok(Answer::Pods(found.iter().map(|pod| (pod.name_any(), pod.labels().clone())).collect()))
         }
         Ask::LiveBackup(name) => {
             let found = calls::read::<DatabaseBackup>(client, &Place::new::<DatabaseBackup>(namespace, name)).await?;

@@ -5,6 +5,7 @@
 mod ask;
 mod autoscaler;
 mod database;
+mod network;
 mod objects;
 mod people;
 mod quota;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 pub use ask::{Answer, Ask};
 pub use autoscaler::AutoscalerSeen;
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
+pub use network::NetworkPolicySeen;
 pub use objects::{
     AttemptSeen, ContestSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PodSeen, ServiceSeen,
     SliceSeen,

@@ -223,6 +223,11 @@ impl Said<'_> {
             None if people.is_empty() => "Approved by its mode, Automatic.".to_owned(),
             None => format!("Approved by {}.", people.join(", ")),
         };
+        // What served before is frozen as it was, and runs as it ran.
+        let preflight = match &candidate.rollback {
+            Some(_) => "Its content is the one that served.".to_owned(),
+            None => "What was approved was inspected once more and is frozen.".to_owned(),
+        };
         let looked = record.database.as_ref();
         let backed_up = looked.map(|_| (ConditionType::BackedUp, Step::Rehearse, self.backed_up()));
         let plans = |step| record.plan.iter().flat_map(|plan| &plan.steps).any(|planned| planned.step == step);
@@ -237,6 +242,7 @@ impl Said<'_> {
             if plan::is_late(self.seen, record) { (Step::Watch, Step::Watch) } else { (Step::Verify, Step::Switch) };
         let rows = [
             (ConditionType::Approved, Step::Preflight, by),
+            (ConditionType::PreflightPassed, Step::Backup, preflight),
             (ConditionType::CandidateReady, ready, "All pods of the candidate are ready.".to_owned()),
             (ConditionType::Verified, verified, "All verify checks passed.".to_owned()),
             (ConditionType::Switched, Step::Watch, "Traffic is on the candidate.".to_owned()),

@@ -5,6 +5,7 @@
 
 mod autoscaler;
 mod database;
+mod network;
 mod pods;
 mod quota;
 mod running;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 
 pub use autoscaler::{HorizontalPodAutoscaler, autoscaler};
 pub use database::{backup, backup_seen, instance, storage};
+pub use network::network_policy;
 pub use pods::{Pod, pod, pod_seen};
 pub use quota::{defaults, quota};
 pub use running::running;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use switchback::{
-    api::{Outcome, ReleaseSpec, Step},
+    api::{CheckKind, DecisionKind, Empty, Outcome, ReleaseSpec, Step},
     release::manifests::Kind,
 };
 
@@ -151,14 +151,74 @@ fn a_plan_says_what_config_comes_and_what_a_prune_would_take() {
     let more = json!([{ "name": "unused", "data": { "x": "y" } }]);
     asked.config.extend(serde_json::from_value::<Vec<_>>(more).unwrap());
     world.change(asked);
+    world.foreign.push((Kind::ConfigMap, "web-5c9gk7f2m8".into()));
     world.run_to(Step::Approve);
     let plan = world.record().plan.clone().unwrap();
     let deploy = plan.steps.iter().find(|planned| planned.step == Step::Deploy).unwrap();
-    let says = "It brings config of its own, which also comes back with it: app (app.toml), unused (x).";
+    let says = "It brings config of its own, which also comes back with it: app (app.toml), unused (x). Secrets that its pods \
+                need, and that nobody but they may look at: web-production.";
     assert!(deploy.does.ends_with(says), "{}", deploy.does);
     let risks = |word: &str| plan.risks.iter().filter(|risk| risk.contains(word)).count();
     assert_eq!((risks("WayBackAtRisk"), risks("web-5c9gk7f2m8"), risks("web-production")), (1, 1, 0));
     assert_eq!(plan.risks.iter().filter(|risk| *risk == "Nothing refers to config unused.").count(), 1);
+}
+
+/// What pods of all kinds read, and the release does not bring.
+fn needing(spec: &mut ReleaseSpec) {
+    with_config(spec);
+    let from = |name: &str, optional: bool| json!({ "configMapRef": { "name": name, "optional": optional } });
+    let container = &mut spec.workloads[0].template.0["spec"]["containers"][0];
+    container["envFrom"] = json!([from("app", false), from("regions", false), from("perhaps", true)]);
+    let job = &mut spec.checks[1];
+    let CheckKind::Job(job) = &mut job.kind else { panic!("the second check is a Job") };
+    job.template.0["spec"]["containers"][0]["envFrom"] = json!([from("smoke", false)]);
+}
+
+#[test]
+fn a05_a_config_map_that_pods_need_is_missed_before_anybody_is_asked() {
+    let mut world = World::new();
+    world.shape = needing;
+    world.spec = world.spec_of("1.0.0");
+    world.foreign.push((Kind::ConfigMap, "regions".into()));
+    world.run_to_rest();
+    assert_eq!(world.condition("Stalled"), Some(("True", "ConfigMapNotFound")));
+    let message = world.message("Ready");
+    assert!(message.contains("need ConfigMap smoke, which namespace prod does not have"), "{message}");
+    assert!(world.writes.iter().all(|write| !write.starts_with("create")), "{:?}", world.writes);
+    world.foreign.push((Kind::ConfigMap, "smoke".into()));
+    world.decide(DecisionKind::Retry(Empty {}), "anna");
+    world.run_to(Step::Approve);
+    // It is looked for once more when the approval comes.
+    world.foreign.retain(|(_, name)| name != "regions");
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", "ConfigMapNotFound")), None));
+    world.foreign.push((Kind::ConfigMap, "regions".into()));
+    world.decide(DecisionKind::Retry(Empty {}), "anna");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+/// Going back needs nothing of this: what it needs is looked for by nobody.
+#[test]
+fn rule_01_a_config_map_that_is_gone_keeps_nobody_from_going_back() {
+    let mut world = World::new();
+    world.shape = needing;
+    world.spec = world.spec_of("1.0.0");
+    world.foreign = ["regions", "smoke"].map(|name| (Kind::ConfigMap, name.into())).into();
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    world.foreign.retain(|(_, name)| name != "smoke");
+    world.set_ready("2.0.0", 0);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("1.0.0"));
 }
 
 /// Status has bounds, and a plan that exceeds them could not be written.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use switchback::{
-    api::{DecisionKind, Empty, ReleaseSpec, Step},
+    api::{DecisionKind, Empty, Handover, ReleaseSpec, Step},
     release::{
         manifests::{self, Kind, Manifest},
         observed::{BackupState, Observed},
@@ -50,6 +50,90 @@ fn input_11_13_15_and_16_what_a_careful_person_would_not_write_is_told_to_whoeve
             "the grace period of 5s is not longer than the preStop sleep of 5s",
         ],
     );
+}
+
+#[test]
+fn input_11_a_volume_of_a_workload_that_stops_before_the_other_starts_is_nothing_to_tell() {
+    for (handover, told) in [(None, true), (Some(Handover::Overlap), true), (Some(Handover::StopThenStart), false)] {
+        let mut world = World::serving_as(careless);
+        let mut spec = world.spec_of("2.0.0");
+        spec.workloads[0].handover = handover;
+        world.change(spec);
+        world.run_to(Step::Approve);
+        let found = risks(&world).iter().any(|risk| risk.contains("PersistentVolumeClaim data"));
+        assert_eq!(found, told, "{handover:?}: {:#?}", risks(&world));
+    }
+}
+
+/// What the plan of a release says whose container has this probe and these ports.
+fn told_of_probe(probe: &Value, ports: &Value, tolerate: &str) -> Vec<String> {
+    let mut world = World::serving();
+    let mut spec = world.spec_of("2.0.0");
+    spec.watch.tolerate = tolerate.parse().unwrap();
+    let container = &mut spec.workloads[0].template.0["spec"]["containers"][0];
+    container["readinessProbe"] = probe.clone();
+    container["ports"] = ports.clone();
+    world.change(spec);
+    world.run_to(Step::Approve);
+    risks(&world).into_iter().filter(|risk| risk.contains("readiness probe")).collect()
+}
+
+#[test]
+fn input_15_a_probe_of_a_port_that_the_container_does_not_name_never_succeeds_and_is_told() {
+    let prompt = |mut probe: Value| {
+        (probe["periodSeconds"], probe["failureThreshold"]) = (1.into(), 1.into());
+        probe
+    };
+    let http = |port: Value| prompt(json!({ "httpGet": { "path": "/", "port": port } }));
+    let (named, other) = (json!([{ "name": "http", "containerPort": 8080 }]), json!([{ "containerPort": 9090 }]));
+    let wrong = [
+        (http("http".into()), json!([])),
+        (http("http".into()), other.clone()),
+        (http("web".into()), named.clone()),
+        (prompt(json!({ "tcpSocket": { "port": "web" } })), named.clone()),
+    ];
+    for (probe, ports) in wrong {
+        let told = told_of_probe(&probe, &ports, "10s");
+        assert!(told.len() == 1 && told[0].contains("container web never gets ready"), "{probe}, {ports}: {told:?}");
+    }
+    // Numbers are not declared, and other kinds of probe name none.
+    let fine = [
+        (http("http".into()), named),
+        (http(8080.into()), other.clone()),
+        (prompt(json!({ "tcpSocket": { "port": 5432 } })), other.clone()),
+        (prompt(json!({ "exec": { "command": ["true"] } })), other.clone()),
+        (prompt(json!({ "grpc": { "port": 9000 } })), other),
+    ];
+    for (probe, ports) in fine {
+        assert_eq!(told_of_probe(&probe, &ports, "10s"), Vec::<String>::new(), "{probe}, {ports}");
+    }
+}
+
+#[test]
+fn input_15_a_probe_that_is_slower_than_the_promised_reaction_is_told_with_the_numbers() {
+    let slow = [
+        // What Kubernetes takes where nothing is said.
+        (json!({}), "10s", "for 30s", "3 x 10s"),
+        (json!({ "periodSeconds": 0, "failureThreshold": 0 }), "10s", "for 30s", "3 x 10s"),
+        (json!({ "periodSeconds": 6, "failureThreshold": 2 }), "10s", "for 12s", "2 x 6s"),
+        (json!({ "periodSeconds": 20, "failureThreshold": 6 }), "1m", "for 2m", "6 x 20s"),
+        // Who tolerates nothing has still to ask.
+        (json!({ "periodSeconds": 2 }), "0s", "for 6s", "3 x 2s"),
+    ];
+    for (probe, tolerate, notices, how) in slow {
+        let told = told_of_probe(&probe, &json!([]), tolerate);
+        let said = told.first().is_some_and(|risk| risk.contains(notices) && risk.contains(how));
+        assert!(told.len() == 1 && said, "{probe}, {tolerate}: {told:?}");
+    }
+    let prompt = [
+        (json!({ "periodSeconds": 1, "failureThreshold": 1 }), "0s"),
+        (json!({ "periodSeconds": 5, "failureThreshold": 1 }), "0s"),
+        (json!({ "periodSeconds": 5, "failureThreshold": 2 }), "10s"),
+        (json!({}), "30s"),
+    ];
+    for (probe, tolerate) in prompt {
+        assert_eq!(told_of_probe(&probe, &json!([]), tolerate), Vec::<String>::new(), "{probe}, {tolerate}");
+    }
 }
 
 #[test]

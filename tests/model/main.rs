@@ -34,6 +34,7 @@ mod pending;
 mod policies;
 mod quota;
 mod random;
+mod reach;
 mod rehearsal;
 mod report;
 mod restored;

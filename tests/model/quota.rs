@@ -16,7 +16,7 @@ fn object(kind: &str, name: &str, rest: Value) -> DynamicObject {
 }
 
 /// A quota of one resource, as the API server has counted it.
-fn quota(resource: &str, hard: &str, used: &str) -> DynamicObject {
+pub fn quota(resource: &str, hard: &str, used: &str) -> DynamicObject {
     object(
         "ResourceQuota",
         "team",

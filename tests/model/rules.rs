@@ -728,3 +728,17 @@ fn nothing_is_scaled_down_while_a_service_selects_it() {
     assert!(world.writes.iter().any(|write| write == scaled), "{:?}", world.writes);
     assert_eq!(world.selected(), Some(World::digits("2.0.0").as_str()));
 }
+
+#[test]
+fn preflight_has_passed_once_what_was_approved_is_frozen() {
+    let mut world = World::at(Step::Approve);
+    assert_eq!(world.condition("PreflightPassed"), Some(("False", "WaitingForApproval")));
+    world.approve("anna");
+    world.run_to(Step::Deploy);
+    assert_eq!(world.condition("PreflightPassed"), Some(("True", "Deploying")));
+    assert!(world.contents.values().any(|(_, content)| content.version == "2.0.0"));
+    // With a database there is a step between.
+    let world = World::at(Step::Backup);
+    assert_eq!(world.condition("PreflightPassed"), Some(("True", "BackingUp")));
+    assert_eq!(world.condition("BackedUp"), Some(("False", "BackingUp")));
+}

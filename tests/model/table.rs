@@ -1,16 +1,19 @@
 //! The table of the Release's plan: every step by what may be observed there, as one snapshot.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use serde_json::json;
 use strum::VariantArray as _;
 use switchback::{
-    api::{Approval, DecisionKind, Empty, Gate, Rejection, Step},
-    release::{observed::Guard, plan::Plan, plan::Situation},
+    api::{Approval, DecisionKind, Empty, Gate, Reason, Rejection, Step},
+    protocol::Refusal,
+    release::{manifests::Kind, observed::Guard, plan::Plan, plan::Situation, watched},
 };
 
 use crate::database::{MigrationEnd, RehearsalEnd, RestoreEnd, UndoEnd, with_down};
 use crate::policies::policy;
+use crate::quota::quota;
+use crate::reach;
 use crate::world::{JobEnd, World, spec, versions, words};
 
 /// One observation: its name, and what it does to the world.
@@ -70,7 +73,8 @@ fn rows(step: Step) -> Vec<Seen> {
                 world.guard = Guard::Missing("ValidatingAdmissionPolicy switchback-decisions is missing".into());
             }),
         ],
-        Step::Preflight | Step::Inspect => vec![],
+        Step::Inspect => inspected(),
+        Step::Preflight => vec![],
         Step::Backup => vec![
             ("the backup is complete", |world| world.end_backups()),
             ("the backup fails", |world| {
@@ -267,6 +271,62 @@ fn rows(step: Step) -> Vec<Seen> {
     common.into_iter().chain(own).collect()
 }
 
+/// What may be seen once the database has answered, and what the API server says then.
+fn inspected() -> Vec<Seen> {
+    vec![
+        ("the database answers, and the API server takes everything", answered),
+        ("no NetworkPolicy covers the database", |world| {
+            world.elsewhere.push(reach::service(Some(&[("app", "db")])));
+            answered(world);
+        }),
+        ("the database does not answer", |world| {
+            let message = "db:5432: connection refused".into();
+            world.database.refusal = Some(Refusal { reason: Reason::DatabaseUnreachable, message });
+            answered(world);
+        }),
+        ("it is not known in time", |world| world.wait(301)),
+        ("the DatabaseInstance is gone", |world| world.database.instances.clear()),
+        ("the storage is not for this database", |world| {
+            Arc::make_mut(&mut world.database.storages[0].spec).allowed_databases = vec!["billing".into()];
+        }),
+        ("Pod Security refuses a pod", |world| {
+            let message = "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
+            world.refusal = Some((Kind::Pod, 403, message.into()));
+            answered(world);
+        }),
+        ("there is no such service account", |world| {
+            let message = "error looking up service account prod/nobody: serviceaccount \"nobody\" not found";
+            world.refusal = Some((Kind::Pod, 403, message.into()));
+            answered(world);
+        }),
+        ("the API server does not know a field", |world| {
+            world.refusal = Some((Kind::Deployment, 400, "unknown field \"spec.replica\"".into()));
+            answered(world);
+        }),
+        ("somebody else has the Deployment's name", |world| {
+            world.foreign.push((Kind::Deployment, format!("shop-web-{}", world.digits_of("2.0.0"))));
+            answered(world);
+        }),
+        ("somebody else's Service selects the pods", |world| {
+            world.elsewhere.push(reach::service(Some(&[("switchback.dev/workload", "web")])));
+            answered(world);
+        }),
+        ("the quota has no room for both versions", |world| {
+            world.quotas = [quota("pods", "5", "3")].iter().filter_map(watched::quota).collect();
+            answered(world);
+        }),
+        ("what serves is broken", |world| {
+            world.set_ready("1.0.0", 1);
+            answered(world);
+        }),
+    ]
+}
+
+/// Lets the Job that looks at the database end.
+fn answered(world: &mut World) {
+    world.end_database_jobs();
+}
+
 fn fail(world: &mut World, job: &'static str, end: JobEnd) {
     world.wait(2);
     world.look(usize::MAX);
@@ -423,14 +483,28 @@ fn row(text: &mut String, name: &str, plan: &Plan) {
     }
 }
 
+/// Adds what the plan that people approve says of what stands around.
+fn risks(text: &mut String, plan: &Plan) {
+    let risks = plan.record.plan.iter().flat_map(|plan| &plan.risks);
+    for risk in risks.filter(|risk| risk.starts_with("Database") || risk.contains("which serves")) {
+        writeln!(text, "       risk   {}", versions(risk)).unwrap();
+    }
+}
+
 #[test]
 fn the_plan_of_every_step_by_what_is_observed() {
     let mut text = String::from("1.0.0 serves with three pods; an attempt for 2.0.0 stands at the step.\n");
-    // Inspect acts on answers only: `rules.rs` and `database_rules.rs` have what it may be told.
-    for &step in Step::VARIANTS.iter().filter(|step| **step != Step::Inspect) {
+    for &step in Step::VARIANTS {
         writeln!(text, "\n{}", step.as_str()).unwrap();
         let base = match step {
             Step::Idle => World::serving(),
+            Step::Inspect => {
+                let mut world = World::serving_with_database();
+                world.ask_for("2.0.0");
+                world.run_to(step);
+                while world.look(usize::MAX) {}
+                world
+            }
             Step::SwitchBack | Step::CleanUp => {
                 let mut world = World::at(Step::Watch);
                 world.set_ready("2.0.0", 0);
@@ -472,6 +546,9 @@ fn the_plan_of_every_step_by_what_is_observed() {
             happen(&mut world);
             let (_, plan) = world.plan();
             row(&mut text, name, &plan);
+            if step == Step::Inspect {
+                risks(&mut text, &plan);
+            }
         }
     }
     writeln!(text, "\nIdle, while 2.0.0 serves and its Contract migration waits").unwrap();

@@ -20,8 +20,8 @@ use switchback::{
         manifests::{self, Kind, Manifest},
         observed::{
             Answer, Ask, AttemptSeen, AutoscalerSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen,
-            EndpointSeen, Guard, JobSeen, JobState, ObjectSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen,
-            SelectingSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
+            EndpointSeen, Guard, JobSeen, JobState, NetworkPolicySeen, ObjectSeen, Observed, PodSeen, PolicySeen,
+            QuotaSeen, ReleaseSeen, SelectingSeen, ServiceSeen, Settings, SliceSeen, SourceSeen, with_defaults,
         },
         plan::{self, Action, Plan},
         status::{self, News},
@@ -105,6 +105,8 @@ pub struct World {
     pub shape: Shape,
     /// What somebody else's objects select.
     pub elsewhere: Vec<SelectingSeen>,
+    /// The NetworkPolicies of the namespace; `None`: they are not ours to list.
+    pub network_policies: Option<Vec<NetworkPolicySeen>>,
     pub quotas: Vec<QuotaSeen>,
     /// What limits give to containers.
     pub defaults: DefaultsSeen,
@@ -202,6 +204,7 @@ impl World {
             foreign: Vec::new(),
             shape: |_| {},
             elsewhere: vec![],
+            network_policies: Some(vec![]),
             quotas: vec![],
             defaults: DefaultsSeen::default(),
             disowned: BTreeSet::new(),
@@ -434,6 +437,10 @@ impl World {
             Ask::Selecting(kind) => {
                 let theirs = self.elsewhere.iter().filter(|found| found.kind == *kind);
                 Answer::Selecting(theirs.cloned().collect())
+            }
+            Ask::NetworkPolicies => Answer::NetworkPolicies(self.network_policies.clone()),
+            Ask::PodsOf(selector) => {
+                Answer::Pods(self.unseen.iter().filter(|(_, labels)| selects(selector, labels)).cloned().collect())
             }
             Ask::LiveObject(kind, name) => Answer::Object(self.object(*kind, name)),
             Ask::Running(kind, name) => Answer::Running(self.running(*kind, name).map(Box::new)),
@@ -769,7 +776,7 @@ impl World {
             }
             Kind::Deployment => {
                 let template = PodTemplate(manifest.body["spec"]["template"].clone());
-                let needs = manifests::config_maps_of(&template).into_iter().map(str::to_owned).collect();
+                let needs = manifests::required_config_maps_of(&template).into_iter().map(str::to_owned).collect();
                 self.needs.insert(name.clone(), needs);
                 self.running.note(&name, &template);
                 let replicas = i32::try_from(manifest.body["spec"]["replicas"].as_i64().unwrap()).unwrap();
@@ -875,7 +882,10 @@ impl World {
         self.scale_by_autoscalers();
         let mut pods: BTreeMap<String, PodSeen> = BTreeMap::new();
         for deployment in self.deployments.values_mut() {
-            let has = |name: &String| self.unwatched.contains_key(&("ConfigMap", name.clone()));
+            let has = |name: &String| {
+                let made = self.unwatched.contains_key(&("ConfigMap", name.clone()));
+                made || self.foreign.contains(&(Kind::ConfigMap, name.clone()))
+            };
             let whole = self.needs.get(&deployment.name).is_none_or(|needs| needs.iter().all(has));
             let well = whole && !self.unready.contains(&deployment.revision);
             // Pods of what was taken over have no labels of ours, so nobody sees them.

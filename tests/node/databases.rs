@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use switchback::api::{
@@ -17,6 +18,12 @@ use crate::{
     harness::{Scene, active, condition, merge, message, names_of, proof, record},
     support::{SOON, in_namespace, within},
 };
+
+/// What the plan that waits says of who may reach the database.
+async fn reach(scene: &Scene<'_>) -> Vec<String> {
+    let waiting = scene.until_step(Step::Approve).await;
+    record(&waiting).plan.unwrap().risks.into_iter().filter(|risk| risk.contains("NetworkPolicy")).collect()
+}
 
 /// A database and version 1.0.0 on it.
 async fn serving(scene: &Scene<'_>) {
@@ -153,6 +160,10 @@ async fn a_command_of_the_workload_migrates_through_the_agents_port() {
         bring_up(&scene).await;
         let command = json!({ "workload": "web", "command": ["/demo-app", "migrate", "up"], "idempotent": true });
         scene.ask_for("1.0.0", &[("SCHEMA", "1")], by(command.clone())).await;
+        // A13: nothing says who may reach the database.
+        let bare = "Database shop: no NetworkPolicy covers its pods behind Service postgres";
+        let told = reach(&scene).await;
+        assert!(told.iter().any(|risk| risk.starts_with(bare)), "{told:?}");
         scene.approve().await;
         let over = scene.until_over().await;
         assert_eq!(active(&over), Some("1.0.0"), "{}", report(&scene).await);
@@ -164,7 +175,11 @@ async fn a_command_of_the_workload_migrates_through_the_agents_port() {
         }]}});
         let migration =
             json!({ "pod": pod, "command": ["/demo-app", "migrate", "up"], "rehearse": { "enabled": false } });
+        let peers = json!([{ "from": [{ "podSelector": {} }] }]);
+        let policy = json!({ "podSelector": { "matchLabels": { "app": "postgres" } }, "ingress": peers });
+        apply::<NetworkPolicy>(&scene, "postgres", json!({ "spec": policy })).await;
         scene.ask_for("2.0.0", &[("SCHEMA", "1")], by(migration)).await;
+        assert_eq!(reach(&scene).await, Vec::<String>::new());
         scene.approve().await;
         let over = scene.until_over().await;
         assert_eq!((active(&over), record(&over).outcome), (Some("1.0.0"), Some(Outcome::Failed)));

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// What a release may cost without database and check Jobs. One list each of Services, Deployments, autoscalers, budgets
-/// and quotas while the plan is made, and of budgets once more before one is made.
+/// and quotas while the plan is made, and of budgets once more before one is made. A database adds one of NetworkPolicies, and
+/// where there are any one of its pods.
 const WITHOUT_JOBS: Spent = Spent { writes: 22, events: 8, dry_runs: 8, reads: 6, lists: 6 };
 /// How much one may write with a database and all Jobs: those of the release, and of the backup that it asks for.
 const WRITES_WITH_JOBS: usize = 45;

@@ -92,6 +92,9 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
 - apiGroups: [""]
   resources: [resourcequotas, limitranges]
   verbs: [list] # whether two versions fit beside each other
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list] # whether one says who may reach the database
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [create, get, list, patch, delete] # list: who else's holds for the same pods

@@ -101,33 +101,65 @@ fn of_container(container: &mut Value) -> Vec<&mut Value> {
     found
 }
 
-/// Returns the names of the ConfigMaps that a pod needs.
+/// Where a ConfigMap or Secret is named, and under which key.
+type Place = (&'static str, &'static str);
+/// The same of a volume, of a source of a projected volume, of `envFrom`, of `env`.
+type Places = [Place; 4];
+const CONFIG_MAPS: Places =
+    [("/configMap", "name"), ("/configMap", "name"), ("/configMapRef", "name"), ("/valueFrom/configMapKeyRef", "name")];
+const SECRETS: Places =
+    [("/secret", "secretName"), ("/secret", "name"), ("/secretRef", "name"), ("/valueFrom/secretKeyRef", "name")];
+
+/// Returns the names of the ConfigMaps that a pod reads.
 #[must_use]
 pub fn config_maps_of(template: &PodTemplate) -> Vec<&str> {
-    named(template, ["/configMap/name", "/configMap/name", "/configMapRef/name", "/valueFrom/configMapKeyRef/name"])
+    named(template, CONFIG_MAPS, |_| true)
 }
 
-/// Returns the names of the Secrets that a pod needs.
+/// Returns the names of the Secrets that a pod reads.
 #[must_use]
 pub fn secrets_of(template: &PodTemplate) -> Vec<&str> {
-    named(template, ["/secret/secretName", "/secret/name", "/secretRef/name", "/valueFrom/secretKeyRef/name"])
+    named(template, SECRETS, |_| true)
 }
 
-/// Returns the names at these places: of a volume, of a source of a projected volume, of `envFrom`, of `env`.
-fn named<'a>(template: &'a PodTemplate, [volume, source, from, variable]: [&str; 4]) -> Vec<&'a str> {
-    let list = |value: &'a Value, place: &str| value.pointer(place).and_then(Value::as_array).into_iter().flatten();
-    let at = |value: &'a Value, place: &str| value.pointer(place).and_then(Value::as_str);
+/// Returns the names of the ConfigMaps without which a pod does not start.
+#[must_use]
+pub fn required_config_maps_of(template: &PodTemplate) -> Vec<&str> {
+    named(template, CONFIG_MAPS, is_required)
+}
+
+/// Returns the names of the Secrets without which a pod does not start.
+#[must_use]
+pub fn required_secrets_of(template: &PodTemplate) -> Vec<&str> {
+    named(template, SECRETS, is_required)
+}
+
+fn is_required(reference: &Value) -> bool {
+    reference.get("optional").is_none_or(|optional| *optional != true)
+}
+
+/// Returns the names at these places, of the references that count.
+fn named(template: &PodTemplate, [volume, source, from, variable]: Places, counts: fn(&Value) -> bool) -> Vec<&str> {
     let containers = ["/spec/initContainers", "/spec/containers"];
     let containers = containers.into_iter().flat_map(|kind| list(&template.0, kind));
     let of_containers = containers.flat_map(|container| {
-        let from = list(container, "/envFrom").filter_map(move |item| at(item, from));
-        from.chain(list(container, "/env").filter_map(move |item| at(item, variable)))
+        let from = list(container, "/envFrom").filter_map(move |item| at(item, from, counts));
+        from.chain(list(container, "/env").filter_map(move |item| at(item, variable, counts)))
     });
     let of_volumes = list(&template.0, "/spec/volumes").flat_map(|item| {
-        let sources = list(item, "/projected/sources").filter_map(move |item| at(item, source));
-        at(item, volume).into_iter().chain(sources)
+        let sources = list(item, "/projected/sources").filter_map(move |item| at(item, source, counts));
+        at(item, volume, counts).into_iter().chain(sources)
     });
     of_containers.chain(of_volumes).collect()
+}
+
+fn list<'a>(value: &'a Value, place: &'static str) -> impl Iterator<Item = &'a Value> {
+    value.pointer(place).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn at(value: &Value, (place, key): Place, counts: fn(&Value) -> bool) -> Option<&str> {
+    let reference = value.pointer(place).filter(|reference| counts(reference))?;
+    reference.get(key)?.as_str()
 }
 
 #[cfg(test)]
@@ -164,6 +196,28 @@ mod tests {
         let template = PodTemplate(pod("shop"));
         assert_eq!(config_maps_of(&template), ["shop", "shop", "shop", "shop", "shop", "shop", "other"]);
         assert_eq!(secrets_of(&template), ["app"; 6]);
+        assert_eq!(required_config_maps_of(&template).len(), 7);
+        assert_eq!(required_secrets_of(&template).len(), 6);
+    }
+
+    #[test]
+    fn a_pod_starts_without_what_is_optional() {
+        let spec = json!({
+            "containers": [{ "name": "c", "image": "c:1",
+                "envFrom": [{ "configMapRef": { "name": "a", "optional": true } }, { "secretRef": { "name": "b", "optional": true } }],
+                "env": [
+                    { "name": "A", "valueFrom": { "configMapKeyRef": { "name": "c", "key": "c", "optional": false } } },
+                    { "name": "B", "valueFrom": { "secretKeyRef": { "name": "d", "key": "d", "optional": false } } },
+                ],
+            }],
+            "volumes": [
+                { "name": "v", "configMap": { "name": "e", "optional": true } },
+                { "name": "w", "secret": { "secretName": "f", "optional": true } },
+                { "name": "x", "projected": { "sources": [{ "configMap": { "name": "g", "optional": true } }, { "secret": { "name": "h" } }] } },
+            ],
+        });
+        let template = PodTemplate(json!({ "spec": spec }));
+        assert_eq!((required_config_maps_of(&template), required_secrets_of(&template)), (vec!["c"], vec!["d", "h"]));
     }
 
     #[test]

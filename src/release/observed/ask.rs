@@ -1,6 +1,11 @@
 //! What a plan must know first, and the answers.
 
-use super::{AttemptSeen, BackupSeen, DefaultsSeen, ObjectSeen, QuotaSeen, RunningSeen, SelectingSeen, ServiceSeen};
+use std::collections::BTreeMap;
+
+use super::{
+    AttemptSeen, BackupSeen, DefaultsSeen, NetworkPolicySeen, ObjectSeen, QuotaSeen, RunningSeen, SelectingSeen,
+    ServiceSeen,
+};
 use crate::release::manifests::{Kind, Manifest};
 
 /// What a plan asks for before it can be made.
@@ -20,6 +25,10 @@ pub enum Ask {
     SelectorManager(String),
     /// Everything of this kind in the namespace that selects pods or scales Deployments.
     Selecting(Kind),
+    /// The NetworkPolicies of the namespace that say who may reach pods.
+    NetworkPolicies,
+    /// The pods that a label selector selects, whoever they belong to.
+    PodsOf(String),
     /// The DatabaseBackup as it is now.
     LiveBackup(String),
     /// The DatabaseBackups of this DatabaseInstance as they are now, whoever asked for them.
@@ -68,6 +77,10 @@ pub enum Answer {
     Quotas(Vec<QuotaSeen>, DefaultsSeen),
     /// What selects pods or scales Deployments.
     Selecting(Vec<SelectingSeen>),
+    /// The NetworkPolicies; `None` where they are not ours to list.
+    NetworkPolicies(Option<Vec<NetworkPolicySeen>>),
+    /// Names and labels of pods.
+    Pods(Vec<(String, BTreeMap<String, String>)>),
     /// The live DatabaseBackup; `None` when there is none.
     Backup(Option<Box<BackupSeen>>),
     /// The live DatabaseBackups.

@@ -26,8 +26,7 @@ impl SelectingSeen {
     /// Returns whether it selects a pod with these labels. A selector that cannot be read selects nothing.
     #[must_use]
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
-        let selector = self.selector.clone().and_then(|selector| Selector::try_from(selector).ok());
-        selector.is_some_and(|selector| selector.matches(labels))
+        self.selector.as_ref().is_some_and(|selector| matches(selector, labels))
     }
 
     /// Returns the labels by which it selects, in words.
@@ -40,4 +39,9 @@ impl SelectingSeen {
             None => "nothing".to_owned(),
         }
     }
+}
+
+/// Returns whether a selector selects a pod with these labels. One that cannot be read selects nothing.
+pub(super) fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
 }

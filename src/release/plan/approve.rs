@@ -10,14 +10,14 @@ use super::{
     },
     Move, Plan, Situation,
     authors::{self, Authors},
-    decisions,
+    decisions, elsewhere,
     ending::{self, Why},
     enter, found, health, inspect, later,
     policies::Policies,
     preflight,
     promotion::{self, Missing},
     proposal::{self, Given},
-    rollback,
+    reach, rollback,
     slots::{self, Slots, Waits},
     still_wanted, suspend,
 };
@@ -43,11 +43,10 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         // shown anew, and approvals of the old digest do not count for it.
         return inspect::begin(seen, record);
     }
-    let version = &seen.release.spec.version;
-    if let Some(candidate) = record.candidate.as_mut().filter(|candidate| candidate.version != *version) {
-        // No part of the revision or of what is approved, but of what people read.
-        candidate.version.clone_from(version);
-        record.plan = Some(proposal::propose(seen, &record));
+    let asks = call_as_asked(seen, &mut record);
+    if !asks.is_empty() {
+        let told = waiting(seen, &record, &[]);
+        return Plan { asks, ..Plan::stay(record, told) }.into();
     }
     if let Guard::Missing(why) = &seen.guard {
         let message = format!(
@@ -75,6 +74,23 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         }
         Ok(Word::Yes(approvals)) => said(seen, record, &approvals),
     }
+}
+
+/// Calls the candidate by the version that the spec says by now, which is no part of the revision or of what is approved, but
+/// of what people read. Returns what must be asked for once more before: nobody watches what stands around.
+fn call_as_asked(seen: &Observed, record: &mut Record) -> Vec<Ask> {
+    let version = &seen.release.spec.version;
+    if record.candidate.as_ref().is_none_or(|candidate| candidate.version == *version) {
+        return vec![];
+    }
+    let asks: Vec<Ask> = elsewhere::asks(seen).into_iter().chain(reach::asks(seen, record)).collect();
+    if asks.is_empty() {
+        if let Some(candidate) = &mut record.candidate {
+            candidate.version.clone_from(version);
+        }
+        record.plan = Some(proposal::propose(seen, record));
+    }
+    asks
 }
 
 /// Goes on when everything that is asked for is met, or says what is not.

@@ -17,10 +17,15 @@ use crate::api::{Reason, Record, ReleaseSpec, Workload};
 /// Kinds that are looked at.
 const KINDS: [Kind; 4] = [Kind::Service, Kind::Deployment, Kind::PodDisruptionBudget, Kind::HorizontalPodAutoscaler];
 
+/// Returns what must be asked for before it is known.
+pub(super) fn asks(seen: &Observed) -> Vec<Ask> {
+    KINDS.into_iter().map(Ask::Selecting).filter(|ask| seen.answer(ask).is_none()).collect()
+}
+
 /// Looks for what would take the candidate's pods for its own.
 pub(super) fn look(seen: &Observed, spec: &ReleaseSpec) -> Inspection {
-    let asks: Vec<Ask> = KINDS.into_iter().map(Ask::Selecting).collect();
-    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+    let asks = asks(seen);
+    if !asks.is_empty() {
         return Inspection::Asking(asks);
     }
     let found = spec.workloads.iter().find_map(|workload| {

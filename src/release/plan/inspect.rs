@@ -10,9 +10,9 @@ use super::{
     checks::{self, Preflight},
     config,
     database::{self, Look},
-    elsewhere, ending, enter, health, overdue,
+    elsewhere, ending, enter, health, needed, overdue,
     policies::Policies,
-    proposal, quota, rollback, still_wanted,
+    proposal, quota, reach, rollback, still_wanted,
 };
 use crate::api::{Check, CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
 
@@ -85,7 +85,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         Preflight::Refused(message) => return ending::failed(seen, record, (Reason::ChecksFailed, message)),
     }
     let spec = &seen.release.spec;
-    let parts = [inspect(seen, &record), elsewhere::look(seen, spec), quota::look(seen, &record, spec)];
+    let around = [elsewhere::look(seen, spec), quota::look(seen, &record, spec), reach::look(seen, &record)];
+    let parts = [inspect(seen, &record)].into_iter().chain(around);
     match Inspection::all(parts) {
         Inspection::Asking(asks) => Plan { asks, ..Plan::stay(record, asking()) }.into(),
         Inspection::Refused(reason, message) => ending::failed(seen, record, (reason, message)),
@@ -146,9 +147,11 @@ pub(super) fn last_told(seen: &Observed) -> &str {
     ready.map_or("", |ready| ready.message.as_str())
 }
 
-/// Asks for a dry run of every object, or concludes from the answers.
+/// Asks for a dry run of every object and for what pods need, or concludes from the answers.
 pub(super) fn inspect(seen: &Observed, record: &Record) -> Inspection {
-    dry_run(seen, config::inspect(seen, &seen.release.spec), objects(seen, record))
+    let spec = &seen.release.spec;
+    let taken = dry_run(seen, config::inspect(seen, spec), objects(seen, record));
+    Inspection::all([taken, needed::look(seen, spec)])
 }
 
 /// The same of the Job of a migration alone.

@@ -27,6 +27,7 @@ use super::{
     authors::Authors,
     elsewhere, found,
     policies::{Frozen, Policies},
+    reach,
 };
 use crate::api::{
     ActiveRevision, Autoscaling, Change, CheckPhase, DatabaseRecord, Gate, HistoryEntry, HookMoment, Mode, Outcome,
@@ -47,7 +48,7 @@ const FORM: u8 = 1;
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast(seen, record);
     let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
-    risks.extend(found::risks(seen, record).iter().map(|risk| line(risk)));
+    risks.extend(found::risks(seen, record).into_iter().chain(reach::risk(seen, record)).map(|risk| line(&risk)));
     risks.extend(plan.risks);
     risks.truncate(MOST_RISKS);
     let mut plan = expect(PlanRecord { digest: digest(seen, record), risks, ..plan }, &record.history);
@@ -208,7 +209,7 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
         what.join(", "),
         spec.deadlines.deploy,
         scaling::meanwhile(spec),
-        config::brings(spec)
+        config::about(spec)
     )
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::super::manifests;
-use crate::api::{PodTemplate, Reason, ReleaseSpec};
+use crate::api::{Handover, PodTemplate, Reason, ReleaseSpec};
 
 /// How many files are named.
 const NAMED: usize = 6;
@@ -15,8 +15,13 @@ const HASH_LENGTH: usize = 10;
 /// What that hash consists of: kustomize writes hex with other letters, so that no word comes out.
 const HASH_ALPHABET: &str = "2456789bcdfghkmt";
 
+/// Says what config the revision brings, and which Secrets must be there.
+pub(super) fn about(spec: &ReleaseSpec) -> String {
+    brings(spec) + &needs(spec)
+}
+
 /// Says what config the revision brings; nothing when it brings none.
-pub(super) fn brings(spec: &ReleaseSpec) -> String {
+fn brings(spec: &ReleaseSpec) -> String {
     let what: Vec<String> = spec
         .config
         .iter()
@@ -36,13 +41,27 @@ pub(super) fn brings(spec: &ReleaseSpec) -> String {
     format!(" It brings config of its own, which also comes back with it: {}.", what.join(", "))
 }
 
+/// Says which Secrets must be there, since nobody here may look; nothing when pods need none.
+fn needs(spec: &ReleaseSpec) -> String {
+    let names: BTreeSet<&str> = spec.templates().flat_map(manifests::required_secrets_of).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let more = names.len().saturating_sub(NAMED);
+    let named: Vec<&str> = names.into_iter().take(NAMED).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(" Secrets that its pods need, and that nobody but they may look at: {}{more}.", named.join(", "))
+}
+
 /// Lists what could go wrong with config.
 pub(super) fn risks(spec: &ReleaseSpec) -> Vec<String> {
     let named: BTreeSet<&str> = spec.templates().flat_map(manifests::config_maps_of).collect();
     let unused = spec.config.iter().filter(|config| !named.contains(config.name.as_str()));
     let unused = unused.map(|config| format!("Nothing refers to config {}.", config.name));
     let of_workloads = spec.workloads.iter().flat_map(|workload| {
-        let shared = shared(&workload.name, &workload.template);
+        // Of one that stops before the other starts there are never two.
+        let apart = workload.handed_over() == Some(Handover::StopThenStart);
+        let shared = if apart { vec![] } else { shared(&workload.name, &workload.template) };
         hashed(&workload.name, &workload.template).into_iter().chain(shared)
     });
     unused.chain(of_workloads).collect()

@@ -3,7 +3,16 @@
 use serde_json::Value;
 
 use super::{MOST_RISKS, adoption, config, contract, database, line, scaling, workers};
-use crate::api::{PodTemplate, ProofLevel, Record, ReleaseSpec, RevisionId, Workload, is_semantic};
+use crate::api::{
+    Duration, PodTemplate, ProofLevel, Record, ReleaseSpec, RevisionId, WatchSettings, Workload, is_semantic,
+};
+
+/// How often Kubernetes probes where nothing is said, in seconds.
+const PROBE_PERIOD_SECONDS: u64 = 10;
+/// How many failures in a row count where nothing is said.
+const PROBE_FAILURES: u64 = 3;
+/// What is prompt, however little is tolerated: hardly anybody probes more often.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Lists what could go wrong and can be read from the spec.
 pub(super) fn of(
@@ -16,7 +25,7 @@ pub(super) fn of(
         let mut found = Vec::new();
         found.extend(scaling::risks(workload));
         let of_worker = workers::risk(spec, record, workload);
-        let of_pod = pod_risks(workload);
+        let of_pod = pod_risks(workload, &spec.watch);
         found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
         found
     });
@@ -40,13 +49,16 @@ pub(super) fn of(
     risks.iter().map(|risk| line(risk)).collect()
 }
 
-fn pod_risks(workload: &Workload) -> Vec<String> {
+fn pod_risks(workload: &Workload, watch: &WatchSettings) -> Vec<String> {
     let template = &workload.template;
     let mut risks = Vec::new();
     for container in template.containers() {
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-        if container.get("readinessProbe").is_none() {
-            risks.push(format!("container {name} has no readiness probe: it counts as ready as soon as it runs."));
+        match container.get("readinessProbe") {
+            None => {
+                risks.push(format!("container {name} has no readiness probe: it counts as ready as soon as it runs."));
+            }
+            Some(probe) => risks.extend(probe_risks((name, container), probe, watch)),
         }
         if container.pointer("/lifecycle/preStop").is_none() && workload.handed_over().is_none() {
             risks.push(format!(
@@ -68,6 +80,32 @@ fn pod_risks(workload: &Workload) -> Vec<String> {
         format!("container {name}: {image} is a tag, which can be moved after the approval; a digest cannot.")
     }));
     risks
+}
+
+fn probe_risks((name, container): (&str, &Value), probe: &Value, watch: &WatchSettings) -> Vec<String> {
+    let port = ["/httpGet/port", "/tcpSocket/port"].iter().find_map(|place| probe.pointer(place)?.as_str());
+    // A number needs no declaration.
+    let port = port.filter(|port| port.parse::<u16>().is_err());
+    let ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = ports.filter_map(|port| port.get("name")?.as_str()).collect();
+    let missing = port.filter(|port| !names.contains(port)).map(|port| {
+        format!(
+            "container {name} never gets ready: its readiness probe asks port {port:?}, and no port of it is called so."
+        )
+    });
+    let number =
+        |key: &str, default| probe.get(key).and_then(Value::as_u64).filter(|number| *number > 0).unwrap_or(default);
+    let (period, failures) =
+        (number("periodSeconds", PROBE_PERIOD_SECONDS), number("failureThreshold", PROBE_FAILURES));
+    let notices = Duration::from_secs(period.saturating_mul(failures));
+    let slow = (notices > watch.tolerate.max(PROMPT)).then(|| {
+        format!(
+            "container {name} may have stopped answering for {notices} before its readiness probe says so ({failures} x \
+             {period}s), while {} is what the watch tolerates: traffic goes back that much later.",
+            watch.tolerate
+        )
+    });
+    missing.into_iter().chain(slow).collect()
 }
 
 fn grace_risk(template: &PodTemplate) -> Option<String> {
