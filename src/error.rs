@@ -31,6 +31,14 @@ pub enum Error {
         /// Kind, namespace and name.
         object: String,
     },
+    /// The work on one object ended by a fault of our own.
+    #[error("work on {object}: it panicked: {words}")]
+    Panicked {
+        /// Kind, namespace and name.
+        object: String,
+        /// What the panic says.
+        words: String,
+    },
     /// The configuration does not allow to start.
     #[error("cannot start: {0}")]
     Config(String),
@@ -73,7 +81,7 @@ impl Error {
                 kube::Error::Api(status) if status.is_forbidden() => Class::Blocked,
                 _ => Class::Retry,
             },
-            Self::Timeout { .. } => Class::Retry,
+            Self::Timeout { .. } | Self::Panicked { .. } => Class::Retry,
             Self::NameTaken { .. } | Self::Config(_) | Self::Listen { .. } => Class::Blocked,
         }
     }

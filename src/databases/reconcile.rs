@@ -63,6 +63,9 @@ pub fn error_policy<K: Kind>(
     let meta = object.meta();
     let wait = shared.backoff.failed(meta.uid.as_deref().unwrap_or_default(), error.class());
     let (kind, name) = (K::Object::kind(&()), meta.name.as_deref().unwrap_or_default());
+    if matches!(error, Error::Panicked { .. }) {
+        shared.metrics.panicked(&kind);
+    }
     tracing::warn!(namespace = meta.namespace.as_deref(), %kind, name, %error, wait_ms = wait.as_millis(), "will look again");
     controller::Action::requeue(wait)
 }

@@ -131,6 +131,9 @@ pub fn error_policy(
     let meta = object.meta();
     let wait = context.backoff.failed(meta.uid.as_deref().unwrap_or_default(), error.class());
     let name = meta.name.as_deref().unwrap_or_default();
+    if matches!(error, Error::Panicked { .. }) {
+        context.metrics.panicked("Release");
+    }
     tracing::warn!(namespace = meta.namespace.as_deref(), release = name, %error, wait_ms = wait.as_millis(), "will look again");
     controller::Action::requeue(wait)
 }
