@@ -10,6 +10,15 @@ use crate::api::{Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
+/// What kubelets say that a container waits in when its image cannot be had.
+const NO_IMAGE: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+];
 
 /// How many of the expected pods are ready, in words of the watch settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,6 +171,12 @@ pub fn cause(seen: &Observed, revision: &RevisionId) -> Option<String> {
             .find_map(|pod| pod.problem.as_ref().map(|problem| format!("pod {}: {problem}", pod.name)))
     };
     of_deployment.or_else(of_pod)
+}
+
+/// Returns whether what keeps a pod from being ready is that an image of it cannot be had.
+#[must_use]
+pub fn lacks_image(cause: &str) -> bool {
+    NO_IMAGE.iter().any(|reason| cause.contains(&format!(" is in {reason}: ")))
 }
 
 #[cfg(test)]
