@@ -110,6 +110,11 @@ impl Metrics {
         self.seconds.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
     }
 
+    /// Counts one that panicked: what it would have counted at its end is lost with it, how long it took included.
+    pub fn panicked(&self, kind: &str) {
+        self.reconciles.get_or_create(&Reconcile { kind: kind.to_owned(), result: "error" }).inc();
+    }
+
     /// Counts a step that has ended.
     pub fn step_ended(&self, step: &'static str, took: Duration) {
         self.steps.get_or_create(&StepLabel { step }).observe(took.as_secs_f64());

@@ -63,6 +63,9 @@ pub fn error_policy<K: Kind>(
     let meta = object.meta();
     let wait = shared.backoff.failed(meta.uid.as_deref().unwrap_or_default(), error.class());
     let (kind, name) = (K::Object::kind(&()), meta.name.as_deref().unwrap_or_default());
+    if matches!(error, Error::Panicked { .. }) {
+        shared.metrics.panicked(&kind);
+    }
     tracing::warn!(namespace = meta.namespace.as_deref(), %kind, name, %error, wait_ms = wait.as_millis(), "will look again");
     controller::Action::requeue(wait)
 }
@@ -72,13 +75,13 @@ async fn advance<K: Kind>(shared: &Shared, mut object: K::Object) -> Result<cont
         let mut plan = K::plan(shared, &object);
         let mut written = remember::<K>(shared, &object, &plan.status).await?;
         match act_all::<K>(shared, written.as_ref().unwrap_or(&object), &plan).await {
-            Err(Error::NameTaken { object: taken }) => {
+            Err(Error::NameTaken { object: taken, controller }) => {
                 let message = format!("{taken} exists and is not ours. Remove it or rename this object.");
                 let at = (object.meta().generation.unwrap_or_default(), clock::now());
                 set_standing(K::conditions(&mut plan.status), &Standing::Stuck(Reason::NameTaken, message), at);
                 let latest = written.take().unwrap_or(object);
                 remember::<K>(shared, &latest, &plan.status).await?;
-                return Err(Error::NameTaken { object: taken });
+                return Err(Error::NameTaken { object: taken, controller });
             }
             other => other?,
         }

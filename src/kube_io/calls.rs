@@ -82,7 +82,11 @@ pub async fn create(
     match post(client, place, body, "").await {
         Err(error) if error.is_already_exists() => {
             let found = call("read", &place.to_string(), place.api(client).get(&place.name)).await?;
-            if is_ours(&found) { Ok(found) } else { Err(Error::NameTaken { object: place.to_string() }) }
+            if is_ours(&found) {
+                return Ok(found);
+            }
+            let controller = controller(&found).map(|(_, words)| words);
+            Err(Error::NameTaken { object: place.to_string(), controller })
         }
         other => other,
     }
@@ -131,13 +135,13 @@ where
     }
 }
 
-/// Writes a merge patch of an object's metadata; returns the object.
+/// Writes a merge patch of an object's metadata, for what `doing` says; returns the object.
 ///
 /// # Errors
 /// As [`call`]; a conflict when it changed since the version in the patch.
-pub async fn touch(client: &Client, place: &Place, patch: &Value) -> Result<DynamicObject, Error> {
+pub async fn touch(client: &Client, place: &Place, doing: &'static str, patch: &Value) -> Result<DynamicObject, Error> {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    call("fence", &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Merge(patch))).await
+    call(doing, &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Merge(patch))).await
 }
 
 /// Replaces the finalizers of one version of an object; returns it. One that is gone needs none.
@@ -334,6 +338,13 @@ pub async fn list_whole<S>(
             None => return Ok(all),
         }
     }
+}
+
+/// Returns what controls an object: its UID, and its kind and name in words.
+#[must_use]
+pub fn controller(object: &impl ResourceExt) -> Option<(String, String)> {
+    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    Some((controller.uid.clone(), format!("{} {}", controller.kind, controller.name)))
 }
 
 /// Returns whether an object is controlled by an owner with this UID.

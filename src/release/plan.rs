@@ -34,6 +34,7 @@ mod hooks;
 mod idle;
 mod images;
 mod inspect;
+mod lost;
 mod migrate;
 mod needed;
 mod orphan;
@@ -136,9 +137,8 @@ pub fn plan(seen: &Observed) -> Plan {
     }
     let makes = record.step <= Step::Verify || record.step == Step::Contract;
     if let Some(taken) = seen.taken.as_ref().filter(|_| makes && record.candidate.is_some()) {
-        let message =
-            format!("{taken} exists and does not belong to this Release. Rename it in the spec, or delete it.");
-        let why = ending::Why { reason: Reason::NameTaken, message, outcome: Outcome::Failed };
+        let (reason, message) = inspect::taken((&taken.object, taken.controller.as_deref()));
+        let why = ending::Why { reason, message, outcome: Outcome::Failed };
         if let Move::To(turned) = ending::turn_back(record.clone(), seen.now, why) {
             record = *turned;
         }
@@ -181,6 +181,7 @@ pub fn plan(seen: &Observed) -> Plan {
                 plan.asks.extend(asked.filter(|_| !plan.act_first));
                 decisions::ask_at_once(seen, &mut plan);
                 upkeep::while_waiting(seen, &mut plan);
+                lost::find(seen, &mut plan);
                 slots::give_back(seen, &mut plan);
                 database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);

@@ -12,7 +12,7 @@ use super::{
     Arrivals, act,
     contests::Contests,
     observe::{self, Around, Cache},
-    observed::{ContestSeen, Guard, Observed, Settings},
+    observed::{ContestSeen, Guard, Observed, Settings, TakenSeen},
     plan::{self, Action, Plan},
     status,
 };
@@ -159,6 +159,9 @@ fn wait_after(object: &DeserializeGuard<Release>, error: &Error, context: &Conte
     let meta = object.meta();
     let wait = context.backoff.failed(meta.uid.as_deref().unwrap_or_default(), error.class());
     let name = meta.name.as_deref().unwrap_or_default();
+    if matches!(error, Error::Panicked { .. }) {
+        context.metrics.panicked("Release");
+    }
     tracing::warn!(namespace = meta.namespace.as_deref(), release = name, %error, wait_ms = wait.as_millis(), "will look again");
     wait
 }
@@ -178,7 +181,9 @@ async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) ->
         };
         match acted {
             // The plan is told once; where it can do nothing about it, somebody has to.
-            Err(Error::NameTaken { object }) if taken.is_none() => taken = Some(object),
+            Err(Error::NameTaken { object, controller }) if taken.is_none() => {
+                taken = Some(TakenSeen { object, controller });
+            }
             Err(error) => return Err(Failed { error, recheck: plan.recheck }),
             Ok(()) => {}
         }
@@ -199,7 +204,7 @@ async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) ->
 }
 
 /// Looks and plans, asking what the plan must know first.
-async fn look(context: &Context, release: &Release, taken: Option<String>) -> Result<(Observed, Plan), Error> {
+async fn look(context: &Context, release: &Release, taken: Option<TakenSeen>) -> Result<(Observed, Plan), Error> {
     let around = Around {
         guard: context.guard.borrow().clone(),
         stamp: context.stamp.borrow().clone(),

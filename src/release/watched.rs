@@ -44,7 +44,10 @@ use crate::{
         Decision, DecisionStatus, GROUP, ReleasePolicy,
         labels::{CONFIG, FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
-    kube_io::{calls::is_controlled_by, index::Owner},
+    kube_io::{
+        calls::{controller, is_controlled_by},
+        index::Owner,
+    },
 };
 
 /// A Deployment, without its template.
@@ -282,10 +285,10 @@ pub fn object_seen(object: &PartialObjectMeta<DynamicObject>) -> ObjectSeen {
         "ControllerRevision" => owner.api_version.starts_with("apps/"),
         _ => false,
     };
-    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
     ObjectSeen {
         uid: object.uid().unwrap_or_default(),
-        controller: controller.map(|owner| format!("{} {}", owner.kind, owner.name)),
+        resource_version: object.resource_version().unwrap_or_default(),
+        controller: controller(object).map(|(_, words)| words),
         release: label(object, RELEASE_UID),
         ours: ours(object),
         owners: object.owner_references().iter().filter(is_of_us).map(|owner| owner.uid.clone()).collect(),

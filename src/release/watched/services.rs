@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{Entry, entry, ours};
 use crate::{
     api::labels::{FENCE, FIELD_MANAGER, ROLE, Role},
+    kube_io::calls::controller,
     release::observed::ServiceSeen,
 };
 
@@ -43,7 +44,9 @@ pub fn service_seen(object: &Service) -> ServiceSeen {
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
         ours: ours(object),
+        controller: controller(object),
         role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
+        mislabelled: false,
         selector: object.spec.selector.clone(),
         adopted: None,
         fence: object.annotations().get(FENCE).cloned(),
