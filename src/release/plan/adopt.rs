@@ -189,7 +189,7 @@ pub(super) fn keep(seen: &Observed, plan: &mut Plan) -> bool {
         }
         left = true;
         match found::may_take(seen, (open.1, open.2), live) {
-            Ok(()) => plan.actions.push(take_over(seen, &adoption, open, live)),
+            Ok(()) => plan.upkeep.push(take_over(seen, &adoption, open, live)),
             Err(_) => plan.look_again_at(later(seen.now, AGAIN)),
         }
     }

@@ -6,10 +6,9 @@ use super::{
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
-/// Keeps what serves, at every step but those that move traffic themselves.
+/// Keeps what serves, at every step but the one that moves traffic forward, and once Services have gone back.
 pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
-    let moves_traffic = matches!(plan.record.step, Step::Switch | Step::SwitchBack);
-    if moves_traffic || plan.act_first || plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
+    if plan.record.step == Step::Switch || plan.act_first || plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
         return;
     }
     if adopt::keep(seen, plan) {
@@ -33,7 +32,12 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
         if content.workloads.iter().any(|workload| seen.deployment(&workload.name, &revision).is_none()) {
             plan.upkeep.extend(config::make(seen, content, seen.attempt(attempt)));
         }
-        for workload in &content.workloads {
+        let handed_back = |workload: &Workload| {
+            plan.record.step == Step::SwitchBack
+                && plan.record.workers.iter().any(|worker| worker.workload == workload.name)
+        };
+        let kept: Vec<&Workload> = content.workloads.iter().filter(|workload| !handed_back(workload)).collect();
+        for workload in kept {
             let size = size(&plan.record, workload, attempt);
             if watched {
                 plan.upkeep.extend(hold(seen, &plan.record, (content, workload), (attempt, size)));
