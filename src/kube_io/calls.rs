@@ -128,13 +128,13 @@ where
     }
 }
 
-/// Writes a merge patch of an object's metadata; returns the object.
+/// Writes a merge patch of an object's metadata, for what `doing` says; returns the object.
 ///
 /// # Errors
 /// As [`call`]; a conflict when it changed since the version in the patch.
-pub async fn touch(client: &Client, place: &Place, patch: &Value) -> Result<DynamicObject, Error> {
+pub async fn touch(client: &Client, place: &Place, doing: &'static str, patch: &Value) -> Result<DynamicObject, Error> {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    call("fence", &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Merge(patch))).await
+    call(doing, &place.to_string(), place.api(client).patch(&place.name, &params, &Patch::Merge(patch))).await
 }
 
 /// Replaces the finalizers of one version of an object; returns it. One that is gone needs none.

@@ -1,12 +1,15 @@
 //! Acts: one function per action; no choices. Every action is idempotent by name and guarded by UID. What the API server
 //! answers is what the next look sees, also when that begins before a watch has shown it.
 
-use kube::core::DeserializeGuard;
+use kube::{
+    ResourceExt as _,
+    core::{DeserializeGuard, DynamicObject},
+};
 use serde_json::{Value, json};
 
 use super::{
     Context,
-    manifests::Kind,
+    manifests::{self, Kind, Manifest},
     observe::place_of,
     observed::ReleaseSeen,
     plan::Action,
@@ -31,16 +34,9 @@ pub async fn act(context: &Context, release: &ReleaseSeen, action: &Action) -> R
     match action {
         Action::AddFinalizer => finalizers(context, release, true).await?,
         Action::RemoveFinalizer => finalizers(context, release, false).await?,
-        Action::Create(manifest) => {
-            let place = place_of(namespace, manifest.kind, &manifest.name);
-            let uid = release.uid.as_str();
-            let made = calls::create(client, &place, &manifest.body, |found| {
-                let labelled = found.metadata.labels.as_ref().and_then(|labels| labels.get(RELEASE_UID));
-                // These have no owner; nobody else writes our label with this UID by accident.
-                let unowned = matches!(manifest.kind, Kind::ControllerRevision | Kind::DatabaseBackup);
-                is_controlled_by(found, uid) || (unowned && labelled.is_some_and(|label| label == uid))
-            });
-            cache.keep(manifest.kind, made.await?);
+        Action::Create(manifest) => cache.keep(manifest.kind, create(context, release, manifest).await?),
+        Action::Label { kind, name, patch } => {
+            cache.keep(*kind, calls::touch(client, &place_of(namespace, *kind, name), "label", patch).await?);
         }
         Action::Scale { deployment, uid, resource_version, replicas } => {
             let place = place_of(namespace, Kind::Deployment, deployment);
@@ -58,7 +54,7 @@ pub async fn act(context: &Context, release: &ReleaseSeen, action: &Action) -> R
             let annotations = json!({ FENCE: fence });
             let metadata = json!({ "uid": uid, "resourceVersion": resource_version, "annotations": annotations });
             let (place, patch) = (place_of(namespace, *kind, name), json!({ "metadata": metadata }));
-            cache.keep(*kind, calls::touch(client, &place, &patch).await?);
+            cache.keep(*kind, calls::touch(client, &place, "fence", &patch).await?);
         }
         Action::Point { service, patch, otherwise } => {
             match (point(context, &place_of(namespace, Kind::Service, service), patch).await, otherwise) {
@@ -139,6 +135,23 @@ pub async fn act(context: &Context, release: &ReleaseSeen, action: &Action) -> R
         }
     }
     Ok(())
+}
+
+/// Creates an object, or finds it there as ours. What watches find it by is put back where somebody took it off: it would
+/// be made again in each look, and never be seen.
+async fn create(context: &Context, release: &ReleaseSeen, manifest: &Manifest) -> Result<DynamicObject, Error> {
+    let (client, uid) = (&context.client, release.uid.as_str());
+    let place = place_of(&release.namespace, manifest.kind, &manifest.name);
+    let made = calls::create(client, &place, &manifest.body, |found| {
+        let labelled = found.labels().get(RELEASE_UID).is_some_and(|label| label == uid);
+        // These have no owner; nobody else writes our label with this UID by accident.
+        is_controlled_by(found, uid) || (manifest.kind.is_unowned() && labelled)
+    });
+    let made = made.await?;
+    match manifests::labels_back(manifest, &made.metadata) {
+        Some(patch) => calls::touch(client, &place, "label", &patch).await,
+        None => Ok(made),
+    }
 }
 
 async fn point(context: &Context, place: &Place, patch: &Value) -> Result<(), Error> {

@@ -12,6 +12,7 @@ mod config;
 mod database;
 mod hooks;
 mod jobs;
+mod labelled;
 mod pending;
 mod rehearsal;
 mod report;
@@ -33,6 +34,7 @@ pub use jobs::{
     AGENT_CONTAINER, PhaseChecks, agent_checks, agent_job, agent_job_name, check_job, job_check_name, job_checks,
     job_pod, late_job_name, preflight_job_name,
 };
+pub use labelled::{deployment_labelled, labels_back};
 pub use pending::{pending_job, pending_name};
 pub use rehearsal::{Rehearse, rehearse_job, rehearse_name};
 pub use report::{report_job, report_name};
@@ -91,6 +93,12 @@ impl Kind {
             Self::DatabaseBackup => "DatabaseBackup",
             Self::Pod => "Pod",
         }
+    }
+
+    /// Returns whether objects of this kind have no owner: they are to outlive their Release, or its deletion.
+    #[must_use]
+    pub const fn is_unowned(self) -> bool {
+        matches!(self, Self::ControllerRevision | Self::DatabaseBackup)
     }
 
     const fn api_version(self) -> &'static str {

@@ -198,7 +198,7 @@ impl Observed {
             };
             record.step != Step::Idle
                 || record.workers.iter().any(is_gone)
-                || record.traffic.iter().any(|traffic| self.service(&traffic.service).is_none())
+                || record.traffic.iter().any(|traffic| self.lacks(&traffic.service))
                 || (self.attempt(active.attempt).is_some_and(|attempt| !attempt.config.is_empty())
                     && self.has_unready_pods(&active.revision))
                 || self
@@ -216,6 +216,12 @@ impl Observed {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceSeen> {
         self.services.iter().find(|service| service.name == name && service.ours)
+    }
+
+    /// Returns whether a Service of ours is missing, or does not say what it is for.
+    #[must_use]
+    pub fn lacks(&self, service: &str) -> bool {
+        self.service(service).is_none_or(|service| service.mislabelled)
     }
 
     /// Returns the DatabaseInstance with this name.
@@ -254,7 +260,12 @@ impl Observed {
 
     /// Returns the pods that our Deployment of a workload in a revision has.
     pub fn own_pods(&self, workload: &str, revision: &RevisionId) -> impl Iterator<Item = &PodSeen> {
-        self.pods.iter().filter(move |pod| pod.workload == workload && self.is_own(pod, revision))
+        self.pods_of(revision).filter(move |pod| pod.workload == workload)
+    }
+
+    /// Returns the pods that our Deployments in a revision have.
+    pub fn pods_of(&self, revision: &RevisionId) -> impl Iterator<Item = &PodSeen> {
+        self.pods.iter().filter(move |pod| self.is_own(pod, revision))
     }
 
     /// Returns whether a pod was made for our Deployment of its workload in a revision. Labels alone say nothing: whoever may
@@ -270,7 +281,8 @@ impl Observed {
     #[must_use]
     pub fn ready_pods(&self, workload: &str, revision: &RevisionId) -> i32 {
         // Pods of what was taken over have no labels of ours: their Deployment speaks for them.
-        let adopted = self.deployment(workload, revision).filter(|deployment| deployment.adopted);
+        let is_adopted = self.record().adopted(revision.digits()).is_some();
+        let adopted = self.deployment(workload, revision).filter(|deployment| deployment.adopted || is_adopted);
         adopted.map_or(0, |deployment| deployment.ready)
             + count(self.own_pods(workload, revision).filter(|pod| pod.serves()))
     }
@@ -286,7 +298,7 @@ impl Observed {
     /// the pod's own word: the pod's comes first when readiness is lost.
     #[must_use]
     pub fn ready_endpoints(&self, service: &str, revision: &RevisionId) -> i32 {
-        let own = self.pods.iter().filter(|pod| pod.serves() && self.is_own(pod, revision));
+        let own = self.pods_of(revision).filter(|pod| pod.serves());
         let serving: BTreeSet<&str> = own.map(|pod| pod.name.as_str()).collect();
         let serves = |name: &str| serving.contains(name) || self.is_adopted(name, revision);
         count(self.ready_names(service).into_iter().filter(|name| serves(name)))
@@ -308,7 +320,12 @@ impl Observed {
     /// Takes an answer in.
     pub fn learn(&mut self, ask: Ask, answer: Answer) {
         let answer = match answer {
-            Answer::Service(Some(service)) => Answer::Service(Some(Box::new(service.known_by(self.record())))),
+            Answer::Service(Some(service)) => {
+                let mut service = service.known_by(self.record());
+                // Asked for by its name: whose it is its owner says, also when somebody took the labels off.
+                service.ours = service.controller.as_ref().is_some_and(|(uid, _)| *uid == self.release.uid);
+                Answer::Service(Some(Box::new(service)))
+            }
             other => other,
         };
         self.answers.push((ask, answer));

@@ -33,6 +33,7 @@ mod hooks;
 mod idle;
 mod images;
 mod inspect;
+mod lost;
 mod migrate;
 mod orphan;
 mod pending;
@@ -176,6 +177,7 @@ pub fn plan(seen: &Observed) -> Plan {
                 plan.asks.extend(asked.filter(|_| !plan.act_first));
                 decisions::ask_at_once(seen, &mut plan);
                 upkeep::while_waiting(seen, &mut plan);
+                lost::find(seen, &mut plan);
                 slots::give_back(seen, &mut plan);
                 database::last_word(seen).into_iter().for_each(|at| plan.look_again_at(at));
                 decisions::settle(seen, &mut plan);

@@ -172,6 +172,12 @@ fn label(object: &impl ResourceExt, key: &str) -> String {
     object.labels().get(key).cloned().unwrap_or_default()
 }
 
+/// Returns what controls an object: its UID, and its kind and name in words.
+fn controller(object: &impl ResourceExt) -> Option<(String, String)> {
+    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    Some((controller.uid.clone(), format!("{} {}", controller.kind, controller.name)))
+}
+
 /// Returns whether the Release that the labels name also controls the object: labels alone prove nothing.
 fn ours(object: &impl ResourceExt) -> bool {
     object.labels().get(RELEASE_UID).is_some_and(|uid| is_controlled_by(object, uid))
@@ -280,10 +286,10 @@ pub fn object_seen(object: &PartialObjectMeta<DynamicObject>) -> ObjectSeen {
         "ControllerRevision" => owner.api_version.starts_with("apps/"),
         _ => false,
     };
-    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
     ObjectSeen {
         uid: object.uid().unwrap_or_default(),
-        controller: controller.map(|owner| format!("{} {}", owner.kind, owner.name)),
+        resource_version: object.resource_version().unwrap_or_default(),
+        controller: controller(object).map(|(_, words)| words),
         release: label(object, RELEASE_UID),
         ours: ours(object),
         owners: object.owner_references().iter().filter(is_of_us).map(|owner| owner.uid.clone()).collect(),

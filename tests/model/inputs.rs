@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use switchback::{
-    api::{DecisionKind, Empty, ReleaseSpec, Step},
+    api::{DecisionKind, Empty, ReleaseSpec, Step, labels},
     release::{
         manifests::{self, Kind, Manifest},
         observed::{BackupState, Observed},
@@ -229,4 +229,122 @@ fn input_51_a_watch_window_that_is_longer_than_approvals_count_voids_none() {
     assert!(window.as_signed() > SignedDuration::from_mins(1), "{window}");
     world.run_to_rest();
     assert_eq!((world.active(), world.became(&approval)), (Some("2.0.0"), Some(("Used", "Used"))));
+}
+
+/// Somebody takes our labels off a Deployment of a version, or off the Service.
+fn unlabel(world: &mut World, what: &str) {
+    let name = if what == "shop" { "shop".to_owned() } else { format!("shop-web-{}", World::digits(what)) };
+    assert!(world.deployments.contains_key(&name) || world.services.contains_key(&name), "{name}");
+    world.unlabelled.insert(name);
+}
+
+#[test]
+fn input_61_labels_that_somebody_takes_off_are_put_back_and_nothing_else_happens() {
+    let idle: &[&str] = &["1.0.0", "shop"];
+    let watch: &[&str] = &["1.0.0", "2.0.0", "shop"];
+    for (step, all) in [(Step::Idle, idle), (Step::Approve, idle), (Step::Watch, watch), (Step::Retire, watch)] {
+        for what in all {
+            let mut world = if step == Step::Idle { World::serving() } else { World::at(step) };
+            let (selected, deployments) = (world.selected().map(str::to_owned), world.deployments.len());
+            let ready = world.condition("Ready").map(|(status, reason)| (status.to_owned(), reason.to_owned()));
+            unlabel(&mut world, what);
+            world.look(usize::MAX);
+            assert!(world.unlabelled.is_empty(), "{step:?} {what}: {:?}", world.writes);
+            assert_eq!(world.deployments.len(), deployments, "{step:?} {what}: {:?}", world.writes);
+            assert_eq!(world.selected(), selected.as_deref(), "{step:?} {what}: {:?}", world.writes);
+            if step != Step::Retire {
+                let told = world.condition("Ready").map(|(status, reason)| (status.to_owned(), reason.to_owned()));
+                assert_eq!((world.step(), told), (step, ready), "{step:?} {what}: {}", world.message("Ready"));
+            }
+            if step != Step::Approve {
+                world.run_to_rest();
+                let expected = if step == Step::Idle { "1.0.0" } else { "2.0.0" };
+                assert_eq!(world.active(), Some(expected), "{step:?} {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn input_61_what_somebody_takes_off_keeps_no_traffic_from_going_back() {
+    // Labels are taken off in the same moment in which the candidate dies: no look came between.
+    for what in ["1.0.0", "2.0.0", "shop"] {
+        for ended in [false, true] {
+            let mut world = World::at(Step::Watch);
+            unlabel(&mut world, what);
+            if ended {
+                world.abort();
+            } else {
+                world.set_ready("2.0.0", 0);
+            }
+            world.look(usize::MAX);
+            let blue = World::digits("1.0.0");
+            assert_eq!((world.step(), world.selected()), (Step::SwitchBack, Some(&*blue)), "{what}: {:?}", world.writes);
+            world.run_to_rest();
+            assert_eq!((world.active(), world.selected()), (Some("1.0.0"), Some(&*blue)), "{what}: {:?}", world.writes);
+            let left: Vec<&String> = world.deployments.keys().collect();
+            assert_eq!(left, [&format!("shop-web-{blue}")], "{what}: what the candidate had goes: {:?}", world.writes);
+        }
+    }
+    // The same while traffic goes back already.
+    let mut world = World::at(Step::Watch);
+    world.set_ready("2.0.0", 0);
+    world.look(0);
+    unlabel(&mut world, "shop");
+    while world.look(usize::MAX) {}
+    assert_eq!(world.selected(), Some(&*World::digits("1.0.0")), "{:?}", world.writes);
+}
+
+#[test]
+fn input_61_a_service_that_lost_its_owner_goes_back_and_one_of_somebody_else_is_not_said_to() {
+    let other = Some(("uid-other".to_owned(), "Release other".to_owned()));
+    for (controller, goes_back) in [(None, true), (other, false)] {
+        let mut world = World::at(Step::Watch);
+        let service = world.services.get_mut("shop").unwrap();
+        (service.ours, service.controller) = (false, controller);
+        world.set_ready("2.0.0", 0);
+        for _ in 0..4 {
+            world.look(usize::MAX);
+        }
+        let on = |world: &World| world.record().traffic[0].revision.clone().map(|on| on.digits().to_owned());
+        let (blue, green) = (World::digits("1.0.0"), World::digits("2.0.0"));
+        if goes_back {
+            assert_eq!((world.selected(), on(&world)), (Some(&*blue), Some(blue.clone())), "{:?}", world.writes);
+            continue;
+        }
+        // However long that lasts.
+        world.wait(3_600);
+        for _ in 0..4 {
+            world.look(usize::MAX);
+        }
+        assert_eq!((world.selected(), on(&world)), (Some(&*green), Some(green.clone())), "{:?}", world.writes);
+        assert_eq!((world.step(), world.condition("Ready")), (Step::SwitchBack, Some(("Unknown", "ServiceClaimed"))));
+        let message = world.message("Ready");
+        assert!(message.contains("Service shop does not: it belongs to Release other now"), "{message}");
+        assert!(world.deployments.values().all(|made| made.replicas == 3), "what it selects stays");
+        // Given back, it goes back.
+        let service = world.services.get_mut("shop").unwrap();
+        (service.ours, service.controller) = (true, Some(("uid-shop".into(), "Release shop".into())));
+        world.run_to_rest();
+        assert_eq!((world.active(), world.selected()), (Some("1.0.0"), Some(&*blue)));
+    }
+}
+
+#[test]
+fn input_61_what_somebody_writes_on_the_label_of_a_service_does_not_make_it_go() {
+    for step in [Step::Idle, Step::Watch, Step::Retire] {
+        for label in [None, Some(labels::Role::Preview)] {
+            let mut world = if step == Step::Idle { World::serving() } else { World::at(step) };
+            let uid = world.services["shop"].uid.clone();
+            world.services.get_mut("shop").unwrap().role = label;
+            world.run_to_rest();
+            let service = &world.services["shop"];
+            assert_eq!((&service.uid, service.role), (&uid, Some(labels::Role::Active)), "{step:?}: {:?}", world.writes);
+        }
+    }
+    let mut world = World::at(Step::Watch);
+    world.services.get_mut("shop").unwrap().role = None;
+    world.set_ready("2.0.0", 0);
+    world.look(usize::MAX);
+    assert_eq!(world.selected(), Some(&*World::digits("1.0.0")), "{:?}", world.writes);
 }

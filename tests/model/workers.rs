@@ -354,3 +354,18 @@ fn a_changed_number_of_workers_is_no_release() {
     world.run_to_rest();
     assert_eq!(works(&world), vec!["1.0.0"; 5]);
 }
+
+#[test]
+fn input_61_labels_taken_off_the_deployment_of_a_worker_that_runs_alone_are_put_back() {
+    for step in [Step::Idle, Step::Watch] {
+        let mut world = if step == Step::Idle { serving() } else { at(step) };
+        let version = if step == Step::Idle { "1.0.0" } else { "2.0.0" };
+        let (name, count) = (format!("shop-mailer-{}", world.digits_of(version)), world.deployments.len());
+        assert!(world.deployments.contains_key(&name));
+        world.unlabelled.insert(name);
+        world.writes.clear();
+        world.look(usize::MAX);
+        assert!(world.unlabelled.is_empty(), "{step:?}: {:?}", world.writes);
+        assert_eq!((world.deployments.len(), works(&world)), (count, vec![version; 2]), "{:?}", world.writes);
+    }
+}

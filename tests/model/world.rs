@@ -101,6 +101,8 @@ pub struct World {
     /// Who changed the spec, as the API server would stamp it.
     pub changed_by: Option<ChangedBy>,
     pub foreign: Vec<(Kind, String)>,
+    /// Deployments and Services of ours that somebody took our labels off: no watch shows them, nor their endpoints.
+    pub unlabelled: BTreeSet<String>,
     /// What the specs of this world have besides.
     pub shape: Shape,
     /// What somebody else's objects select.
@@ -200,6 +202,7 @@ impl World {
             created: "2026-11-21T12:00:00Z".parse().unwrap(),
             changed_by: None,
             foreign: Vec::new(),
+            unlabelled: BTreeSet::new(),
             shape: |_| {},
             elsewhere: vec![],
             quotas: vec![],
@@ -359,6 +362,10 @@ impl World {
         self.revision_of(version).digits().to_owned()
     }
 
+    fn is_labelled(&self, name: &str) -> bool {
+        !self.unlabelled.contains(name)
+    }
+
     pub fn selected(&self) -> Option<&str> {
         self.services.get("shop")?.selected()
     }
@@ -384,10 +391,10 @@ impl World {
             },
             contents: BTreeMap::new(),
             attempts: self.contents.values().map(|(seen, _)| seen.clone()).collect(),
-            deployments: self.deployments.values().cloned().collect(),
+            deployments: self.deployments.values().filter(|seen| self.is_labelled(&seen.name)).cloned().collect(),
             autoscalers: self.autoscalers.values().cloned().collect(),
-            services: self.known_services(),
-            slices: self.slices.clone(),
+            services: self.known_services().into_iter().filter(|seen| self.is_labelled(&seen.name)).collect(),
+            slices: self.slices.iter().filter(|slice| self.is_labelled(&slice.service)).cloned().collect(),
             pods: self.pods.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
             instances: self.database.instances.clone(),
@@ -470,6 +477,7 @@ impl World {
             let controller = Some("Release other".to_owned());
             return Some(ObjectSeen {
                 uid: "theirs".into(),
+                resource_version: "1".into(),
                 release: String::new(),
                 ours: false,
                 controller,
@@ -485,7 +493,9 @@ impl World {
         };
         let owned = !self.disowned.contains(&uid);
         let owners = if owned { vec![UID.to_owned(), "uid-content".to_owned()] } else { vec![] };
-        Some(ObjectSeen { uid, release: UID.into(), ours: owned, controller: None, owners })
+        let (labelled, resource_version) = (self.is_labelled(name), "1".to_owned());
+        let release = if labelled { UID.into() } else { String::new() };
+        Some(ObjectSeen { uid, resource_version, release, ours: owned && labelled, controller: None, owners })
     }
 
     /// What the garbage collector does once a Release is gone.
@@ -674,6 +684,10 @@ impl World {
             Action::Touch { kind, name, uid, resource_version, fence } => {
                 return self.touch((*kind, name), (uid, resource_version), fence);
             }
+            Action::Label { name, patch, .. } => {
+                assert_eq!(patch["metadata"]["labels"][labels::RELEASE_UID], UID, "{patch}");
+                return self.unlabelled.remove(name);
+            }
             Action::Point { service, patch, .. } => return self.point(service, patch),
             Action::PutBack { service, patch, by } => {
                 self.contests.retain(|contest| contest.service != *service);
@@ -750,6 +764,11 @@ impl World {
         let uid = format!("uid-{}", self.serial);
         let label = |key: &str| text(&manifest.body, &["metadata", "labels", key]);
         let name = manifest.name.clone();
+        // What is there as ours gets its labels back.
+        self.unlabelled.remove(&name);
+        if let Some(found) = self.services.get_mut(&name).filter(|_| manifest.kind == Kind::Service) {
+            found.role = Role::parse(&label(labels::ROLE));
+        }
         match manifest.kind {
             Kind::ControllerRevision => {
                 let spec = serde_json::from_value(manifest.body["data"].clone()).unwrap_or_else(|_| self.spec.clone());
@@ -797,7 +816,9 @@ impl World {
                     uid,
                     resource_version: "1".into(),
                     ours: true,
+                    controller: Some((UID.into(), "Release shop".into())),
                     role: Role::parse(&label(labels::ROLE)),
+                    mislabelled: false,
                     selector,
                     adopted: None,
                     fence: None,
@@ -845,6 +866,9 @@ impl World {
                 None => service.selector.remove(key),
             };
         }
+        assert_eq!((&meta["labels"][labels::RELEASE_UID], &meta["labels"][labels::ROLE]), (&UID.into(), &"active".into()));
+        self.unlabelled.remove(name);
+        service.role = Some(Role::Active);
         if let Some(fence) = meta["annotations"][labels::FENCE].as_str() {
             service.fence = Some(fence.to_owned());
         }
@@ -1135,6 +1159,7 @@ pub fn words(action: &Action) -> String {
         Action::Scale { deployment, replicas, .. } => format!("scale {deployment} to {replicas}"),
         Action::Autoscale { autoscaler, least, most, .. } => format!("hold {autoscaler} at {least} to {most}"),
         Action::Touch { kind, name, fence, .. } => format!("fence {} {name} with {fence}", kind.as_str()),
+        Action::Label { kind, name, .. } => format!("label {} {name}", kind.as_str()),
         Action::Point { service, patch, .. } => {
             let digits = text(patch, &["spec", "selector", labels::REVISION]);
             let fence = patch["metadata"]["annotations"].get(labels::FENCE).map(|_| ", fenced").unwrap_or_default();

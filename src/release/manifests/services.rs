@@ -96,7 +96,7 @@ pub struct Target<'a> {
 }
 
 /// Returns the merge patch that points a Service. It carries UID and resourceVersion, so that the API server
-/// refuses it for a re-created or meanwhile changed Service.
+/// refuses it for a re-created or meanwhile changed Service; and our labels, by which watches find it and its endpoints.
 #[must_use]
 pub fn service_patch(release: &ReleaseSeen, seen: &ServiceSeen, target: Target<'_>) -> Value {
     let right = service_selector(release, &seen.name, (target.workload, target.digits));
@@ -124,8 +124,10 @@ pub fn service_patch(release: &ReleaseSeen, seen: &ServiceSeen, target: Target<'
     if let Some(fence) = target.fence {
         annotations.insert(labels::FENCE, fence.into());
     }
+    let labels = Marks { release, revision: "", workload: target.workload, role: Role::Active }.own_labels();
+    let (uid, version) = (&seen.uid, &seen.resource_version);
     json!({
-        "metadata": { "uid": seen.uid, "resourceVersion": seen.resource_version, "annotations": annotations },
+        "metadata": { "uid": uid, "resourceVersion": version, "labels": labels, "annotations": annotations },
         "spec": spec,
     })
 }

@@ -31,6 +31,8 @@ pub struct AttemptSeen {
 pub struct ObjectSeen {
     /// Its UID.
     pub uid: String,
+    /// The version that was read.
+    pub resource_version: String,
     /// UID of the Release that its labels name.
     pub release: String,
     /// Whether that Release controls it.
@@ -87,8 +89,12 @@ pub struct ServiceSeen {
     pub resource_version: String,
     /// Whether our Release controls it.
     pub ours: bool,
+    /// UID of what controls it, and its kind and name in words.
+    pub controller: Option<(String, String)>,
     /// What it is for.
     pub role: Option<Role>,
+    /// Whether its label says another thing than what status remembers it for.
+    pub mislabelled: bool,
     /// Its whole selector.
     pub selector: BTreeMap<String, String>,
     /// Workload and digits of what was taken over with it, while it selects what it selected then.
@@ -223,9 +229,14 @@ impl PodSeen {
 }
 
 impl ServiceSeen {
-    /// Recognises a selector that was found when the Service was taken over: it names no revision.
+    /// Recognises a Service by what status remembers of it: one that traffic was moved by carries traffic, whatever somebody
+    /// writes on its label; and a selector that was found when it was taken over names no revision.
     #[must_use]
     pub fn known_by(mut self, record: &Record) -> Self {
+        if record.traffic.iter().any(|traffic| traffic.service == self.name) {
+            self.mislabelled = self.role != Some(Role::Active);
+            self.role = Some(Role::Active);
+        }
         let adoption = record.adoption.as_ref();
         let adopted = adoption.and_then(|adoption| Some((adoption.behind(&self.name)?, adoption.revision.digits())));
         self.adopted = adopted

@@ -17,7 +17,7 @@ pub enum Action {
     AddFinalizer,
     /// Removes our finalizer: the last thing that happens to a Release.
     RemoveFinalizer,
-    /// Creates an object, or finds it there as ours.
+    /// Creates an object, or finds it there as ours; then labels that somebody took off it are put back.
     Create(Box<Manifest>),
     /// Sets the number of pods of a Deployment.
     Scale {
@@ -53,6 +53,15 @@ pub enum Action {
         resource_version: String,
         /// New value of the fence annotation.
         fence: String,
+    },
+    /// Puts labels of ours back on an object.
+    Label {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// A merge patch with UID and resourceVersion.
+        patch: Value,
     },
     /// Points a Service.
     Point {

@@ -67,7 +67,7 @@ fn told(service: &str, by: Option<&str>, revision: &str) -> String {
 }
 
 /// Returns the workload behind a Service, by the frozen contents or else by the spec.
-fn workload_of(seen: &Observed, record: &Record, service: &str) -> Option<String> {
+pub(super) fn workload_of(seen: &Observed, record: &Record, service: &str) -> Option<String> {
     let contents = [candidate_content(seen, record), active_content(seen, record), Some(&seen.release.spec)];
     contents
         .into_iter()

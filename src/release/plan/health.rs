@@ -1,6 +1,11 @@
 //! How well a revision is, and whether its traffic has to go back; pure.
 
-use super::{super::observed::Observed, found};
+use std::collections::BTreeSet;
+
+use super::{
+    super::observed::{DeploymentSeen, Observed},
+    contested, found,
+};
 use crate::api::{Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
@@ -57,7 +62,7 @@ pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watc
         .iter()
         .filter(|traffic| traffic.revision.as_ref() == Some(revision))
         .map(|traffic| {
-            let ready = seen.ready_endpoints(&traffic.service, revision);
+            let ready = behind(seen, record, &traffic.service, revision);
             Worst {
                 readiness: judge(ready, traffic.pods, watch),
                 message: format!("{ready} of {} pods behind Service {} are ready", traffic.pods, traffic.service),
@@ -65,6 +70,17 @@ pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watc
         })
         .chain(workers)
         .max_by_key(|worst| worst.readiness)
+}
+
+/// Counts the ready pods behind a Service. Slices have the labels of their Service: those of one that somebody took the labels
+/// off show nothing, which is not the same as nobody being ready, so the pods speak for themselves.
+fn behind(seen: &Observed, record: &Record, service: &str, revision: &RevisionId) -> i32 {
+    let shown = seen.slices.iter().any(|slice| slice.service == service);
+    let workload = contested::workload_of(seen, record, service).filter(|_| !shown);
+    workload.map_or_else(
+        || seen.ready_endpoints(service, revision),
+        |workload| seen.ready_pods(&workload, revision),
+    )
 }
 
 /// Returns the workers of a revision that work, with how many pods each has to have.
@@ -99,12 +115,12 @@ pub fn back_is_possible(seen: &Observed, record: &Record, blue: &RevisionId) -> 
     all.peek().is_some() && all.all(|workload| is_worker(workload) || seen.ready_pods(workload, blue) > 0)
 }
 
+/// Returns the workloads of a revision, by its Deployments, and by the pods of those that somebody took the labels off.
 fn workloads<'a>(seen: &'a Observed, revision: &RevisionId) -> impl Iterator<Item = &'a str> {
-    let digits = revision.digits().to_owned();
-    seen.deployments
-        .iter()
-        .filter(move |deployment| deployment.ours && deployment.revision == digits)
-        .map(|deployment| deployment.workload.as_str())
+    let of_it = |deployment: &&DeploymentSeen| deployment.ours && deployment.revision == revision.digits();
+    let deployments = seen.deployments.iter().filter(of_it).map(|deployment| deployment.workload.as_str());
+    let pods = seen.pods_of(revision).map(|pod| pod.workload.as_str());
+    deployments.chain(pods).collect::<BTreeSet<_>>().into_iter()
 }
 
 /// Judges what serves, of the Release or to be taken over by it; returns it with what it is called.

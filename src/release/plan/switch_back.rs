@@ -2,40 +2,38 @@
 //!
 //! The patches carry a new value of the fence annotation, also for Services that point back already: a forward
 //! patch of this attempt that is still under way holds an older resourceVersion and is refused from then on.
+//!
+//! What is seen goes back at once. Then each Service that traffic was moved by and no watch shows as ours is read live: somebody
+//! may have taken its labels off, or its owner. It goes back all the same, and nothing says that it has before that is known.
 
 use super::{
     super::{
         manifests::{self, Target},
-        observed::{Observed, ServiceSeen},
+        observed::{Answer, Ask, Observed, ServiceSeen},
     },
     Action, Move, Plan, Situation, active_content, candidate_content, ending, enter,
     going::Going,
     handover::{self, Progress},
     health, hooks, later, recorded,
 };
-use crate::api::{HookMoment, Reason, Record, RevisionId, Step, labels};
+use crate::api::{Duration, HookMoment, Reason, Record, RevisionId, Step, labels};
+
+/// When to look again at a Service that belongs to somebody else: no watch of ours shows it.
+const AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     let active = record.active.as_ref().map(|active| active.revision.clone());
-    let digits = active.as_ref().map_or(labels::NO_REVISION, RevisionId::digits).to_owned();
-    let fence = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt).to_string();
     let services: Vec<&ServiceSeen> =
         seen.services.iter().filter(|service| service.ours && service.role == Some(labels::Role::Active)).collect();
-    let actions: Vec<Action> = services
-        .iter()
-        .filter(|service| {
-            let target = target_of(seen, &record, &service.name, &digits);
-            service.selected() != Some(target.as_str()) || service.fence.as_deref() != Some(&fence)
-        })
-        .map(|service| point(seen, &record, service, (&digits, &fence)))
-        .collect();
-    let message = ending::told(&record);
-    let situation = Situation::Working(Reason::SwitchingBack, message);
-    if !actions.is_empty() {
-        return Plan { actions, act_first: true, ..Plan::stay(record, situation) }.into();
-    }
+    let situation = Situation::Working(Reason::SwitchingBack, ending::told(&record));
+    let theirs = match go_back(seen, &record, &services) {
+        Back::Pointed(theirs) => theirs,
+        Back::Acting(actions) => return Plan { actions, act_first: true, ..Plan::stay(record, situation) }.into(),
+        Back::Asking(asks) => return Plan { asks, ..Plan::stay(record, situation) }.into(),
+    };
     let had = active_content(seen, &record).cloned();
-    for traffic in &mut record.traffic {
+    let is_theirs = |name: &str| theirs.iter().any(|live| live.name == name);
+    for traffic in record.traffic.iter_mut().filter(|traffic| !is_theirs(&traffic.service)) {
         // A Service that only the candidate has points at nothing again.
         let known = had.as_ref().is_none_or(|content| content.service(&traffic.service).is_some());
         traffic.revision = active.clone().filter(|_| known);
@@ -55,6 +53,9 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         again.into_iter().for_each(|at| plan.look_again_at(at));
         return plan.into();
     }
+    if let Some(theirs) = theirs.first() {
+        return claimed(seen, record, theirs).into();
+    }
     let Some(active) = active else { return enter(record, Step::CleanUp, seen.now, None) };
     let strangers =
         |service: &&&ServiceSeen| seen.other_endpoints(&service.name, &active) > 0 && service.selects(&active);
@@ -72,6 +73,81 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return plan.into();
     }
     enter(record, Step::CleanUp, seen.now, None)
+}
+
+/// How far Services are.
+enum Back<'a> {
+    /// These are to be pointed first.
+    Acting(Vec<Action>),
+    /// These have to be looked at: no watch shows them as ours.
+    Asking(Vec<Ask>),
+    /// All point where they should, but for those that are not ours to point any more.
+    Pointed(Vec<&'a ServiceSeen>),
+}
+
+/// Points Services back: what is seen at once, and then what is not.
+fn go_back<'a>(seen: &'a Observed, record: &Record, services: &[&ServiceSeen]) -> Back<'a> {
+    let digits = record.active.as_ref().map_or(labels::NO_REVISION, |active| active.revision.digits());
+    let fence = record.candidate.as_ref().map_or(0, |candidate| candidate.attempt).to_string();
+    let open = |service: &&&ServiceSeen| {
+        let target = target_of(seen, record, &service.name, digits);
+        service.selected() != Some(target.as_str()) || service.fence.as_deref() != Some(&fence)
+    };
+    let back = |services: &[&ServiceSeen]| -> Vec<Action> {
+        services.iter().filter(open).map(|service| point(seen, record, service, (digits, &fence))).collect()
+    };
+    let actions = back(services);
+    if !actions.is_empty() {
+        return Back::Acting(actions);
+    }
+    let unseen = match unseen(seen, record, services) {
+        Ok(unseen) => unseen,
+        Err(asks) => return Back::Asking(asks),
+    };
+    let (ours, theirs): (Vec<&ServiceSeen>, Vec<_>) = unseen.into_iter().partition(|live| may_point(seen, live));
+    let actions = back(&ours);
+    if actions.is_empty() { Back::Pointed(theirs) } else { Back::Acting(actions) }
+}
+
+/// Returns the Services that traffic was moved by and no watch shows as ours, as they are now. One that is gone has no traffic;
+/// it is made again when the attempt is cleaned up.
+fn unseen<'a>(seen: &'a Observed, record: &Record, shown: &[&ServiceSeen]) -> Result<Vec<&'a ServiceSeen>, Vec<Ask>> {
+    let is_shown = |name: &str| shown.iter().any(|service| service.name == name);
+    let asks = record.traffic.iter().filter(|traffic| !is_shown(&traffic.service));
+    let asks: Vec<Ask> = asks.map(|traffic| Ask::LiveService(traffic.service.clone())).collect();
+    if asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return Err(asks);
+    }
+    let live = asks.iter().filter_map(|ask| match seen.answer(ask) {
+        Some(Answer::Service(Some(service))) => Some(service.as_ref()),
+        _ => None,
+    });
+    Ok(live.collect())
+}
+
+/// Returns whether a Service that was read live may be pointed: it is ours, or it has lost its owner to nobody and still
+/// selects pods of this Release.
+fn may_point(seen: &Observed, live: &ServiceSeen) -> bool {
+    let selects_ours = live.adopted.is_some() || live.selector.get(labels::RELEASE_UID) == Some(&seen.release.uid);
+    live.ours || (live.controller.is_none() && selects_ours)
+}
+
+/// Says that a Service does not go back: it is not ours to write any more. Everything else has gone back; what the candidate
+/// has stays, because that Service may select it.
+fn claimed(seen: &Observed, record: Record, theirs: &ServiceSeen) -> Plan {
+    let (name, namespace) = (&theirs.name, &seen.release.namespace);
+    let whose = theirs.controller.as_ref().map_or_else(
+        || "has no owner and selects nothing of this Release any more".to_owned(),
+        |(_, words)| format!("belongs to {words} now"),
+    );
+    let message = format!(
+        "{} Service {name} does not: it {whose}, so it is not written, and what it may select stays. Next: give it back to this \
+         Release, or delete it when nobody needs it: kubectl delete service {name} -n {namespace}",
+        ending::told(&record)
+    );
+    let mut plan = Plan::stay(record, Situation::OnHold(Reason::ServiceClaimed, message));
+    plan.look_again_at(later(seen.now, AGAIN));
+    plan
 }
 
 /// Ends the hooks of the switch and runs those that undo them; `None` when all of them have ended, well or badly.

@@ -86,9 +86,10 @@ fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
     pods.max().unwrap_or_else(|| workload.size())
 }
 
-/// Makes Services again, pointing where they were pointed.
+/// Makes Services again, pointing where they were pointed; one that is there and does not say that it is ours gets its labels
+/// back.
 fn restore_services(seen: &Observed, plan: &mut Plan) {
-    for traffic in plan.record.traffic.iter().filter(|traffic| seen.service(&traffic.service).is_none()) {
+    for traffic in plan.record.traffic.iter().filter(|traffic| seen.lacks(&traffic.service)) {
         let Some(revision) = &traffic.revision else { continue };
         let contents = contents(seen, &plan.record);
         let of_revision = contents.iter().filter(|(content, _)| content.revision() == *revision);

@@ -9,7 +9,7 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 
-use super::{Entry, entry, ours};
+use super::{Entry, controller, entry, ours};
 use crate::{
     api::labels::{FENCE, FIELD_MANAGER, ROLE, Role},
     release::observed::ServiceSeen,
@@ -43,7 +43,9 @@ pub fn service_seen(object: &Service) -> ServiceSeen {
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
         ours: ours(object),
+        controller: controller(object),
         role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
+        mislabelled: false,
         selector: object.spec.selector.clone(),
         adopted: None,
         fence: object.annotations().get(FENCE).cloned(),
