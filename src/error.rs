@@ -26,10 +26,12 @@ pub enum Error {
         limit: Duration,
     },
     /// An object of somebody else has a name that is needed.
-    #[error("{object} exists and does not belong to this Release")]
+    #[error("{object} exists and {}", belongs(controller.as_deref()))]
     NameTaken {
         /// Kind, namespace and name.
         object: String,
+        /// Kind and name of what controls it.
+        controller: Option<String>,
     },
     /// The work on one object ended by a fault of our own.
     #[error("work on {object}: it panicked: {words}")]
@@ -50,6 +52,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// Says whose an object is that has a name which is needed.
+#[must_use]
+pub fn belongs(controller: Option<&str>) -> String {
+    controller.map_or_else(
+        || "does not belong to this Release".to_owned(),
+        |controller| format!("belongs to {controller}, not to this Release"),
+    )
 }
 
 /// Returns the server's own words; kube's would be the whole answer in the form of its debug output.

@@ -81,6 +81,8 @@ pub enum Reason {
     AttemptFailed,
     /// The candidate did not get ready in time.
     GreenNotReady,
+    /// The candidate did not get ready in time, because an image of it cannot be had.
+    ImagePullFailed,
     /// A check said no, or did not say yes.
     ChecksFailed,
     /// A check of the spec cannot be made: its regular expression is none.
@@ -119,7 +121,7 @@ pub enum Reason {
     TargetOwned,
     /// The Deployment or Service that is to be adopted does not say that this Release may.
     AdoptionNotOffered,
-    /// The Deployment or Service that is to be adopted belongs to another Release.
+    /// The Service that is needed, or what is to be adopted, belongs to another Release.
     ServiceClaimed,
     /// Traffic of the Service that is to be adopted cannot be told apart, or no switch would reach its clients.
     ServiceNotSwitchable,

@@ -75,13 +75,13 @@ async fn advance<K: Kind>(shared: &Shared, mut object: K::Object) -> Result<cont
         let mut plan = K::plan(shared, &object);
         let mut written = remember::<K>(shared, &object, &plan.status).await?;
         match act_all::<K>(shared, written.as_ref().unwrap_or(&object), &plan).await {
-            Err(Error::NameTaken { object: taken }) => {
+            Err(Error::NameTaken { object: taken, controller }) => {
                 let message = format!("{taken} exists and is not ours. Remove it or rename this object.");
                 let at = (object.meta().generation.unwrap_or_default(), clock::now());
                 set_standing(K::conditions(&mut plan.status), &Standing::Stuck(Reason::NameTaken, message), at);
                 let latest = written.take().unwrap_or(object);
                 remember::<K>(shared, &latest, &plan.status).await?;
-                return Err(Error::NameTaken { object: taken });
+                return Err(Error::NameTaken { object: taken, controller });
             }
             other => other?,
         }

@@ -79,7 +79,11 @@ pub async fn create(
     match post(client, place, body, "").await {
         Err(error) if error.is_already_exists() => {
             let found = call("read", &place.to_string(), place.api(client).get(&place.name)).await?;
-            if is_ours(&found) { Ok(found) } else { Err(Error::NameTaken { object: place.to_string() }) }
+            if is_ours(&found) {
+                return Ok(found);
+            }
+            let controller = controller(&found).map(|(_, words)| words);
+            Err(Error::NameTaken { object: place.to_string(), controller })
         }
         other => other,
     }
@@ -330,6 +334,13 @@ pub async fn list_whole<S>(
             None => return Ok(all),
         }
     }
+}
+
+/// Returns what controls an object: its UID, and its kind and name in words.
+#[must_use]
+pub fn controller(object: &impl ResourceExt) -> Option<(String, String)> {
+    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    Some((controller.uid.clone(), format!("{} {}", controller.kind, controller.name)))
 }
 
 /// Returns whether an object is controlled by an owner with this UID.

@@ -20,7 +20,7 @@ use super::{
     observed::{
         Answer, Ask, AttemptSeen, AutoscalerSeen, BackupSeen, ContestSeen, DecisionSeen, DefaultsSeen, DeploymentSeen,
         Guard, InstanceSeen, JobSeen, Observed, PodSeen, PolicySeen, QuotaSeen, ReleaseSeen, ServiceSeen, Settings,
-        SliceSeen, StorageSeen, wanted, with_defaults,
+        SliceSeen, StorageSeen, TakenSeen, wanted, with_defaults,
     },
     sources::Sources,
     watched,
@@ -92,7 +92,7 @@ pub struct Around {
     /// Selectors that this process has put back lately.
     pub contests: Vec<ContestSeen>,
     /// Object of somebody else that a create has just met.
-    pub taken: Option<String>,
+    pub taken: Option<TakenSeen>,
 }
 
 /// Returns what the caches show of a Release.

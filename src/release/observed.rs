@@ -24,7 +24,7 @@ pub use autoscaler::AutoscalerSeen;
 pub use database::{BackupSeen, BackupState, InstanceSeen, StorageSeen};
 pub use objects::{
     AttemptSeen, ContestSeen, DeploymentSeen, EndpointSeen, JobSeen, JobState, ObjectSeen, PodSeen, ServiceSeen,
-    SliceSeen,
+    SliceSeen, TakenSeen,
 };
 pub use people::{DecisionSeen, Guard, PolicySeen, with_defaults};
 pub use quota::{Amounts, DefaultsSeen, ONE, QuotaSeen, quantity, words as amount_words};
@@ -83,7 +83,7 @@ pub struct Observed {
     /// Selectors that this process has put back lately.
     pub contests: Vec<ContestSeen>,
     /// Object of somebody else that a create has just met under a name that is needed.
-    pub taken: Option<String>,
+    pub taken: Option<TakenSeen>,
     /// Answers to what the plan asked for in this look.
     pub answers: Vec<(Ask, Answer)>,
     /// What the operator was told at its start.

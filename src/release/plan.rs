@@ -132,9 +132,8 @@ pub fn plan(seen: &Observed) -> Plan {
     }
     let makes = record.step <= Step::Verify || record.step == Step::Contract;
     if let Some(taken) = seen.taken.as_ref().filter(|_| makes && record.candidate.is_some()) {
-        let message =
-            format!("{taken} exists and does not belong to this Release. Rename it in the spec, or delete it.");
-        let why = ending::Why { reason: Reason::NameTaken, message, outcome: Outcome::Failed };
+        let (reason, message) = inspect::taken((&taken.object, taken.controller.as_deref()));
+        let why = ending::Why { reason, message, outcome: Outcome::Failed };
         if let Move::To(turned) = ending::turn_back(record.clone(), seen.now, why) {
             record = *turned;
         }

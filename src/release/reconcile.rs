@@ -11,7 +11,7 @@ use super::{
     Arrivals, act,
     contests::Contests,
     observe::{self, Around, Cache},
-    observed::{ContestSeen, Guard, Observed, Settings},
+    observed::{ContestSeen, Guard, Observed, Settings, TakenSeen},
     plan::{self, Action, Plan},
     status,
 };
@@ -153,7 +153,9 @@ async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) ->
         };
         match acted {
             // The plan is told once; where it can do nothing about it, somebody has to.
-            Err(Error::NameTaken { object }) if taken.is_none() => taken = Some(object),
+            Err(Error::NameTaken { object, controller }) if taken.is_none() => {
+                taken = Some(TakenSeen { object, controller });
+            }
             Err(error) => return Err(error),
             Ok(()) => {}
         }
@@ -174,7 +176,7 @@ async fn advance(context: &Context, mut release: Release, arrived: Stopwatch) ->
 }
 
 /// Looks and plans, asking what the plan must know first.
-async fn look(context: &Context, release: &Release, taken: Option<String>) -> Result<(Observed, Plan), Error> {
+async fn look(context: &Context, release: &Release, taken: Option<TakenSeen>) -> Result<(Observed, Plan), Error> {
     let around = Around {
         guard: context.guard.borrow().clone(),
         stamp: context.stamp.borrow().clone(),

@@ -42,7 +42,10 @@ use crate::{
         Decision, DecisionStatus, GROUP, ReleasePolicy,
         labels::{CONFIG, FENCE, RELEASE_UID, REVISION, ROLE, Role, WORKLOAD},
     },
-    kube_io::{calls::is_controlled_by, index::Owner},
+    kube_io::{
+        calls::{controller, is_controlled_by},
+        index::Owner,
+    },
 };
 
 /// A Deployment, without its template.
@@ -170,12 +173,6 @@ fn entry<S>(object: &impl ResourceExt, seen: S) -> Entry<S> {
 
 fn label(object: &impl ResourceExt, key: &str) -> String {
     object.labels().get(key).cloned().unwrap_or_default()
-}
-
-/// Returns what controls an object: its UID, and its kind and name in words.
-fn controller(object: &impl ResourceExt) -> Option<(String, String)> {
-    let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
-    Some((controller.uid.clone(), format!("{} {}", controller.kind, controller.name)))
 }
 
 /// Returns whether the Release that the labels name also controls the object: labels alone prove nothing.

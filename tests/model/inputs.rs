@@ -8,7 +8,7 @@ use switchback::{
     api::{DecisionKind, Empty, ReleaseSpec, Step, labels},
     release::{
         manifests::{self, Kind, Manifest},
-        observed::{BackupState, Observed},
+        observed::{BackupState, Observed, TakenSeen},
     },
 };
 
@@ -69,10 +69,20 @@ fn input_10_and_58_a_service_that_another_release_has_is_named_with_that_release
     let mut world = World::new();
     world.foreign.push((Kind::Service, "shop".into()));
     world.run_to_rest();
-    assert_eq!(world.condition("Stalled"), Some(("True", "NameTaken")));
+    assert_eq!(world.condition("Stalled"), Some(("True", "ServiceClaimed")));
     let message = world.message("Ready").to_owned();
     assert!(message.contains("Service shop exists and belongs to Release other, not to this Release"), "{message}");
     assert!(world.writes.iter().all(|write| !write.starts_with("create")), "{:?}", world.writes);
+    // Also when the other one has made it since this one was inspected.
+    let mut late = World::at(Step::Preflight);
+    let (mut seen, _) = late.plan();
+    let controller = Some("Release other".to_owned());
+    seen.taken = Some(TakenSeen { object: "Service prod/shop".into(), controller });
+    let (seen, plan) = late.plan_of(seen);
+    late.carry_out(&seen, &plan, usize::MAX);
+    late.run_to_rest();
+    assert_eq!((late.condition("Stalled"), late.active()), (Some(("True", "ServiceClaimed")), Some("1.0.0")));
+    assert!(late.message("Ready").contains("Service prod/shop exists and belongs to Release other"));
     // Once the other one is gone, a person can have it tried again.
     world.foreign.clear();
     world.decide(DecisionKind::Retry(Empty {}), "anna");
@@ -92,6 +102,20 @@ fn input_60_a_deployment_that_somebody_made_under_the_candidates_name() {
     assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", "NameTaken")), Some("1.0.0")));
     assert!(world.message("Ready").contains(&format!("Deployment {name} exists")), "{}", world.message("Ready"));
     assert!(world.writes.is_empty(), "{:?}", world.writes);
+}
+
+#[test]
+fn input_06_an_image_that_cannot_be_had_is_the_reason_and_the_registrys_answer_is_told() {
+    let pulls = "container web is in ImagePullBackOff: Back-off pulling image \"shop:2.0.0\": not found";
+    let crashes = "container web is in CrashLoopBackOff: back-off 10s; ended with exit code 1 (Error): ImagePullBackOff";
+    for (problem, reason) in [(pulls, "ImagePullFailed"), (crashes, "GreenNotReady")] {
+        let mut world = World::at(Step::Deploy);
+        world.unready.push(World::digits("2.0.0"));
+        world.problem = Some(problem.to_owned());
+        world.run_to_rest();
+        assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", reason)), Some("1.0.0")));
+        assert!(world.message("Ready").contains(problem), "{}", world.message("Ready"));
+    }
 }
 
 /// What somebody does to a world.

@@ -125,6 +125,8 @@ pub struct World {
     pub ending: Vec<PodSeen>,
     /// Revisions (digits) whose pods never get ready, or lose readiness.
     pub unready: Vec<String>,
+    /// Why these do not get ready, as their containers say.
+    pub problem: Option<String>,
     pub job_end: BTreeMap<&'static str, JobEnd>,
     /// Pod templates of all Jobs that were ever made, by their names.
     pub templates: BTreeMap<String, Value>,
@@ -215,6 +217,7 @@ impl World {
             moved: Vec::new(),
             ending: Vec::new(),
             unready: Vec::new(),
+            problem: None,
             job_end: BTreeMap::new(),
             templates: BTreeMap::new(),
             database: Database::default(),
@@ -906,6 +909,7 @@ impl World {
             for number in 0..seen {
                 let name = format!("{}-{number}", deployment.name);
                 let mut made = pod(name.clone(), &deployment.revision, &deployment.workload, well);
+                made.problem = self.problem.clone().filter(|_| !well);
                 if self.moved.contains(&name) {
                     made.images = vec![("web".into(), "sha256:other".into())];
                 }

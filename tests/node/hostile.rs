@@ -64,7 +64,7 @@ async fn input_06_21_60_and_threat_t04_t10_t11_each_is_refused_and_what_serves_i
         // An image that nobody has.
         scene.ask_for("2.2.0", &[], no_image()).await;
         scene.approve().await;
-        refused(&scene, "GreenNotReady", "localhost/nowhere:1").await;
+        refused(&scene, "ImagePullFailed", "localhost/nowhere:1").await;
 
         // A name that somebody has taken: also when it is taken while the plan waits.
         scene.ask_for("2.3.0", &[], json!({})).await;

@@ -43,6 +43,15 @@ pub struct ObjectSeen {
     pub owners: Vec<String>,
 }
 
+/// An object of somebody else that a create has met under a name that is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenSeen {
+    /// Kind, namespace and name.
+    pub object: String,
+    /// Kind and name of what controls it, in words.
+    pub controller: Option<String>,
+}
+
 /// A Deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentSeen {

@@ -27,14 +27,16 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         return enter(plan.record, Step::Verify, seen.now, Some(content.deadlines.verify));
     };
     if overdue(seen, &plan.record) {
-        let cause = health::cause(seen, &content.revision()).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let cause = health::cause(seen, &content.revision());
+        let reason = if cause.as_deref().is_some_and(health::lacks_image) {
+            Reason::ImagePullFailed
+        } else {
+            Reason::GreenNotReady
+        };
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let message =
             format!("{} was not ready within {}: {missing}{cause}.", content.version, content.deadlines.deploy);
-        return ending::turn_back(
-            plan.record,
-            seen.now,
-            Why { reason: Reason::GreenNotReady, message, outcome: Outcome::Failed },
-        );
+        return ending::turn_back(plan.record, seen.now, Why { reason, message, outcome: Outcome::Failed });
     }
     // A cause is told as soon as it is seen: people should not have to wait for the deadline to learn of it.
     let cause = health::because(seen, &content.revision());

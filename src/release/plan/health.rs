@@ -10,6 +10,15 @@ use crate::api::{Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
+/// What kubelets say that a container waits in when its image cannot be had.
+const NO_IMAGE: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+];
 
 /// How many of the expected pods are ready, in words of the watch settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,10 +86,7 @@ pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watc
 fn behind(seen: &Observed, record: &Record, service: &str, revision: &RevisionId) -> i32 {
     let shown = seen.slices.iter().any(|slice| slice.service == service);
     let workload = contested::workload_of(seen, record, service).filter(|_| !shown);
-    workload.map_or_else(
-        || seen.ready_endpoints(service, revision),
-        |workload| seen.ready_pods(&workload, revision),
-    )
+    workload.map_or_else(|| seen.ready_endpoints(service, revision), |workload| seen.ready_pods(&workload, revision))
 }
 
 /// Returns the workers of a revision that work, with how many pods each has to have.
@@ -162,6 +168,12 @@ pub fn cause(seen: &Observed, revision: &RevisionId) -> Option<String> {
             .find_map(|pod| pod.problem.as_ref().map(|problem| format!("pod {}: {problem}", pod.name)))
     };
     of_deployment.or_else(of_pod)
+}
+
+/// Returns whether what keeps a pod from being ready is that an image of it cannot be had.
+#[must_use]
+pub fn lacks_image(cause: &str) -> bool {
+    NO_IMAGE.iter().any(|reason| cause.contains(&format!(" is in {reason}: ")))
 }
 
 #[cfg(test)]

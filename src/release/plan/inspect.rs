@@ -14,7 +14,10 @@ use super::{
     policies::Policies,
     proposal, quota, rollback, still_wanted,
 };
-use crate::api::{Check, CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step};
+use crate::{
+    api::{Check, CheckPhase, DatabaseRecord, Duration, Reason, Record, ReleaseSpec, Step},
+    error::belongs,
+};
 
 /// What dry runs have said.
 pub(super) enum Inspection {
@@ -261,14 +264,21 @@ fn name_taken(seen: &Observed, manifest: &Manifest) -> Option<Inspection> {
         None if manifest.kind == Kind::Pod => None,
         None => return Some(Inspection::Asking(vec![ask])),
     };
-    let whose = whose.map_or_else(
-        || "does not belong to this Release".to_owned(),
-        |controller| format!("belongs to {controller}, not to this Release"),
-    );
-    let message = format!(
-        "{kind} {name} exists and {whose}. Nothing was changed. Rename it in the spec, or delete it when nobody needs it."
-    );
-    Some(Inspection::Refused(Reason::NameTaken, message))
+    let (reason, message) = taken((&format!("{kind} {name}"), whose));
+    Some(Inspection::Refused(reason, message))
+}
+
+/// Says that an object of somebody else is in the way, and whose it is: a Service of another Release is that one's for good.
+pub(super) fn taken((object, controller): (&str, Option<&str>)) -> (Reason, String) {
+    let whose = belongs(controller);
+    let claimed = object.starts_with("Service ") && controller.is_some_and(|owner| owner.starts_with("Release "));
+    let (reason, next) = if claimed {
+        let next = "One Release per Service: change it through that one, or name another Service in the spec.";
+        (Reason::ServiceClaimed, next)
+    } else {
+        (Reason::NameTaken, "Rename it in the spec, or delete it when nobody needs it.")
+    };
+    (reason, format!("{object} exists and {whose}. Nothing was changed. {next}"))
 }
 
 /// Puts a refusal into words.

@@ -9,9 +9,10 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 
-use super::{Entry, controller, entry, ours};
+use super::{Entry, entry, ours};
 use crate::{
     api::labels::{FENCE, FIELD_MANAGER, ROLE, Role},
+    kube_io::calls::controller,
     release::observed::ServiceSeen,
 };
 
