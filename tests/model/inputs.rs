@@ -107,7 +107,8 @@ fn input_60_a_deployment_that_somebody_made_under_the_candidates_name() {
 #[test]
 fn input_06_an_image_that_cannot_be_had_is_the_reason_and_the_registrys_answer_is_told() {
     let pulls = "container web is in ImagePullBackOff: Back-off pulling image \"shop:2.0.0\": not found";
-    let crashes = "container web is in CrashLoopBackOff: back-off 10s; ended with exit code 1 (Error): ImagePullBackOff";
+    let crashes =
+        "container web is in CrashLoopBackOff: back-off 10s; ended with exit code 1 (Error): ImagePullBackOff";
     for (problem, reason) in [(pulls, "ImagePullFailed"), (crashes, "GreenNotReady")] {
         let mut world = World::at(Step::Deploy);
         world.unready.push(World::digits("2.0.0"));
@@ -303,7 +304,12 @@ fn input_61_what_somebody_takes_off_keeps_no_traffic_from_going_back() {
             }
             world.look(usize::MAX);
             let blue = World::digits("1.0.0");
-            assert_eq!((world.step(), world.selected()), (Step::SwitchBack, Some(&*blue)), "{what}: {:?}", world.writes);
+            assert_eq!(
+                (world.step(), world.selected()),
+                (Step::SwitchBack, Some(&*blue)),
+                "{what}: {:?}",
+                world.writes
+            );
             world.run_to_rest();
             assert_eq!((world.active(), world.selected()), (Some("1.0.0"), Some(&*blue)), "{what}: {:?}", world.writes);
             let left: Vec<&String> = world.deployments.keys().collect();
@@ -363,7 +369,12 @@ fn input_61_what_somebody_writes_on_the_label_of_a_service_does_not_make_it_go()
             world.services.get_mut("shop").unwrap().role = label;
             world.run_to_rest();
             let service = &world.services["shop"];
-            assert_eq!((&service.uid, service.role), (&uid, Some(labels::Role::Active)), "{step:?}: {:?}", world.writes);
+            assert_eq!(
+                (&service.uid, service.role),
+                (&uid, Some(labels::Role::Active)),
+                "{step:?}: {:?}",
+                world.writes
+            );
         }
     }
     let mut world = World::at(Step::Watch);
@@ -371,4 +382,26 @@ fn input_61_what_somebody_writes_on_the_label_of_a_service_does_not_make_it_go()
     world.set_ready("2.0.0", 0);
     world.look(usize::MAX);
     assert_eq!(world.selected(), Some(&*World::digits("1.0.0")), "{:?}", world.writes);
+}
+
+#[test]
+fn a_webhook_that_takes_no_dry_runs_is_a_warning_that_names_what_it_has_a_say_in() {
+    let words = "admission webhook \"quota.example.com\" does not support dry run";
+    let mut world = World::serving();
+    world.refusal = Some((Kind::Deployment, 400, words.into()));
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    let name = format!("Deployment shop-web-{}", World::digits("2.0.0"));
+    let told = |risk: &&String| risk.starts_with("DryRunUnsupported: ") && risk.contains(&name) && risk.contains(words);
+    assert_eq!(risks(&world).iter().filter(told).count(), 1, "{:#?}", risks(&world));
+    // It stops nothing, and nothing that is approved hangs on it.
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    // Any other refusal of that code is one.
+    let mut world = World::serving();
+    world.refusal = Some((Kind::Deployment, 400, "unknown field".into()));
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", "DryRunRefused")), Some("1.0.0")));
 }

@@ -429,6 +429,11 @@ impl World {
     pub fn answer(&self, ask: &Ask) -> Answer {
         match ask {
             Ask::DryRun(manifest) => match &self.refusal {
+                Some((kind, 400, message))
+                    if *kind == manifest.kind && message.contains("does not support dry run") =>
+                {
+                    Answer::Untried { message: message.clone() }
+                }
                 Some((kind, code, message)) if *kind == manifest.kind => {
                     Answer::Refused { code: *code, message: message.clone() }
                 }
@@ -869,7 +874,10 @@ impl World {
                 None => service.selector.remove(key),
             };
         }
-        assert_eq!((&meta["labels"][labels::RELEASE_UID], &meta["labels"][labels::ROLE]), (&UID.into(), &"active".into()));
+        assert_eq!(
+            (&meta["labels"][labels::RELEASE_UID], &meta["labels"][labels::ROLE]),
+            (&UID.into(), &"active".into())
+        );
         self.unlabelled.remove(name);
         service.role = Some(Role::Active);
         if let Some(fence) = meta["annotations"][labels::FENCE].as_str() {
