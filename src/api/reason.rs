@@ -127,6 +127,8 @@ pub enum Reason {
     ServiceNotSwitchable,
     /// The API server refuses an object of this release.
     DryRunRefused,
+    /// Something that has a say in an object of this release takes no dry runs, so whether it would be taken is not known.
+    DryRunUnsupported,
     /// The namespace's quota or limits refuse an object of this release.
     QuotaExceeded,
     /// The namespace's Pod Security level refuses a pod of this release.

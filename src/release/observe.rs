@@ -240,7 +240,9 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
             Ok(()) => Ok(Answer::Accepted),
             Err(error) => match error.refusal() {
                 // A webhook that cannot say is no refusal; what it does is seen when the object is created.
-                Some((400, message)) if message.contains("does not support dry run") => Ok(Answer::Accepted),
+                Some((400, message)) if message.contains("does not support dry run") => {
+                    Ok(Answer::Untried { message: message.to_owned() })
+                }
                 // What is wrong with us, or passes, is not the object's fault.
                 Some((401 | 408 | 429, _)) => Err(error),
                 Some((403, message)) if message.contains("cannot create resource") => Err(error),

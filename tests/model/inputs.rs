@@ -417,14 +417,19 @@ fn input_61_a_service_that_lost_its_owner_goes_back_and_one_of_somebody_else_is_
         let service = world.services.get_mut("shop").unwrap();
         (service.ours, service.controller) = (false, controller);
         world.set_ready("2.0.0", 0);
-        while world.look(usize::MAX) {}
-        world.wait(60);
-        while world.look(usize::MAX) {}
+        for _ in 0..4 {
+            world.look(usize::MAX);
+        }
         let on = |world: &World| world.record().traffic[0].revision.clone().map(|on| on.digits().to_owned());
         let (blue, green) = (World::digits("1.0.0"), World::digits("2.0.0"));
         if goes_back {
             assert_eq!((world.selected(), on(&world)), (Some(&*blue), Some(blue.clone())), "{:?}", world.writes);
             continue;
+        }
+        // However long that lasts.
+        world.wait(3_600);
+        for _ in 0..4 {
+            world.look(usize::MAX);
         }
         assert_eq!((world.selected(), on(&world)), (Some(&*green), Some(green.clone())), "{:?}", world.writes);
         assert_eq!((world.step(), world.condition("Ready")), (Step::SwitchBack, Some(("Unknown", "ServiceClaimed"))));
@@ -461,4 +466,26 @@ fn input_61_what_somebody_writes_on_the_label_of_a_service_does_not_make_it_go()
     world.set_ready("2.0.0", 0);
     world.look(usize::MAX);
     assert_eq!(world.selected(), Some(&*World::digits("1.0.0")), "{:?}", world.writes);
+}
+
+#[test]
+fn a_webhook_that_takes_no_dry_runs_is_a_warning_that_names_what_it_has_a_say_in() {
+    let words = "admission webhook \"quota.example.com\" does not support dry run";
+    let mut world = World::serving();
+    world.refusal = Some((Kind::Deployment, 400, words.into()));
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    let name = format!("Deployment shop-web-{}", World::digits("2.0.0"));
+    let told = |risk: &&String| risk.starts_with("DryRunUnsupported: ") && risk.contains(&name) && risk.contains(words);
+    assert_eq!(risks(&world).iter().filter(told).count(), 1, "{:#?}", risks(&world));
+    // It stops nothing, and nothing that is approved hangs on it.
+    world.approve("anna");
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
+    // Any other refusal of that code is one.
+    let mut world = World::serving();
+    world.refusal = Some((Kind::Deployment, 400, "unknown field".into()));
+    world.ask_for("2.0.0");
+    world.run_to_rest();
+    assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", "DryRunRefused")), Some("1.0.0")));
 }

@@ -432,6 +432,11 @@ impl World {
     pub fn answer(&self, ask: &Ask) -> Answer {
         match ask {
             Ask::DryRun(manifest) => match &self.refusal {
+                Some((kind, 400, message))
+                    if *kind == manifest.kind && message.contains("does not support dry run") =>
+                {
+                    Answer::Untried { message: message.clone() }
+                }
                 Some((kind, code, message)) if *kind == manifest.kind => {
                     Answer::Refused { code: *code, message: message.clone() }
                 }

@@ -28,6 +28,7 @@ mod figures;
 mod harness;
 mod hostile;
 mod interrupted;
+mod labels;
 mod leaders;
 mod proxy;
 mod quiet;

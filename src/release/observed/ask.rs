@@ -58,6 +58,11 @@ pub enum Ask {
 pub enum Answer {
     /// The API server would take the object.
     Accepted,
+    /// Whether the API server would take the object cannot be asked: something that has a say in it does not take dry runs.
+    Untried {
+        /// The server's words.
+        message: String,
+    },
     /// The API server would refuse the object.
     Refused {
         /// HTTP status.

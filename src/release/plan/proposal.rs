@@ -10,6 +10,7 @@ mod database;
 mod rehearsal;
 mod risks;
 mod scaling;
+mod untried;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ const FORM: u8 = 1;
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast(seen, record);
     let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
-    risks.extend(found::risks(seen, record).into_iter().chain(reach::risk(seen, record)).map(|risk| line(&risk)));
+    let found = found::risks(seen, record).into_iter().chain(reach::risk(seen, record)).chain(untried::risks(seen));
+    risks.extend(found.map(|risk| line(&risk)));
     risks.extend(plan.risks);
     risks.truncate(MOST_RISKS);
     let mut plan = expect(PlanRecord { digest: digest(seen, record), risks, ..plan }, &record.history);
