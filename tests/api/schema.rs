@@ -985,6 +985,25 @@ async fn input_02_and_input_50_what_is_too_long_or_too_many_is_refused_with_its_
     .await;
 }
 
+/// What the schema leaves open is bounded by the API server itself: what it stores, and what it reads at all.
+#[tokio::test]
+async fn input_02_an_object_of_more_than_the_api_server_takes_is_refused_whole() {
+    in_namespace("schema", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        // More than 1.5 MiB are not stored, so a dry run would not tell.
+        for (bytes, words) in
+            [(1_600_000, "etcdserver: request is too large"), (3_200_000, "Request entity too large: limit is 3145728")]
+        {
+            let args = json!(["x".repeat(bytes)]);
+            let body = changed(release("shop"), &[("/spec/workloads/0/template/spec/containers/0/args", args)]);
+            assert_refused(namespace.make::<Release>(admin, &body).await, words);
+        }
+        // Nothing of either is there, and one that fits takes the same name.
+        namespace.make::<Release>(admin, &release("shop")).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn input_25_a_password_inline_is_refused_wherever_a_database_is_reached() {
     in_namespace("schema", async |namespace| {
