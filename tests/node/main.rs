@@ -24,6 +24,7 @@ mod database_scene;
 mod databases;
 mod decided;
 mod figures;
+mod forged;
 mod harness;
 mod hostile;
 mod interrupted;
