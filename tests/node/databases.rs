@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use switchback::api::{
@@ -10,6 +11,7 @@ use switchback::api::{
 };
 
 use crate::{
+    canary::Witness,
     database_scene::{
         ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report,
         until_backed_up, until_recorded,
@@ -26,10 +28,15 @@ async fn serving(scene: &Scene<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_request() {
+async fn threat_t19_a_release_with_a_migration_backs_up_proves_migrates_loses_no_request_and_tells_no_secret() {
     in_namespace("migrate", async |namespace| {
         let scene = Scene::new(namespace).await;
+        let witness = Witness::of(&scene);
         serving(&scene).await;
+        // Somebody else's password on the server, which a dump of roles could hold.
+        let clerk = format!("of-the-clerk-of-{}", namespace.name);
+        apply::<Secret>(&scene, "clerk", json!({ "stringData": { "password": clerk } })).await;
+        psql(&scene, &format!("CREATE ROLE clerk LOGIN PASSWORD '{clerk}'; GRANT SELECT ON orders TO clerk")).await;
         let load = scene.load().await;
         make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
         scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
@@ -78,6 +85,8 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         assert_eq!((all.len(), held(&scene).await.len()), (2, 0));
         let jobs = names_of(&scene, "batch/v1", "Job").await;
         assert!(!jobs.iter().any(|job| job.contains("migrate") || job.contains("preflight")), "{jobs:?}");
+        let (told, searched) = witness.found().await;
+        assert!(told.is_empty() && searched > 100, "{searched} places, of which tell: {told:?}");
     })
     .await;
 }

@@ -17,6 +17,7 @@ mod audited;
 mod autoscaled;
 mod away;
 mod belongings;
+mod canary;
 mod checks;
 mod contested;
 mod contract;
