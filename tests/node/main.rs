@@ -30,6 +30,7 @@ mod harness;
 mod hostile;
 mod interrupted;
 mod leaders;
+mod measured;
 mod proxy;
 mod quiet;
 mod rehearsals;
