@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use switchback::api::{
-    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
+    BackupStorage, DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
     labels::{IN_USE, RELEASE_UID},
 };
 
@@ -265,6 +265,67 @@ async fn rule_06_and_11_a_migration_that_runs_is_let_end_and_then_the_release_go
         assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Applied'").await, "2");
         assert_eq!(held(&scene).await.len(), 0);
         within(SOON, "the other backup alone stays", async || (backups(&scene).await.len() == 1).then_some(())).await;
+    })
+    .await;
+}
+
+/// Tells our kinds in a namespace of the servers of another one.
+async fn use_servers_of(servers: &Scene<'_>, scene: &Scene<'_>) {
+    let theirs: kube::Api<Secret> = servers.namespace.api(&servers.namespace.cluster.admin);
+    for name in ["shop-db", "backup-store"] {
+        let secret = theirs.get(name).await.unwrap();
+        apply::<Secret>(scene, name, json!({ "data": secret.data })).await;
+    }
+    let s3 = json!({
+        "bucket": "backups", "endpoint": format!("http://s3.{}.svc:7070", servers.namespace.name),
+        "region": "us-east-1", "secret": "backup-store",
+    });
+    apply::<BackupStorage>(scene, "offsite", json!({ "spec": { "s3": s3 } })).await;
+    let spec = json!({
+        "environment": "Staging", "postgres": { "secret": "shop-db" }, "backups": { "storage": ["offsite"] },
+    });
+    apply::<DatabaseInstance>(scene, "shop", json!({ "spec": spec })).await;
+}
+
+/// Nothing can hold a namespace: what runs in it is told to end. What counts is the database, which is elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn input_59_a_namespace_deleted_while_a_migration_runs_goes_and_leaves_the_database_whole() {
+    in_namespace("elsewhere", async |elsewhere| {
+        let servers = Scene::without_controller(elsewhere).await;
+        bring_up(&servers).await;
+        psql(&servers, &format!("SET ROLE shop; {ORDERS}")).await;
+        in_namespace("deleted-migrate", async |namespace| {
+            let scene = Scene::new(namespace).await;
+            use_servers_of(&servers, &scene).await;
+            let slow = format!("{SLOT} INSERT INTO orders (address) VALUES ('half way'); SELECT pg_sleep(50);");
+            make_sql(&scene, "shop-2", &[("001-slot.sql", slow.as_str())]).await;
+            let migration = json!({ "sql": { "configMap": "shop-2" }, "rehearse": { "enabled": false } });
+            scene.ask_for("1.0.0", &[], by(migration)).await;
+            scene.approve().await;
+            let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop'";
+            let asleep = format!("{sessions} AND wait_event = 'PgSleep'");
+            within(SOON * 4, "the migration runs", async || (psql(&servers, &asleep).await == "1").then_some(())).await;
+            let namespaces: kube::Api<Namespace> = kube::Api::all(namespace.cluster.admin.clone());
+            namespaces.delete(&namespace.name, &DeleteParams::background()).await.unwrap();
+            let gone = tokio::time::timeout(SOON * 3, async {
+                while namespaces.get_opt(&namespace.name).await.unwrap().is_some() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            });
+            if gone.await.is_err() {
+                panic!("it stays: {:?}\n{}", namespaces.get(&namespace.name).await, report(&scene).await);
+            }
+            // Nothing works on, nothing of it is left, and whoever comes next finds that written down.
+            assert_eq!(psql(&servers, sessions).await, "0");
+            assert_eq!(psql(&servers, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").await, "0");
+            let orders = "SELECT count(*), count(*) FILTER (WHERE address = 'half way') FROM orders";
+            assert_eq!(psql(&servers, orders).await, "500|0");
+            let ledger = "SELECT string_agg(state, ',') FROM switchback.ledger";
+            assert_eq!(psql(&servers, ledger).await, "Failed");
+            let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'orders'";
+            assert_eq!(psql(&servers, columns).await, "2");
+        })
+        .await;
     })
     .await;
 }
