@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::{
+    core::v1::{Namespace, Secret},
+    networking::v1::NetworkPolicy,
+};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use switchback::api::{
-    DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
+    BackupStorage, DatabaseBackup, DatabaseInstance, MigrationProgress, Outcome, ProofLevel, Step,
     labels::{IN_USE, RELEASE_UID},
 };
 
 use crate::{
+    canary::Witness,
     database_scene::{
         ORDERS, SLOT, apply, backups, bring_up, by, by_sql, held, make_sql, make_storage, psql, report,
         until_backed_up, until_recorded,
@@ -33,10 +37,15 @@ async fn serving(scene: &Scene<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_request() {
+async fn threat_t19_a_release_with_a_migration_backs_up_proves_migrates_loses_no_request_and_tells_no_secret() {
     in_namespace("migrate", async |namespace| {
         let scene = Scene::new(namespace).await;
+        let witness = Witness::of(&scene);
         serving(&scene).await;
+        // Somebody else's password on the server, which a dump of roles could hold.
+        let clerk = format!("of-the-clerk-of-{}", namespace.name);
+        apply::<Secret>(&scene, "clerk", json!({ "stringData": { "password": clerk } })).await;
+        psql(&scene, &format!("CREATE ROLE clerk LOGIN PASSWORD '{clerk}'; GRANT SELECT ON orders TO clerk")).await;
         let load = scene.load().await;
         make_sql(&scene, "shop-2", &[("001-orders.sql", ORDERS), ("002-slot.sql", SLOT)]).await;
         scene.ask_for("2.0.0", &[], by_sql("shop-2")).await;
@@ -85,6 +94,8 @@ async fn a_release_with_a_migration_backs_up_proves_migrates_and_loses_no_reques
         assert_eq!((all.len(), held(&scene).await.len()), (2, 0));
         let jobs = names_of(&scene, "batch/v1", "Job").await;
         assert!(!jobs.iter().any(|job| job.contains("migrate") || job.contains("preflight")), "{jobs:?}");
+        let (told, searched) = witness.found().await;
+        assert!(told.is_empty() && searched > 100, "{searched} places, of which tell: {told:?}");
     })
     .await;
 }
@@ -271,6 +282,67 @@ async fn rule_06_and_11_a_migration_that_runs_is_let_end_and_then_the_release_go
         assert_eq!(psql(&scene, "SELECT count(*) FROM switchback.ledger WHERE state = 'Applied'").await, "2");
         assert_eq!(held(&scene).await.len(), 0);
         within(SOON, "the other backup alone stays", async || (backups(&scene).await.len() == 1).then_some(())).await;
+    })
+    .await;
+}
+
+/// Tells our kinds in a namespace of the servers of another one.
+async fn use_servers_of(servers: &Scene<'_>, scene: &Scene<'_>) {
+    let theirs: kube::Api<Secret> = servers.namespace.api(&servers.namespace.cluster.admin);
+    for name in ["shop-db", "backup-store"] {
+        let secret = theirs.get(name).await.unwrap();
+        apply::<Secret>(scene, name, json!({ "data": secret.data })).await;
+    }
+    let s3 = json!({
+        "bucket": "backups", "endpoint": format!("http://s3.{}.svc:7070", servers.namespace.name),
+        "region": "us-east-1", "secret": "backup-store",
+    });
+    apply::<BackupStorage>(scene, "offsite", json!({ "spec": { "s3": s3 } })).await;
+    let spec = json!({
+        "environment": "Staging", "postgres": { "secret": "shop-db" }, "backups": { "storage": ["offsite"] },
+    });
+    apply::<DatabaseInstance>(scene, "shop", json!({ "spec": spec })).await;
+}
+
+/// Nothing can hold a namespace: what runs in it is told to end. What counts is the database, which is elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn input_59_a_namespace_deleted_while_a_migration_runs_goes_and_leaves_the_database_whole() {
+    in_namespace("elsewhere", async |elsewhere| {
+        let servers = Scene::without_controller(elsewhere).await;
+        bring_up(&servers).await;
+        psql(&servers, &format!("SET ROLE shop; {ORDERS}")).await;
+        in_namespace("deleted-migrate", async |namespace| {
+            let scene = Scene::new(namespace).await;
+            use_servers_of(&servers, &scene).await;
+            let slow = format!("{SLOT} INSERT INTO orders (address) VALUES ('half way'); SELECT pg_sleep(50);");
+            make_sql(&scene, "shop-2", &[("001-slot.sql", slow.as_str())]).await;
+            let migration = json!({ "sql": { "configMap": "shop-2" }, "rehearse": { "enabled": false } });
+            scene.ask_for("1.0.0", &[], by(migration)).await;
+            scene.approve().await;
+            let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop'";
+            let asleep = format!("{sessions} AND wait_event = 'PgSleep'");
+            within(SOON * 4, "the migration runs", async || (psql(&servers, &asleep).await == "1").then_some(())).await;
+            let namespaces: kube::Api<Namespace> = kube::Api::all(namespace.cluster.admin.clone());
+            namespaces.delete(&namespace.name, &DeleteParams::background()).await.unwrap();
+            let gone = tokio::time::timeout(SOON * 3, async {
+                while namespaces.get_opt(&namespace.name).await.unwrap().is_some() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            });
+            if gone.await.is_err() {
+                panic!("it stays: {:?}\n{}", namespaces.get(&namespace.name).await, report(&scene).await);
+            }
+            // Nothing works on, nothing of it is left, and whoever comes next finds that written down.
+            assert_eq!(psql(&servers, sessions).await, "0");
+            assert_eq!(psql(&servers, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").await, "0");
+            let orders = "SELECT count(*), count(*) FILTER (WHERE address = 'half way') FROM orders";
+            assert_eq!(psql(&servers, orders).await, "500|0");
+            let ledger = "SELECT string_agg(state, ',') FROM switchback.ledger";
+            assert_eq!(psql(&servers, ledger).await, "Failed");
+            let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'orders'";
+            assert_eq!(psql(&servers, columns).await, "2");
+        })
+        .await;
     })
     .await;
 }

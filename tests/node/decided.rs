@@ -101,7 +101,7 @@ async fn a_suspended_release_stands_still_through_a_kill_and_still_goes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policies_hold_a_release_until_two_people_and_a_third_let_it_begin() {
+async fn forgery_ones_own_change_is_approved_by_two_others_and_a_third_lets_it_begin() {
     in_namespace("policies", async |namespace| {
         let scene = Scene::new(namespace).await;
         let admin = &namespace.cluster.admin;

@@ -20,6 +20,7 @@ use switchback::{
     api::{Decision, Release, Step, labels},
     clock,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     account,
@@ -243,9 +244,24 @@ impl<'a> Scene<'a> {
 
     /// Starts the load on the Service that users use.
     pub async fn load(&self) -> Load {
+        self.load_of(200).await
+    }
+
+    /// The same with that many requests per second.
+    pub async fn load_of(&self, rate: u32) -> Load {
         let service = self.namespace.api::<Service>(&self.namespace.cluster.admin).get(&self.name).await.unwrap();
         let address = service.spec.unwrap().cluster_ip.unwrap();
-        Load::start(&format!("http://{address}/"))
+        Load::start(&format!("http://{address}/"), rate)
+    }
+
+    /// Returns what the controllers have written and what the one that runs shows on its page, with where that is.
+    pub async fn said(&self) -> Vec<(String, String)> {
+        let mut said = vec![("the log".to_owned(), std::fs::read_to_string(&self.log).unwrap_or_default())];
+        let pid = self.controller.borrow().as_ref().map(Child::id);
+        if let Some(pid) = pid {
+            said.push(("/metrics".to_owned(), metrics(pid).await));
+        }
+        said
     }
 
     /// Tells everything there is to tell.
@@ -257,6 +273,26 @@ impl<'a> Scene<'a> {
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         format!("status: {}\ncontroller:\n{}", status.unwrap_or_default(), tail.join("\n"))
     }
+}
+
+/// Returns the figures of a controller, which listens where there was room.
+async fn metrics(pid: u32) -> String {
+    let listening = Command::new("ss").args(["-Hltnp"]).output().unwrap();
+    let listening = String::from_utf8(listening.stdout).unwrap();
+    let line = listening.lines().find(|line| line.contains(&format!("pid={pid},"))).expect("it listens");
+    let address = line.split_whitespace().nth(3).unwrap();
+    let answer = page(address, "/metrics").await.unwrap();
+    assert!(answer.contains("switchback_"), "no figures: {answer}");
+    answer
+}
+
+/// Gets a page over HTTP, with everything that was answered.
+pub async fn page(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Waits until nodes know of endpoints that have become ready a moment ago where nothing answered before: they learn once
@@ -363,10 +399,10 @@ pub struct Counted {
 }
 
 impl Load {
-    fn start(url: &str) -> Self {
+    fn start(url: &str, rate: u32) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_switchback")).with_file_name("load");
         let child = Command::new(&program)
-            .args(["--url", url, "--rate", "200", "--until-stdin-closes", "--for", LOAD_LIMIT])
+            .args(["--url", url, "--rate", &rate.to_string(), "--until-stdin-closes", "--for", LOAD_LIMIT])
             .args(["--long", "/slow?ms=8000", "--long-in-flight", "4"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,7 +10,8 @@ use futures::{
     FutureExt as _,
     future::{join, join_all},
 };
-use kube::{Resource as _, ResourceExt as _, api::DeleteParams};
+use k8s_openapi::api::core::v1::Service;
+use kube::{ResourceExt as _, api::DeleteParams};
 use serde_json::{Value, json};
 use strum::VariantArray as _;
 use switchback::{
@@ -38,6 +39,10 @@ const WITH_DATABASE: [Step; 5] = [Step::Inspect, Step::Preflight, Step::Backup, 
 const STEP: Duration = Duration::from_secs(60);
 /// How long a deletion may take: the garbage collector of a new cluster needs 40 s to learn of our kinds.
 const GONE: Duration = Duration::from_secs(90);
+/// Requests per second on each of several applications at once.
+const FEW: u32 = 30;
+/// How long they are sent, at the least.
+const USED: Duration = Duration::from_secs(8);
 /// What belongs to a Release and goes with it.
 const CHILDREN: [(&str, &str); 7] = [
     ("apps/v1", "Deployment"),
@@ -260,30 +265,87 @@ async fn rule_11_input_59_a_release_deleted_at_every_step_leaves_nothing_half_do
 /// Deletes a Release with two versions while the second is at a step; then its name can be used again.
 async fn deleted_while_the_former_serves(scene: &Scene<'_>, step: Step) -> (Step, Duration) {
     let app = scene.another(&format!("at-{}", step.as_str().to_lowercase()));
-    // Many start at once on a small machine: a probe that comes late is not what this is about.
-    let watch = |window: &str| json!({ "for": window, "tolerate": "30s", "readyPercent": 1, "immediateBelow": 0 });
     app.serve_first(json!({ "watch": watch("1s") })).await;
-    let smoke = json!({ "spec": { "containers": [{
-        "name": "smoke", "image": "localhost/demo-app:dev", "args": ["pause-exit", "--after", "1"],
-    }]}});
-    let window = if step == Step::Retire { "1s" } else { "60s" };
-    let more = json!({
-        "checks": [{ "name": "smoke", "phase": "Verify", "job": { "template": smoke } }],
-        "switch": { "settle": "3s" },
-        "watch": watch(window),
-    });
-    app.ask_for("2.0.0", &[], more.clone()).await;
-    if step == Step::SwitchBack {
-        comes_to(&app, Step::Watch, |_| ()).await;
-        app.decide(&app.read().await, json!({ "abort": {} })).await.unwrap();
-    }
-    comes_to(&app, step, |_| ()).await;
+    let more = second(step);
+    second_comes_to(&app, step, &more).await;
     let took = delete(&app, step).await;
     // Strict dry runs say whether any name is still taken.
     app.ask_for("3.0.0", &[], more).await;
     app.until_step(Step::Approve).await;
     delete(&app, Step::Approve).await;
     (step, took)
+}
+
+/// Many start at once on a small machine: a probe that comes late is not what this is about.
+fn watch(window: &str) -> Value {
+    json!({ "for": window, "tolerate": "30s", "readyPercent": 1, "immediateBelow": 0 })
+}
+
+/// What is special in the spec of the version that is to come to a step.
+fn second(step: Step) -> Value {
+    let smoke = json!({ "spec": { "containers": [{
+        "name": "smoke", "image": "localhost/demo-app:dev", "args": ["pause-exit", "--after", "1"],
+    }]}});
+    let window = if step == Step::Retire { "1s" } else { "60s" };
+    json!({
+        "checks": [{ "name": "smoke", "phase": "Verify", "job": { "template": smoke } }],
+        "switch": { "settle": "3s" },
+        "watch": watch(window),
+    })
+}
+
+/// Asks for a second version, which comes to a step.
+async fn second_comes_to(app: &Scene<'_>, step: Step, more: &Value) {
+    app.ask_for("2.0.0", &[], more.clone()).await;
+    if step == Step::SwitchBack {
+        comes_to(app, Step::Watch, |_| ()).await;
+        app.decide(&app.read().await, json!({ "abort": {} })).await.unwrap();
+    }
+    comes_to(app, step, |_| ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_a_release_orphaned_at_every_step_leaves_what_serves_and_loses_no_request() {
+    in_namespace("orphaned", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let counted = join_all(WITHOUT_DATABASE.map(|step| orphaned(&scene, step).boxed_local())).await;
+        proof("orphaned-at-every-step", &json!(counted).to_string());
+        // Of each application what its users use, and no more.
+        for kind in [("apps/v1", "Deployment"), ("v1", "Service")] {
+            assert_eq!(names_of(&scene, kind.0, kind.1).await.len(), WITHOUT_DATABASE.len(), "{}", kind.1);
+        }
+        assert_eq!(names_of(&scene, "apps/v1", "ControllerRevision").await, Vec::<String>::new());
+    })
+    .await;
+}
+
+/// Lets a Release go while users are served and its second version is at a step; returns what was counted.
+async fn orphaned(scene: &Scene<'_>, step: Step) -> Value {
+    let app = scene.another(&format!("at-{}", step.as_str().to_lowercase()));
+    let orphan = json!({ "deletionPolicy": "Orphan", "watch": watch("1s") });
+    app.serve_first(orphan.clone()).await;
+    let (load, users) = (app.load_of(FEW).await, Stopwatch::start());
+    let mut more = orphan;
+    merge(&mut more, second(step));
+    second_comes_to(&app, step, &more).await;
+    let uid = begin_to_delete(&app, step).await;
+    within(GONE, "all but what serves is gone", async || {
+        let release = app.releases().get_opt(&app.name).await.unwrap();
+        let mut left = vec![];
+        for (api_version, kind) in CHILDREN {
+            left.extend(names_of_release(&app, (api_version, kind), &uid).await.iter().map(|_| kind));
+        }
+        let serves = ["Deployment", "ReplicaSet", "Pod", "Service", "EndpointSlice"];
+        (release.is_none() && left == serves).then_some(())
+    })
+    .await;
+    // The garbage collector has seen all of it, and users use what is left.
+    tokio::time::sleep(USED.saturating_sub(users.elapsed()).max(Duration::from_secs(1))).await;
+    let (counted, report) = load.stop(&format!("orphaned-at-{}", step.as_str())).await;
+    assert!(counted.lost == 0 && counted.sent > u64::from(FEW) * 5, "at {}: {report}", step.as_str());
+    let service = scene.namespace.api::<Service>(&scene.namespace.cluster.admin).get(&app.name).await.unwrap();
+    assert!(service.owner_references().is_empty(), "{:?}", service.owner_references());
+    json!({ "step": step, "sent": counted.sent, "lost": counted.lost, "versions": counted.by_version.keys().collect::<Vec<_>>() })
 }
 
 /// Deletes one Release after the other that works on the same database, each at another step.
@@ -325,12 +387,7 @@ async fn deleted_with_a_database(scene: &Scene<'_>) -> Vec<(Step, Duration)> {
 /// Deletes a Release at a step and waits until nothing of it is left; returns how long that took.
 async fn delete(app: &Scene<'_>, step: Step) -> Duration {
     let watch = Stopwatch::start();
-    let answer = app.releases().delete(&app.name, &DeleteParams::background()).await.unwrap();
-    let deleted = answer.left().expect("our finalizer holds it");
-    // `Retire` lasts as long as a few writes.
-    let met = record(&deleted).step;
-    assert!(met == step || step == Step::Retire, "it stood at {} and not at {}", met.as_str(), step.as_str());
-    let uid = deleted.meta().uid.clone().unwrap();
+    let uid = begin_to_delete(app, step).await;
     let gone = tokio::time::timeout(GONE, async {
         while !left_of(app, &uid).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -340,6 +397,16 @@ async fn delete(app: &Scene<'_>, step: Step) -> Duration {
         panic!("deleted at {} it leaves {:?}\n{}", step.as_str(), left_of(app, &uid).await, app.report().await);
     }
     watch.elapsed()
+}
+
+/// Deletes a Release, which must stand at a step; returns its UID.
+async fn begin_to_delete(app: &Scene<'_>, step: Step) -> String {
+    let answer = app.releases().delete(&app.name, &DeleteParams::background()).await.unwrap();
+    let deleted = answer.left().expect("our finalizer holds it");
+    // `Retire` lasts as long as a few writes.
+    let met = record(&deleted).step;
+    assert!(met == step || step == Step::Retire, "it stood at {} and not at {}", met.as_str(), step.as_str());
+    deleted.uid().unwrap()
 }
 
 /// Lists what is left of a Release.

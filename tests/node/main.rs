@@ -1,6 +1,6 @@
 //! Tier 3: whole releases on a real node, with every request on the Service address counted.
 //!
-//! Run by `make test-node`, which brings the lab up and the images in.
+//! Run by `make test` (tests/run), which brings the lab up and the images in.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +17,7 @@ mod audited;
 mod autoscaled;
 mod away;
 mod belongings;
+mod canary;
 mod checks;
 mod contested;
 mod contract;
@@ -25,11 +26,13 @@ mod databases;
 mod decided;
 mod evicted;
 mod figures;
+mod forged;
 mod harness;
 mod hostile;
 mod interrupted;
 mod labels;
 mod leaders;
+mod measured;
 mod proxy;
 mod quiet;
 mod rehearsals;

@@ -120,7 +120,7 @@ async fn input_17_a_candidate_that_never_gets_ready_is_removed_and_its_cause_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_runs_without_an_approval_that_counts() {
+async fn forgery_approving_one_digest_runs_no_other() {
     in_namespace("approval", async |namespace| {
         let scene = Scene::new(namespace).await;
         scene.serve_first(json!({})).await;

@@ -9,6 +9,7 @@ use serde_json::json;
 use switchback::api::{DatabaseInstance, Outcome, Release, RestoreProgress, RestoreRecord, Step};
 
 use crate::{
+    canary::Witness,
     database_scene::{apply, held, psql, report},
     harness::{Scene, active, condition, merge, message, names_of, proof, record},
     rehearsals::{COLUMNS, by_command, serving},
@@ -20,13 +21,13 @@ const LIFE: Duration = Duration::from_millis(700);
 /// How long a restore may take on a busy machine.
 const RESTORED: Duration = Duration::from_secs(180);
 /// What the administrator of a server writes once, as docs/way-back-of-the-data.md has it.
-const KEEPER: &str = "CREATE ROLE shop_admin LOGIN CREATEDB PASSWORD 'kept'; \
+const KEEPER: &str = "CREATE ROLE shop_admin LOGIN CREATEDB PASSWORD 'kept-where-only-a-restore-may-look'; \
     GRANT shop, pg_signal_backend, pg_read_all_stats TO shop_admin";
 
 /// Tells our kinds of what a restore needs: a role for it, and how much the server may hold.
 async fn let_restore(scene: &Scene<'_>) {
     psql(scene, KEEPER).await;
-    let login = json!({ "stringData": { "username": "shop_admin", "password": "kept" } });
+    let login = json!({ "stringData": { "username": "shop_admin", "password": "kept-where-only-a-restore-may-look" } });
     apply::<Secret>(scene, "shop-keeper", login).await;
     let spec = json!({
         "environment": "Staging", "capacity": "20Gi",
@@ -77,9 +78,10 @@ async fn kill_until_over(scene: &Scene<'_>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_that_goes_back_brings_its_data_back_when_people_have_said_so() {
+async fn threat_t19_a_release_that_goes_back_brings_its_data_back_when_people_have_said_so_and_tells_no_secret() {
     in_namespace("restored", async |namespace| {
         let scene = Scene::new(namespace).await;
+        let witness = Witness::of(&scene);
         serving(&scene).await;
         let_restore(&scene).await;
         let load = scene.load().await;
@@ -140,6 +142,8 @@ async fn a_release_that_goes_back_brings_its_data_back_when_people_have_said_so(
         let over = scene.until_over().await;
         assert_eq!(active(&over), Some("2.0.1"), "{}", report(&scene).await);
         assert_eq!(psql(&scene, COLUMNS).await, "address,delivery_slot,id,item,placed");
+        let (told, searched) = witness.found().await;
+        assert!(told.is_empty() && searched > 100, "{searched} places, of which tell: {told:?}");
     })
     .await;
 }
