@@ -161,7 +161,8 @@ where
     if_there(merge(client, place, &json!({ "metadata": metadata }), false).await)
 }
 
-/// Takes owners off an object with this UID, and our fence: who takes it over next counts its attempts anew. One that is gone, or is another one by now, is a success.
+/// Takes owners off an object with this UID, and our fence: who takes it over next counts its attempts anew. One that is gone,
+/// or is another one by now, is a success.
 ///
 /// # Errors
 /// As [`call`].

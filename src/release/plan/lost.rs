@@ -25,7 +25,7 @@ pub(super) fn find(seen: &Observed, plan: &mut Plan) {
             None => plan.asks.push(ask),
             Some(Answer::Object(Some(found))) if found.owners.contains(&seen.release.uid) => {
                 let patch = manifests::deployment_labelled(&seen.release, (workload, digits), found);
-                plan.actions.push(Action::Label { kind: Kind::Deployment, name: name.to_owned(), patch });
+                plan.upkeep.push(Action::Label { kind: Kind::Deployment, name: name.to_owned(), patch });
             }
             // It is gone, and its pods are about to go; or it is no longer ours.
             Some(_) => {}

@@ -13,8 +13,6 @@ mod scaling;
 mod untried;
 mod workers;
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use jiff::Timestamp;
@@ -31,9 +29,8 @@ use super::{
     reach,
 };
 use crate::api::{
-    ActiveRevision, Autoscaling, Change, CheckPhase, DatabaseRecord, Gate, HistoryEntry, HookMoment, Mode, Outcome,
-    PlanRecord, PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to,
-    sha256_hex,
+    ActiveRevision, Change, CheckPhase, DatabaseRecord, Gate, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord,
+    PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, sha256_hex,
 };
 
 /// How long a line of what is unmet may be, in bytes: as the schema has it.
@@ -118,23 +115,8 @@ pub(super) fn digest_of(seen: &Observed, record: &Record, spec: &ReleaseSpec) ->
     if let (Some(adoption), Some(covered)) = (adoption::covered(record), covered.as_object_mut()) {
         covered.insert("adoption".to_owned(), adoption);
     }
-    if let (false, Some(covered)) = (spec.hooks.is_empty(), covered.as_object_mut()) {
-        covered.insert("hooks".to_owned(), json!(spec.hooks));
-    }
-    let handovers: Vec<Value> = spec
-        .workloads
-        .iter()
-        .filter_map(|workload| Some(json!({ "name": workload.name, "handover": workload.handover? })))
-        .collect();
-    if let (false, Some(covered)) = (handovers.is_empty(), covered.as_object_mut()) {
-        covered.insert("handovers".to_owned(), handovers.into());
-    }
-    let scaled: BTreeMap<&str, &Autoscaling> =
-        spec.workloads.iter().filter_map(|found| Some((found.name.as_str(), found.autoscaling.as_ref()?))).collect();
-    if let (false, Some(covered)) = (scaled.is_empty(), covered.as_object_mut()) {
-        covered.insert("autoscaling".to_owned(), json!(scaled));
-    }
     if let Some(covered) = covered.as_object_mut() {
+        covered::parts(spec, covered);
         covered::settings(seen, spec, covered);
         covered::circumstances(record, covered);
     }

@@ -1,9 +1,9 @@
-//! What approvals cover beside the content: the database, as whom Jobs run, by which rules, and beside what; pure.
+//! What approvals cover beside the content: how it is released, the database, as whom Jobs run, by which rules, and beside what; pure.
 
 use serde_json::{Map, Value, json};
 
 use super::super::{super::observed::Observed, policies::Policies};
-use crate::api::{DatabaseRecord, Record, ReleaseDatabase, ReleaseSpec};
+use crate::api::{DatabaseRecord, Record, ReleaseDatabase, ReleaseSpec, Workload};
 
 /// Returns what an approval covers of a database.
 pub(super) fn database(database: &ReleaseDatabase, looked: Option<&DatabaseRecord>) -> Value {
@@ -17,6 +17,24 @@ pub(super) fn database(database: &ReleaseDatabase, looked: Option<&DatabaseRecor
         })
     });
     json!({ "asked": database, "looked": looked })
+}
+
+/// Adds what of a spec is no part of its revision and decides how it is released; only what is set, so that an upgrade voids
+/// no approval.
+pub(super) fn parts(spec: &ReleaseSpec, covered: &mut Map<String, Value>) {
+    if !spec.hooks.is_empty() {
+        covered.insert("hooks".to_owned(), json!(spec.hooks));
+    }
+    let handover = |workload: &Workload| Some(json!({ "name": workload.name, "handover": workload.handover? }));
+    let handovers: Vec<Value> = spec.workloads.iter().filter_map(handover).collect();
+    if !handovers.is_empty() {
+        covered.insert("handovers".to_owned(), handovers.into());
+    }
+    let scaled = |workload: &Workload| Some((workload.name.clone(), json!(workload.autoscaling.as_ref()?)));
+    let scaled: Map<String, Value> = spec.workloads.iter().filter_map(scaled).collect();
+    if !scaled.is_empty() {
+        covered.insert("autoscaling".to_owned(), scaled.into());
+    }
 }
 
 /// Adds as whom Jobs run, and by which rules.
