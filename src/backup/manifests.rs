@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::plan::{Inputs, Observed};
+use super::observed::{Inputs, Observed};
 use crate::{
     agent_job::{AgentJob, Image, Owner, Role, Scratch, Work, targets, tools_image},
     api::{Duration, ProofLevel, labels},

@@ -10,6 +10,7 @@
 
 mod manifests;
 mod observe;
+pub mod observed;
 pub mod plan;
 mod result;
 

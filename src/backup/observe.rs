@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::plan::Observed;
+use super::observed::Observed;
 use crate::{
     api::{DatabaseBackup, DatabaseInstance, labels},
     clock,

@@ -1,25 +1,24 @@
 //! Plans for one DatabaseBackup; pure.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
 use super::{
     manifests::{job_name, make},
+    observed::{Inputs, Observed},
     result,
 };
 use crate::{
     agent_job::seen::{AgentJobSeen, Said, passes},
     api::{
-        BackupPhase, BackupStorage, ConditionType, DatabaseBackupSpec, DatabaseBackupStatus, DatabaseInstance,
-        ProofLevel, Reason, Standing, condition, set_condition, set_standing,
+        BackupPhase, BackupStorage, ConditionType, DatabaseBackupStatus, Reason, Standing, condition, set_condition,
+        set_standing,
     },
     database,
     databases::{Action, Plan},
     protocol::{Answer, BackupResult, Refusal},
-    release::{observed::Settings, words},
+    release::words,
 };
 
 /// How many Jobs are started for one DatabaseBackup.
@@ -28,57 +27,6 @@ pub const ATTEMPTS: i32 = 3;
 const RETRY_SECONDS: i64 = 30;
 /// How often it is asked whether the Release still exists that holds what somebody deletes.
 const HOLDER_ASKED: SignedDuration = SignedDuration::from_secs(60);
-
-/// Everything one look at a DatabaseBackup has shown.
-#[derive(Debug, Clone)]
-pub struct Observed {
-    /// When the look was taken.
-    pub now: Timestamp,
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its UID.
-    pub uid: String,
-    /// Its generation.
-    pub generation: i64,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// Whether a Release holds it.
-    pub held: bool,
-    /// UID of the Release that had it taken.
-    pub release_uid: Option<String>,
-    /// What is asked for.
-    pub spec: DatabaseBackupSpec,
-    /// Its status as read.
-    pub status: DatabaseBackupStatus,
-    /// Its Jobs.
-    pub jobs: Vec<AgentJobSeen>,
-    /// The DatabaseInstance that it names.
-    pub database: Option<Arc<DatabaseInstance>>,
-    /// The storages that get a copy.
-    pub storages: Vec<(String, Option<Arc<BackupStorage>>)>,
-    /// What the operator was told at its start.
-    pub settings: Settings,
-}
-
-/// What an attempt works with.
-#[derive(Debug, Clone)]
-pub(super) struct Inputs<'a> {
-    /// The database, ready and marked.
-    pub database: &'a DatabaseInstance,
-    /// The storages, ready.
-    pub storages: Vec<&'a BackupStorage>,
-}
-
-impl Observed {
-    /// Returns how far the backup is to be proven.
-    #[must_use]
-    pub fn proof(&self) -> ProofLevel {
-        let settings = self.database.as_ref().and_then(|database| database.spec.backups.as_ref());
-        self.spec.proof.or(settings.map(|settings| settings.proof)).unwrap_or(ProofLevel::Restored)
-    }
-}
 
 /// Returns what is to be done.
 #[must_use]

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::plan::Observed;
+use super::observed::Observed;
 use crate::{
     api::{BackupCopy, BackupManifest, BackupProof, BackupProofSeconds, DatabaseBackupStatus, Reason},
     protocol::{BackupResult, ProofResult, Refusal},

@@ -1,10 +1,11 @@
 //! `kubectl switchback approve`: the plan that waits may run.
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 
 use super::{
     connection::Cluster,
     decide::{self, Proposal},
+    gate::GateArg,
     plan::lines,
     problem::{Exit, Problem},
     style::Style,
@@ -30,27 +31,6 @@ pub struct Args {
     /// The sentence that a ReleasePolicy asks for, word for word
     #[arg(long, value_name = "TEXT")]
     statement: Option<String>,
-}
-
-/// Which of the plans of a Release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GateArg {
-    /// The plan of the release itself
-    Release,
-    /// The plan of the migration that the version before does not work on
-    Contract,
-    /// What is lost when the data of a backup come back
-    DataLoss,
-}
-
-impl From<GateArg> for Gate {
-    fn from(gate: GateArg) -> Self {
-        match gate {
-            GateArg::Release => Self::Release,
-            GateArg::Contract => Self::Contract,
-            GateArg::DataLoss => Self::DataLoss,
-        }
-    }
 }
 
 /// Runs the command.

@@ -13,6 +13,7 @@ pub mod decide;
 pub mod expedite;
 mod file;
 pub mod follow;
+pub mod gate;
 pub mod get;
 pub mod harmless;
 pub mod logs;

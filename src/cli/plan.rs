@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 
 use super::{
-    approve::GateArg,
     connection::{Cluster, Flags, connect},
-    file, look,
+    file,
+    gate::GateArg,
+    look,
     problem::{Exit, Problem},
     show::{json, print, yaml},
     style::Style,

@@ -3,9 +3,10 @@
 use clap::Args as ClapArgs;
 
 use super::{
-    approve::{GateArg, waiting},
+    approve::waiting,
     connection::Cluster,
     decide::{self, Proposal},
+    gate::GateArg,
     problem::{Exit, Problem},
     style::Style,
 };

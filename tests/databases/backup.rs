@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use switchback::{
     agent_job::seen::AgentJobSeen,
     api::{BackupStorage, DatabaseInstance},
-    backup::plan::{Observed, plan},
+    backup::{observed::Observed, plan::plan},
     release::observed::Settings,
 };
 
