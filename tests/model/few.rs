@@ -329,3 +329,30 @@ async fn rule_15_a_look_that_is_older_than_our_own_deletions_deletes_nothing_twi
         server.asked.iter().filter(|asked| asked.code >= 400 && !asked.path.contains("disruption")).collect();
     assert!(refused.is_empty(), "{refused:#?}");
 }
+
+#[tokio::test]
+async fn input_64_a_release_that_changes_all_the_time_costs_a_word_for_each_generation_at_most() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    let context = context(client(&server));
+    made(&server, &context).await;
+    let change = |changed: Value| {
+        let mut server = server.lock().unwrap();
+        server.patch(RELEASE, &changed).1
+    };
+    let asked = |server: &Arc<Mutex<Server>>| std::mem::take(&mut server.lock().unwrap().asked);
+    asked(&server);
+    // What is none of our business is worth no request.
+    for n in 0..100 {
+        let changed = change(json!({ "metadata": { "annotations": { "somebody/else": n.to_string() } } }));
+        woken(&changed, &context).await;
+    }
+    assert_eq!(asked(&server), vec![]);
+    // What changes nothing of the attempt is noted once.
+    for n in 0..100 {
+        let changed = change(json!({ "metadata": { "generation": n + 2 }, "spec": { "notes": n.to_string() } }));
+        woken(&changed, &context).await;
+    }
+    let all = asked(&server);
+    let of_release = all.iter().filter(|asked| asked.verb == "patch" && asked.path == RELEASE).count();
+    assert_eq!((of_release, all.len()), (100, 100), "{:#?}", &all[..all.len().min(20)]);
+}
