@@ -243,9 +243,9 @@ async fn go_back(context: &Context, (seen, plan): (&Observed, &Plan), arrived: S
 /// Does what was planned, in its order. The first error ends it, but not of upkeep, and not on the way back: there one
 /// Service that cannot be moved must not keep the others.
 async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), Error> {
-    let mut failed = Ok(());
+    let (mut kept, mut failed) = (Ok(()), Ok(()));
     let upkeep = plan.upkeep.iter().map(|action| (action, true));
-    for (action, alone) in upkeep.chain(plan.actions.iter().map(|action| (action, plan.act_first))) {
+    for (action, is_upkeep) in upkeep.chain(plan.actions.iter().map(|action| (action, false))) {
         tracing::debug!(namespace = seen.release.namespace, release = seen.release.name, ?action, "acting");
         let acted = act::act(context, &seen.release, action).await;
         if let Action::PutBack { service, by, .. } = action {
@@ -258,13 +258,18 @@ async fn act_all(context: &Context, seen: &Observed, plan: &Plan) -> Result<(), 
             let kind = decided.and_then(|known| known.kind.as_ref()).map_or("unknown", DecisionKind::as_str);
             context.metrics.decided(kind, &status.state);
         }
-        let ends = acted.is_err() && !alone;
+        if is_upkeep {
+            kept = kept.and(acted);
+            continue;
+        }
+        let ends = acted.is_err() && !plan.act_first;
         failed = failed.and(acted);
         if ends {
-            return failed;
+            break;
         }
     }
-    failed
+    // What the step has met may decide about the attempt.
+    failed.and(kept)
 }
 
 /// Writes the status when it differs; returns the Release as written.

@@ -123,6 +123,7 @@ impl World {
                 resource_version: "2".into(),
                 ours: true,
                 controller: Some((crate::world::UID.into(), "Release shop".into())),
+                labelled: true,
                 role: labels::Role::parse(&label(labels::ROLE)),
                 mislabelled: false,
                 selector: text_map(live.spec.get("selector")),

@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use switchback::{
-    api::{Approval, DecisionKind, Gate, Mode, Outcome, ReleaseSpec, Step, labels::REVISION},
+    api::{
+        Approval, DecisionKind, Gate, Mode, Outcome, ReleaseSpec, Step,
+        labels::{REVISION, WORKLOAD},
+    },
     release::{manifests::Kind, observed::Guard, plan::Action},
 };
 
@@ -176,6 +179,39 @@ fn a_release_without_a_service_that_a_failed_switch_had_moved_gets_through() {
     world.approve("anna");
     world.run_to_rest();
     assert_eq!((world.active(), outcome(&world)), (Some("3.0.0"), Some(Outcome::Succeeded)), "{:#?}", world.statuses);
+}
+
+#[test]
+fn rule_09_a_workload_of_another_name_behind_the_same_service_is_the_candidates_alone() {
+    fn renamed(spec: &mut ReleaseSpec) {
+        if spec.version != "1.0.0" {
+            spec.workloads[0].name = "frontend".into();
+        }
+    }
+    let to = |world: &World| world.services["shop"].selector[WORKLOAD].clone();
+    for goes_back in [false, true] {
+        let mut world = World::serving_as(renamed);
+        world.ask_for("2.0.0");
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        for _ in 0..40 {
+            world.turn();
+            let serves = if world.selected() == Some(&*world.digits_of("2.0.0")) { "frontend" } else { "web" };
+            assert_eq!(to(&world), serves, "{:?}: {:#?}", world.step(), world.writes);
+            if goes_back && world.step() == Step::Watch {
+                let digits = world.digits_of("2.0.0");
+                world.unready.push(digits);
+                world.set_ready("2.0.0", 0);
+            }
+        }
+        world.run_to_rest();
+        let (active, serves) = if goes_back { ("1.0.0", "web") } else { ("2.0.0", "frontend") };
+        assert_eq!((world.active(), &*to(&world)), (Some(active), serves));
+        assert!(!world.writes.iter().any(|write| write.starts_with("put shop back")), "{:#?}", world.writes);
+        // At rest the spec may still ask for what was left.
+        let (_, plan) = world.plan();
+        assert!(plan.upkeep.is_empty(), "{:?}", plan.upkeep);
+    }
 }
 
 #[test]

@@ -833,6 +833,7 @@ impl World {
                     resource_version: "1".into(),
                     ours: true,
                     controller: Some((UID.into(), "Release shop".into())),
+                    labelled: true,
                     role: Role::parse(&label(labels::ROLE)),
                     mislabelled: false,
                     selector,

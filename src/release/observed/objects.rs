@@ -100,6 +100,8 @@ pub struct ServiceSeen {
     pub ours: bool,
     /// UID of what controls it, and its kind and name in words.
     pub controller: Option<(String, String)>,
+    /// Whether it has the label of a Release.
+    pub labelled: bool,
     /// What it is for.
     pub role: Option<Role>,
     /// Whether its label says another thing than what status remembers it for.

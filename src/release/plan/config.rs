@@ -59,7 +59,7 @@ pub(super) fn restore(seen: &Observed, (content, attempt): (&ReleaseSpec, i64), 
         let ask = live(seen, &config.name, &content.revision());
         if matches!(seen.answer(&ask), Some(Answer::Object(None))) {
             let manifest = manifests::config_map(&seen.release, (content, config), seen.attempt(attempt));
-            plan.actions.push(Action::Create(Box::new(manifest)));
+            plan.upkeep.push(Action::Create(Box::new(manifest)));
         }
         plan.asks.push(ask);
     }

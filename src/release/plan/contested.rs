@@ -10,7 +10,7 @@ use super::{
     },
     Action, Plan, active_content, candidate_content, later,
 };
-use crate::api::{Duration, Record};
+use crate::api::{Duration, Record, RevisionId};
 
 /// How long at least between two writes of one Service: whoever fights for it may write as often as he likes.
 pub(super) const BETWEEN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
     for traffic in &plan.record.traffic.clone() {
         let Some(revision) = &traffic.revision else { continue };
         let Some(service) = seen.service(&traffic.service).filter(|service| !service.deleting) else { continue };
-        let Some(workload) = workload_of(seen, &plan.record, &traffic.service) else { continue };
+        let Some(workload) = workload_of(seen, &plan.record, (&traffic.service, revision)) else { continue };
         let last = lately(&service.name);
         if let Some(last) = last.filter(|last| later(last.at, QUIET) > seen.now) {
             plan.contested = Some(told(&service.name, last.by.as_deref(), &revision.to_string()));
@@ -66,11 +66,28 @@ fn told(service: &str, by: Option<&str>, revision: &str) -> String {
     )
 }
 
-/// Returns the workload behind a Service, by the frozen contents or else by the spec.
-pub(super) fn workload_of(seen: &Observed, record: &Record, service: &str) -> Option<String> {
-    let contents = [candidate_content(seen, record), active_content(seen, record), Some(&seen.release.spec)];
-    contents
-        .into_iter()
-        .flatten()
-        .find_map(|content| content.service(service).map(|(workload, _)| workload.name.clone()))
+/// Returns the workload that a Service has behind it in a revision: by the content of that revision, or else by the selector's
+/// own word where that workload has pods of it. Another revision may have given it another one.
+pub(super) fn workload_of(
+    seen: &Observed,
+    record: &Record,
+    (service, revision): (&str, &RevisionId),
+) -> Option<String> {
+    let candidate = record.candidate.as_ref().filter(|candidate| candidate.revision == *revision);
+    let active = record.active.as_ref().filter(|active| active.revision == *revision);
+    let contents = [
+        candidate.and_then(|_| candidate_content(seen, record)),
+        active.and_then(|_| active_content(seen, record)),
+        Some(&seen.release.spec).filter(|_| seen.release.wanted == *revision),
+    ];
+    let of_content = || {
+        let mut all = contents.into_iter().flatten().filter_map(|content| content.service(service));
+        all.next().map(|(workload, _)| workload.name.clone())
+    };
+    let of_adopted = || Some(record.adopted(revision.digits())?.behind(service)?.workload.clone());
+    let of_selector = || {
+        let workload = seen.service(service)?.workload()?;
+        seen.deployment(workload, revision).map(|_| workload.to_owned())
+    };
+    of_adopted().or_else(of_content).or_else(of_selector)
 }

@@ -85,7 +85,7 @@ pub fn of_revision(seen: &Observed, record: &Record, revision: &RevisionId, watc
 /// off show nothing, which is not the same as nobody being ready, so the pods speak for themselves.
 fn behind(seen: &Observed, record: &Record, service: &str, revision: &RevisionId) -> i32 {
     let shown = seen.slices.iter().any(|slice| slice.service == service);
-    let workload = contested::workload_of(seen, record, service).filter(|_| !shown);
+    let workload = contested::workload_of(seen, record, (service, revision)).filter(|_| !shown);
     workload.map_or_else(|| seen.ready_endpoints(service, revision), |workload| seen.ready_pods(&workload, revision))
 }
 

@@ -19,7 +19,14 @@ pub(super) fn find(seen: &Observed, plan: &mut Plan) {
     if plan.act_first {
         return;
     }
-    for (name, workload, digits) in seen.pods.iter().filter_map(|pod| unseen(seen, pod)).collect::<BTreeSet<_>>() {
+    // Making it anew puts the labels back as well.
+    let is_made = |name: &str| {
+        let makes = |action: &Action| matches!(action, Action::Create(made) if made.kind == Kind::Deployment && made.name == name);
+        plan.upkeep.iter().any(makes)
+    };
+    let lost = seen.pods.iter().filter_map(|pod| unseen(seen, pod)).filter(|(name, ..)| !is_made(name));
+    let lost: BTreeSet<_> = lost.collect();
+    for (name, workload, digits) in lost {
         let ask = Ask::LiveObject(Kind::Deployment, name.to_owned());
         match seen.answer(&ask) {
             None => plan.asks.push(ask),

@@ -46,7 +46,8 @@ const FORM: u8 = 1;
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
     let plan = forecast(seen, record);
     let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
-    let found = found::risks(seen, record).into_iter().chain(reach::risk(seen, record)).chain(untried::risks(seen));
+    let found =
+        found::risks(seen, record).into_iter().chain(reach::risk(seen, record)).chain(untried::risks(seen, record));
     risks.extend(found.map(|risk| line(&risk)));
     risks.extend(plan.risks);
     risks.truncate(MOST_RISKS);

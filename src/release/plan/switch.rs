@@ -185,6 +185,11 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
     }
     let asked = abort::check(seen, record);
     if let Some(situation) = nobody_to_go_back_to(seen, record) {
+        let half = unmoved(record, &content.revision()).iter().any(|name| content.service(name).is_some());
+        if half {
+            // What has not moved serves nobody where it is: it goes on forward.
+            return None;
+        }
         return match asked.or_else(|| images::check(seen, record, content)) {
             Some(Move::To(_)) => Some(Plan::stay(record.clone(), situation).into()),
             asking => asking,

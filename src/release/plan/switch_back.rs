@@ -125,11 +125,11 @@ fn unseen<'a>(seen: &'a Observed, record: &Record, shown: &[&ServiceSeen]) -> Re
     Ok(live.collect())
 }
 
-/// Returns whether a Service that was read live may be pointed: it is ours, or it has lost its owner to nobody and still
-/// selects pods of this Release.
+/// Returns whether a Service that was read live may be pointed: it is ours, or it has lost its owner to nobody, still selects
+/// pods of this Release and says so; admission lets us write no other.
 fn may_point(seen: &Observed, live: &ServiceSeen) -> bool {
     let selects_ours = live.adopted.is_some() || live.selector.get(labels::RELEASE_UID) == Some(&seen.release.uid);
-    live.ours || (live.controller.is_none() && selects_ours)
+    live.ours || (live.controller.is_none() && live.labelled && selects_ours)
 }
 
 /// Says that a Service does not go back: it is not ours to write any more. Everything else has gone back; what the candidate

@@ -1,7 +1,10 @@
 //! Upkeep: what serves stays as it was released, whoever deletes or repoints it; pure.
 
 use super::{
-    super::{manifests, observed::Observed},
+    super::{
+        manifests,
+        observed::{Answer, Ask, Observed},
+    },
     Action, Plan, active_content, adopt, config, contested, scaling,
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
@@ -93,8 +96,17 @@ fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
 /// Makes Services again, pointing where they were pointed; one that is there and does not say that it is ours gets its labels
 /// back.
 fn restore_services(seen: &Observed, plan: &mut Plan) {
+    let goes_back = plan.record.step == Step::SwitchBack;
+    let candidate = plan.record.candidate.as_ref().map(|candidate| &candidate.revision).filter(|_| goes_back);
+    // On the way back what is not seen was read: it may be somebody else's by now.
+    let is_gone = |name: &str| {
+        !goes_back || matches!(seen.answer(&Ask::LiveService(name.to_owned())), Some(Answer::Service(None)))
+    };
     for traffic in plan.record.traffic.iter().filter(|traffic| seen.lacks(&traffic.service)) {
         let Some(revision) = &traffic.revision else { continue };
+        if candidate == Some(revision) || !is_gone(&traffic.service) {
+            continue;
+        }
         let contents = contents(seen, &plan.record);
         let of_revision = contents.iter().filter(|(content, _)| content.revision() == *revision);
         let pair =

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Entry, entry, ours};
 use crate::{
-    api::labels::{FENCE, FIELD_MANAGER, ROLE, Role},
+    api::labels::{FENCE, FIELD_MANAGER, RELEASE_UID, ROLE, Role},
     kube_io::calls::controller,
     release::observed::ServiceSeen,
 };
@@ -45,6 +45,7 @@ pub fn service_seen(object: &Service) -> ServiceSeen {
         resource_version: object.resource_version().unwrap_or_default(),
         ours: ours(object),
         controller: controller(object),
+        labelled: object.labels().contains_key(RELEASE_UID),
         role: object.labels().get(ROLE).and_then(|role| Role::parse(role)),
         mislabelled: false,
         selector: object.spec.selector.clone(),

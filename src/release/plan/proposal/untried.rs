@@ -3,13 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::super::super::observed::{Answer, Ask, Observed};
-use crate::{api::Reason, release::manifests::Kind};
+use crate::{
+    api::{Reason, Record},
+    release::manifests::Kind,
+};
 
 /// How many objects are named of those that one webhook has a say in.
 const NAMED: usize = 5;
 
 /// Names the objects of which nobody knows whether they would be taken, and why: a line for each cause.
-pub(super) fn risks(seen: &Observed) -> Vec<String> {
+pub(super) fn risks(seen: &Observed, record: &Record) -> Vec<String> {
+    let is_known = seen.answers.iter().any(|(ask, _)| matches!(ask, Ask::DryRun(_)));
+    if !is_known {
+        // A plan that is written once more while it waits asks for nothing that was tried.
+        let said = record.plan.iter().flat_map(|plan| &plan.risks);
+        return said.filter(|risk| risk.starts_with(Reason::DryRunUnsupported.as_str())).cloned().collect();
+    }
     let mut by_cause: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (ask, answer) in &seen.answers {
         if let (Ask::DryRun(manifest), Answer::Untried { message }) = (ask, answer) {
