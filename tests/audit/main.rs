@@ -133,6 +133,12 @@ fn is_of_pod_security(event: &Value) -> bool {
     says(&event["requestURI"], "dryRun=All") && says(&event["responseStatus"]["message"], "violates PodSecurity")
 }
 
+/// Tells whether the quota has refused it that a test makes to see what a refusal keeps (`node/contested.rs`).
+fn is_of_quota(event: &Value) -> bool {
+    let message = event["responseStatus"]["message"].as_str();
+    message.is_some_and(|message| message.contains("is forbidden: exceeded quota: no-jobs, "))
+}
+
 /// Returns since when namespaces were being deleted: they lose their RoleBindings first, and our rights with them.
 fn ending() -> BTreeMap<String, String> {
     let is_deletion = |event: &Value| event["verb"] == "delete" && event["objectRef"]["resource"] == "namespaces";
@@ -153,7 +159,7 @@ fn no_request_of_ours_was_refused_for_want_of_a_right() {
     let refused: Vec<String> = all
         .iter()
         .filter(|event| matches!(event["responseStatus"]["code"].as_u64(), Some(401 | 403)))
-        .filter(|event| !is_of_pod_security(event) && !ends(event))
+        .filter(|event| !is_of_pod_security(event) && !is_of_quota(event) && !ends(event))
         // An API server that is being told of a new namespace or of quota says so with 403 as well.
         .map(|event| format!("{} {}: {}", event["verb"], event["requestURI"], event["responseStatus"]["message"]))
         .collect();
