@@ -4,6 +4,8 @@
 //! They are gone before that is over, so they are noted in the record. One pod has to be ready all the same: whatever the
 //! cause, users must meet somebody.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -17,20 +19,22 @@ const MOST: usize = 32;
 pub(super) fn note(seen: &Observed, record: &mut Record, content: &ReleaseSpec) {
     record.disrupted.retain(|pod| until(pod, content) > seen.now);
     let revision = content.revision();
-    for workload in &content.workloads {
-        for pod in seen.pods.iter().filter(|pod| pod.is_of(&workload.name, &revision) && pod.deployment.is_some()) {
-            let Some(at) = pod.disrupted else { continue };
-            let noted = DisruptedPod { pod: pod.name.clone(), workload: workload.name.clone(), at: MicroTime(at) };
-            let known = record.disrupted.iter().any(|known| known.pod == noted.pod);
-            if !known && until(&noted, content) > seen.now && record.disrupted.len() < MOST {
-                record.disrupted.push(noted);
-            }
+    // Counted are the pods that readiness is judged by, and no others.
+    for pod in seen.pods_of(&revision) {
+        let Some(at) = pod.disrupted else { continue };
+        let noted = DisruptedPod { pod: pod.name.clone(), workload: pod.workload.clone(), at: MicroTime(at) };
+        let known = record.disrupted.iter().any(|known| known.pod == noted.pod);
+        if !known && until(&noted, content) > seen.now && record.disrupted.len() < MOST {
+            record.disrupted.push(noted);
         }
     }
 }
 
-/// Returns the record with the numbers of pods that have to be ready now.
-pub(super) fn expected(record: &Record, content: &ReleaseSpec) -> Record {
+/// Returns the record with the numbers of pods that have to be ready now: mostly those that it has.
+pub(super) fn expected<'a>(record: &'a Record, content: &ReleaseSpec) -> Cow<'a, Record> {
+    if record.disrupted.is_empty() {
+        return Cow::Borrowed(record);
+    }
     let mut record = record.clone();
     let evicted = |workload: &str| {
         let of_it = record.disrupted.iter().filter(|pod| pod.workload == workload).count();
@@ -48,7 +52,7 @@ pub(super) fn expected(record: &Record, content: &ReleaseSpec) -> Record {
             side.pods = left(side.pods, &worker.workload);
         }
     }
-    Record { traffic, workers, ..record }
+    Cow::Owned(Record { traffic, workers, ..record })
 }
 
 /// Returns when the first of them counts again.
