@@ -112,7 +112,7 @@ impl Metrics {
 
     /// Counts one that panicked: what it would have counted at its end is lost with it, how long it took included.
     pub fn panicked(&self, kind: &str) {
-        self.reconciles.get_or_create(&Reconcile { kind: kind.to_owned(), result: "error" }).inc();
+        self.reconciles.get_or_create(&Reconcile { kind: kind.to_owned(), result: "panic" }).inc();
     }
 
     /// Counts a step that has ended.

@@ -7,7 +7,11 @@
     reason = "tests say what they expect in the shortest way"
 )]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -174,4 +178,57 @@ fn threat_t14_who_asks_for_releases_or_decides_about_them_makes_no_storage() {
     assert!(verbs_on("switchback-admin", "backupstorages").contains(&"create".to_owned()));
     let labels = roles["switchback-admin"]["metadata"]["labels"].as_object().unwrap();
     assert!(labels.keys().all(|label| !label.contains("aggregate-to")), "{labels:?}");
+}
+
+/// `kubectl explain` shows what a field is for and what is taken when it is absent, not what its enum is.
+#[test]
+fn a_field_that_may_be_absent_is_told_in_its_own_words() {
+    let types = words_of_enums(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api"));
+    assert!(types.len() > 20, "{types:?}");
+    for crd in switchback::api::crds() {
+        for version in crd.spec.versions {
+            let schema = serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap();
+            of_optional_enums(&schema, "", &mut |path, said| {
+                let name = crd.metadata.name.as_deref().unwrap_or_default();
+                assert!(!said.is_empty(), "{name}{path} says nothing");
+                assert!(!types.contains(said), "{name}{path} says what its type is: {said}");
+            });
+        }
+    }
+}
+
+/// Shows each enum that may be absent, with its description.
+fn of_optional_enums(schema: &Value, path: &str, show: &mut impl FnMut(&str, &str)) {
+    if schema["enum"].is_array() && schema["nullable"] == true {
+        show(path, schema["description"].as_str().unwrap_or_default());
+    }
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        of_optional_enums(inner, &format!("{path}.{name}"), show);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            of_optional_enums(&schema[inner], &format!("{path}[]"), show);
+        }
+    }
+}
+
+/// Returns the first paragraph that stands over each enum of the types.
+fn words_of_enums(folder: &Path) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(words_of_enums(&path));
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, _) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("pub enum ")) {
+            let attached =
+                lines[..number].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with('#'));
+            let words: Vec<&str> = attached.filter_map(|line| line.strip_prefix("/// ")).collect();
+            all.insert(words.into_iter().rev().collect::<Vec<_>>().join(" "));
+        }
+    }
+    all
 }

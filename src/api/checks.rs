@@ -66,6 +66,7 @@ pub enum CheckPhase {
 
 /// What follows when a check of the phase Watch cannot tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum OnInconclusive {
     /// The window does not end, the former version stays at full size, a person is called.
     Hold,

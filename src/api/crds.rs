@@ -58,6 +58,12 @@ fn with_our_words(mut crd: CustomResourceDefinition) -> CustomResourceDefinition
     crd
 }
 
+/// Takes the words of an enum out of its schema, for one that a field may lack: kube puts them in the place of the field's own,
+/// which say what it is for and what is taken when it is absent.
+pub(super) fn told_by_the_field(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}
+
 fn speak(schema: &mut JSONSchemaProps) {
     let rules = schema.x_kubernetes_validations.iter().flatten();
     let messages = rules.filter_map(|rule| rule.message.as_deref());

@@ -84,6 +84,7 @@ pub enum Environment {
 
 /// How far a backup is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum ProofLevel {
     /// Sizes and checksums of what was stored were read back.
     Stored,

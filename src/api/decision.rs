@@ -152,6 +152,7 @@ pub struct Approval {
 
 /// What an approval opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum Gate {
     /// The release itself (default).
     #[default]

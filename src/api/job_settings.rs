@@ -113,6 +113,7 @@ pub struct Toleration {
 
 /// How a toleration compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum TolerationOperator {
     /// Whatever the value is.
     Exists,
@@ -122,6 +123,7 @@ pub enum TolerationOperator {
 
 /// What a taint does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum TaintEffect {
     /// New pods go elsewhere.
     NoSchedule,

@@ -167,6 +167,7 @@ pub struct Source {
 
 /// Whether a person approves each release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum Mode {
     /// Each release waits for an approval of its plan.
     #[default]
@@ -243,6 +244,7 @@ pub struct Workload {
 
 /// How a workload passes from one version to the next where traffic alone does not decide it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::crds::told_by_the_field)]
 pub enum Handover {
     /// The former version's pods are gone before the new version's start: a queue has one reader at a time.
     StopThenStart,

@@ -108,7 +108,8 @@ pub(super) async fn run(
     let release = look::release(cluster, &args.name).await?;
     let proposal = propose(&release, style)?;
     let verb = proposal.decision.as_str();
-    let command = format!("kubectl switchback {verb} {}{}", args.name, option(&proposal.decision));
+    let command =
+        format!("kubectl switchback {verb} {}{} -n {}", args.name, option(&proposal.decision), cluster.namespace);
     let mut statement = args.statement.clone();
     if let Some(said) = statement.as_ref().filter(|said| !proposal.statements.contains(said)) {
         let asked = if proposal.statements.is_empty() {
@@ -127,7 +128,7 @@ pub(super) async fn run(
                 format!("cannot {verb} Release {}/{}", cluster.namespace, args.name),
                 "nobody can be asked: standard input is no terminal",
             )
-            .next(format!("{command} -n {} --yes{with_statement}", cluster.namespace)));
+            .next(format!("{command} --yes{with_statement}")));
         }
         print(&proposal.text)?;
         let is_yes = if proposal.statements.is_empty() || statement.is_some() {
@@ -155,7 +156,7 @@ pub(super) async fn run(
                 format!("cannot {verb} Release {}/{}", cluster.namespace, args.name),
                 why,
             )
-            .next(format!("{command} -n {}", cluster.namespace)));
+            .next(command));
         }
     } else {
         print(&proposal.text)?;

@@ -1,6 +1,6 @@
 //! `kubectl switchback logs`: what the containers of a Release say, line by line, each with where it comes from.
 //!
-//! Which of them is [`choose`]'s affair. Lines are text of others: what a terminal would act upon is written out.
+//! Which of them is the affair of `choose`. Lines are text of others: what a terminal would act upon is written out.
 
 mod choose;
 

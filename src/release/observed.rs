@@ -170,6 +170,16 @@ pub struct ReleaseSeen {
     pub status: Arc<ReleaseStatus>,
 }
 
+impl ReleaseSeen {
+    /// Returns the command of the plugin that does this about it.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> String {
+        // A file may name none.
+        let place = if self.namespace.is_empty() { String::new() } else { format!(" -n {}", self.namespace) };
+        format!("kubectl switchback {verb} {}{place}", self.name)
+    }
+}
+
 impl Observed {
     /// Returns what is remembered, as read.
     #[must_use]

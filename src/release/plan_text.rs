@@ -37,10 +37,12 @@ pub fn sections(plan: &PlanRecord) -> Vec<Section> {
         head: format!("{} {}", index + 1, planned.step.as_str()),
         text: format!("{}{}", planned.does, planned.expected.map(last_time).unwrap_or_default()),
     });
-    let back = plan.way_back.iter().map(|point| Line {
-        step: Some(point.after),
-        head: format!("after {}", point.after.as_str()),
-        text: way_back(point),
+    // After several steps in a row it may be the same.
+    let back = plan.way_back.chunk_by(|one, next| (one.scope, &one.loses) == (next.scope, &next.loses));
+    let back = back.filter_map(|same| {
+        let steps: Vec<&str> = same.iter().map(|point| point.after.as_str()).collect();
+        let point = same.first()?;
+        Some(Line { step: Some(point.after), head: format!("after {}", steps.join(", ")), text: way_back(point) })
     });
     let mut risks: Vec<Line> = plan.risks.iter().map(|risk| plain(risk)).collect();
     if risks.is_empty() {
@@ -85,6 +87,9 @@ pub fn short(plan: &PlanRecord) -> Vec<Line> {
     let of = |step| plan.steps.iter().find(move |planned| planned.step == step);
     let shown = [Step::Backup, Step::Rehearse, Step::Migrate, Step::Deploy, Step::Watch];
     lines.extend(shown.into_iter().filter_map(of).map(|planned| headed(planned.step.as_str(), planned.does.clone())));
+    // What is lost when it goes back by itself.
+    let watched = plan.way_back.iter().find(|point| point.after == Step::Watch);
+    lines.extend(watched.map(|point| headed("Way back", way_back(point))));
     lines.push(headed("No return", no_return(plan)));
     lines.extend(plan.risks.iter().map(|risk| headed("Risk", risk.clone())));
     lines
@@ -154,7 +159,9 @@ fn no_return(plan: &PlanRecord) -> String {
 fn way_back(point: &WayBackPoint) -> String {
     match point.scope {
         Scope::Full => format!("Everything comes back. Lost: {}.", point.loses),
-        Scope::WithLoss => format!("Traffic comes back. Lost: {}.", point.loses),
+        Scope::WithLoss => {
+            format!("Traffic comes back by itself, the data once people approve what is lost. Lost: {}.", point.loses)
+        }
         Scope::ForwardOnly => format!("Only forward: {}.", point.loses),
     }
 }

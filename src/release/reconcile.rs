@@ -223,7 +223,12 @@ async fn look(context: &Context, release: &Release, taken: Option<TakenSeen>) ->
         let namespace = seen.release.namespace.clone();
         let answers = join_all(open.iter().map(|ask| observe::answer(&context.client, &namespace, ask))).await;
         for (ask, answer) in open.into_iter().zip(answers) {
-            seen.learn(ask, answer?);
+            match answer {
+                Ok(answer) => seen.learn(ask, answer),
+                // What cannot be read keeps nothing else from going back.
+                Err(_) if plan.act_first => return Ok((seen, plan)),
+                Err(error) => return Err(error),
+            }
         }
     }
     let plan = Plan { upkeep: vec![], actions: vec![], ..plan::plan(&seen) };

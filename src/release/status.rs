@@ -112,7 +112,6 @@ impl Said<'_> {
     /// What happened, who serves, what does not follow by itself, the next command.
     fn failed(&self, cause: &str) -> String {
         let record = &self.plan.record;
-        let name = &self.seen.release.name;
         let version = &self.seen.release.spec.version;
         let cause = cause.trim_end_matches('.');
         let Some(failure) = &record.failure else { return format!("{cause}.") };
@@ -142,7 +141,8 @@ impl Said<'_> {
         };
         format!(
             "{ended} {serves}.{schema} The spec still says {version}: it is not tried again by itself. \
-             Push a fix or revert the spec; or have it tried once more: kubectl switchback retry {name}"
+             Push a fix or revert the spec; or have it tried once more: {}",
+            self.seen.release.command("retry")
         )
     }
 

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use strum::VariantNames as _;
-use switchback::api::{Decision, DecisionKind, Release, crds};
+use switchback::api::{
+    BackupStorage, DatabaseBackup, DatabaseInstance, Decision, DecisionKind, Release, ReleasePolicy, crds,
+};
 
 use crate::support::{
     Namespace, assert_refused, in_namespace,
@@ -1084,6 +1086,37 @@ async fn every_example_of_the_docs_is_accepted() {
         namespace.try_make::<Release>(&namespace.cluster.admin, &body).await.unwrap();
     })
     .await;
+}
+
+/// Examples that are whole objects, as somebody would apply them.
+#[tokio::test]
+async fn every_object_of_the_docs_is_accepted() {
+    let mut kinds = BTreeSet::new();
+    in_namespace("schema", async |namespace| {
+        let admin = &namespace.cluster.admin;
+        for file in ["README.md", "docs/adoption.md", "docs/config.md", "docs/databases.md", "docs/policies.md"] {
+            let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+            let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+            let documents = blocks.flat_map(|block| block.split("---\n")).map(|text| {
+                serde_yaml::from_str::<Value>(text).unwrap_or_else(|error| panic!("{file}: {error}: {text}"))
+            });
+            for object in documents.filter(|document| document["kind"].is_string()) {
+                let kind = object["kind"].as_str().unwrap().to_owned();
+                let made = match kind.as_str() {
+                    "Release" => namespace.try_make::<Release>(admin, &object).await.map(drop),
+                    "ReleasePolicy" => namespace.try_make::<ReleasePolicy>(admin, &object).await.map(drop),
+                    "DatabaseInstance" => namespace.try_make::<DatabaseInstance>(admin, &object).await.map(drop),
+                    "BackupStorage" => namespace.try_make::<BackupStorage>(admin, &object).await.map(drop),
+                    "DatabaseBackup" => namespace.try_make::<DatabaseBackup>(admin, &object).await.map(drop),
+                    _ => continue,
+                };
+                made.unwrap_or_else(|error| panic!("{file}: {kind}: {error}"));
+                kinds.insert(kind);
+            }
+        }
+    })
+    .await;
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
 }
 
 #[tokio::test]

@@ -261,3 +261,47 @@ fn a_check_that_an_older_version_knew_is_written_as_it_was_so_no_approval_become
     } });
     assert_eq!(written, expected);
 }
+
+#[test]
+fn rule_03_watch_checks_whose_job_is_never_made_cannot_tell() {
+    for (unsure, step) in [("Hold", Step::Watch), ("SwitchBack", Step::Idle)] {
+        let check = json!({
+            "name": "answers", "phase": "Watch", "onInconclusive": unsure,
+            "http": { "service": "shop", "path": "/", "requests": 1 },
+        });
+        let mut world = World::serving();
+        world.change(with("2.0.0", check));
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to(Step::Verify);
+        world.stuck.insert("shop-2-watch".into());
+        world.run_to(Step::Watch);
+        for _ in 0..3 {
+            world.look(usize::MAX);
+            world.settle();
+        }
+        world.wait(31);
+        world.look(usize::MAX);
+        let told = world.message("Reconciling");
+        assert!(told.contains("nothing of its checks runs: Job shop-2-watch is not there yet"), "{told}");
+        world.wait(900);
+        for _ in 0..5 {
+            world.look(usize::MAX);
+            world.settle();
+            world.wait(30);
+        }
+        if step == Step::Idle {
+            world.run_to_rest();
+        }
+        assert_eq!(world.step(), step, "{unsure}: {:?}", world.status.conditions);
+        if step == Step::Watch {
+            assert_eq!(world.condition("Ready"), Some(("Unknown", "WatchOnHold")));
+            // It is made as soon as it may be.
+            world.stuck.clear();
+            world.run_to_rest();
+            assert_eq!(world.active(), Some("2.0.0"), "{:?}", world.status.conditions);
+        } else {
+            assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::RolledBack)));
+        }
+    }
+}

@@ -152,12 +152,12 @@ fn a_contract_waits_after_its_release_and_holds_nothing() {
     assert_eq!(world.condition("ContractPending"), Some(("True", "ContractPending")));
     let message = world.message("ContractPending");
     assert!(message.contains("2.0.0 serves without it"), "{message}");
-    assert!(message.contains("approve shop --gate contract"), "{message}");
+    assert!(message.contains("approve shop -n prod --gate contract"), "{message}");
     assert_eq!((world.ran("2.0.0"), world.contract_state()), (0, Some(ContractProgress::Pending)));
     assert!(world.record().history.last().unwrap().message.contains("waits for an approval of its own"));
     let steps: Vec<Step> = world.contract_plan().steps.iter().map(|planned| planned.step).collect();
     assert_eq!(steps, [Step::Contract, Step::Backup, Step::Rehearse, Step::Migrate]);
-    assert!(unmet(&world).contains("approve shop --gate contract"), "{}", unmet(&world));
+    assert!(unmet(&world).contains("approve shop -n prod --gate contract"), "{}", unmet(&world));
     // However long nobody says a word.
     world.run_to_rest();
     world.wait(90 * 24 * 3600);
@@ -465,7 +465,7 @@ fn a_contract_that_fails_leaves_the_version_serving_and_runs_again_by_another_ap
     assert_eq!((world.condition("Stalled"), world.condition("Reconciling")), (None, None));
     assert_eq!(world.condition("ContractPending"), Some(("True", "MigrationFailed")));
     let message = world.message("ContractPending");
-    assert!(message.contains("2.sql line 3") && message.contains("approve shop --gate contract"), "{message}");
+    assert!(message.contains("2.sql line 3") && message.contains("approve shop -n prod --gate contract"), "{message}");
     assert_eq!((world.became(&first), world.became(&more)), (Some(("Used", "Used")), Some(("Refused", "TooLate"))));
     assert!(world.record().withdrawn.is_some(), "the schema may be another one now");
     assert_eq!(world.record().failure, None);

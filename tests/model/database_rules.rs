@@ -132,6 +132,40 @@ fn rule_06_and_11_a_migration_that_runs_is_let_end() {
 }
 
 #[test]
+fn threat_t10_a_migration_that_was_not_recorded_before_it_ran_is_ended_and_not_believed() {
+    let mut world = World::at(Step::Rehearse);
+    world.database.migration = MigrationEnd::Hangs;
+    let made = |world: &World| world.jobs.keys().find(|name| name.ends_with("-2-migrate-1")).cloned();
+    for _ in 0..40 {
+        if made(&world).is_none() && !world.look(1) {
+            world.settle();
+            world.wait(1);
+        }
+    }
+    let name = made(&world).unwrap();
+    let recorded = world.record().migration.as_ref().map(|migration| &migration.job);
+    assert_ne!(recorded, Some(&world.jobs[&name].uid));
+    // Somebody resumes it, and it says that all is well.
+    world.jobs.get_mut(&name).unwrap().suspended = false;
+    world.database.migration = MigrationEnd::Applied;
+    world.end_database_jobs();
+    world.database.migration = MigrationEnd::Hangs;
+    world.look(usize::MAX);
+    let migration = world.record().migration.clone().unwrap();
+    assert_eq!((migration.state, migration.attempt), (MigrationProgress::Started, 2));
+    assert!(made(&world).is_none(), "{:?}", world.writes);
+    // The next one asks the ledger.
+    world.database.migration = MigrationEnd::Applied;
+    world.run_to_rest();
+    assert_eq!((world.active(), world.record().migration.as_ref().unwrap().attempt), (Some("2.0.0"), 2));
+    // Whoever reads a status that is older than the Job has to write a new one before it ends anything, and cannot.
+    let mut world = migrating();
+    world.status.record.migration = None;
+    let (seen, plan) = world.plan();
+    assert!(plan.record != *seen.record() && !plan.act_first && plan.upkeep.is_empty(), "{plan:#?}");
+}
+
+#[test]
 fn rule_06_and_11_a_migration_that_is_recorded_and_does_not_run_yet_begins_no_more() {
     for (name, happen) in happenings() {
         let mut world = World::at(Step::Migrate);

@@ -410,6 +410,31 @@ fn input_61_what_somebody_takes_off_keeps_no_traffic_from_going_back() {
 }
 
 #[test]
+fn input_61_a_service_that_the_api_server_refuses_keeps_no_other_without_labels_from_going_back() {
+    let mut world = World::serving_as(|spec| {
+        let mut more = spec.workloads[0].services[0].clone();
+        more.name = "extra".into();
+        spec.workloads[0].services.push(more);
+    });
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    unlabel(&mut world, "shop");
+    world.stuck.insert("extra".into());
+    world.set_ready("2.0.0", 0);
+    world.look(usize::MAX);
+    world.look(usize::MAX);
+    let (blue, green) = (world.digits_of("1.0.0"), world.digits_of("2.0.0"));
+    assert_eq!((world.step(), world.selected()), (Step::SwitchBack, Some(&*blue)), "{:?}", world.writes);
+    assert_eq!(world.services["extra"].selected(), Some(&*green), "refused in each look");
+    // It is tried again and again.
+    world.stuck.clear();
+    world.run_to_rest();
+    assert_eq!((world.active(), world.services["extra"].selected()), (Some("1.0.0"), Some(&*blue)));
+}
+
+#[test]
 fn input_61_a_service_that_lost_its_owner_goes_back_and_one_of_somebody_else_is_not_said_to() {
     let other = Some(("uid-other".to_owned(), "Release other".to_owned()));
     for (controller, goes_back) in [(None, true), (other, false)] {

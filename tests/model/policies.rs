@@ -65,7 +65,8 @@ fn as_many_people_approve_as_the_strictest_policy_asks_for() {
     looked(&mut world);
     assert_eq!((world.step(), world.became(&first)), (Step::Approve, Some(("Accepted", "Waiting"))));
     assert!(
-        unmet(&world)[0].contains("1 more of 2 approvals: kubectl switchback approve shop, by somebody else than anna"),
+        unmet(&world)[0]
+            .contains("1 more of 2 approvals: kubectl switchback approve shop -n prod, by somebody else than anna"),
         "{:?}",
         unmet(&world)
     );

@@ -296,12 +296,26 @@ fn one_that_runs_is_let_end_whatever_happens() {
     let mut world = waiting(RestoreEnd::Hangs);
     world.approve_data_loss("anna");
     until(&mut world, |world| world.jobs.values().any(|job| job.name.contains("-restore-1") && !job.suspended));
+    // What was approved is deleted by somebody.
+    world.contents.clear();
+    world.look(usize::MAX);
+    assert!(world.jobs.values().any(|job| job.name.contains("-restore-1")), "{:?}", world.writes);
     world.deleting = true;
     world.look(usize::MAX);
     assert!(!world.gone && world.step() == Step::RestoreData);
     world.database.restore = RestoreEnd::Restored;
     world.run_to_rest();
     assert!(world.gone);
+    assert_eq!(state(&world), Some(RestoreProgress::Restored));
+}
+
+#[test]
+fn what_was_approved_and_is_gone_leaves_the_data_and_says_so() {
+    let mut world = waiting(RestoreEnd::Restored);
+    world.contents.clear();
+    at_rest(&mut world);
+    assert_eq!(state(&world), Some(RestoreProgress::Kept));
+    assert!(world.message("Stalled").contains("deleted its ControllerRevision"), "{}", world.message("Stalled"));
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! The rules of a release, each by its number; forgeries that only the plan can see through.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use switchback::{
     api::{
         Approval, DecisionKind, Gate, Mode, Outcome, ReleaseSpec, Step,
         labels::{REVISION, WORKLOAD},
     },
-    release::{manifests::Kind, observed::Guard, plan::Action},
+    release::{
+        manifests::Kind,
+        observed::{Guard, PodSeen},
+        plan::Action,
+    },
 };
 
 use crate::world::{JobEnd, World, spec};
@@ -683,12 +688,149 @@ fn rule_09_what_serves_is_kept_at_every_step_of_an_attempt() {
         let right = if step == Step::Watch { "2.0.0" } else { "1.0.0" };
         assert_eq!(world.selected(), Some(World::digits(right).as_str()), "{step:?}: {:?}", world.writes);
     }
+    // Also while a switch waits: for a hook before traffic moves, and for the moment in which it settles.
+    for (moved, right) in [(false, "1.0.0"), (true, "2.0.0")] {
+        let harms: [fn(&mut World); 3] = [
+            |world| drop(world.services.remove("shop")),
+            |world| world.services.get_mut("shop").unwrap().selector.clear(),
+            |world| world.deployments.retain(|name, _| *name != format!("shop-web-{}", World::digits("1.0.0"))),
+        ];
+        for (number, harm) in harms.into_iter().enumerate() {
+            let mut world = switching(moved);
+            harm(&mut world);
+            world.look(usize::MAX);
+            let blue = format!("shop-web-{}", World::digits("1.0.0"));
+            assert_eq!(world.step(), Step::Switch, "{number}: {:?}", world.writes);
+            assert_eq!(world.selected(), Some(World::digits(right).as_str()), "{number} {moved}: {:?}", world.writes);
+            assert_eq!(world.deployments.get(&blue).map(|made| made.replicas), Some(3), "{number}: {:?}", world.writes);
+        }
+    }
     // Nor is it forgotten when the attempt ends badly.
     let mut world = World::at(Step::Deploy);
     world.services.remove("shop");
     world.unready.push(World::digits("2.0.0"));
     world.run_to_rest();
     assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+/// A world in which a switch waits: for a hook before traffic moves, or for the moment in which it settles.
+fn switching(moved: bool) -> World {
+    let mut world = World::serving();
+    let mut spec = serde_json::to_value(spec("2.0.0")).unwrap();
+    let template = json!({ "spec": { "containers": [{ "name": "dns", "image": "dns:1" }] } });
+    spec["hooks"] = json!([{ "name": "dns", "when": "Switch", "job": { "template": template } }]);
+    spec["switch"] = json!({ "settle": "30s" });
+    world.change(serde_json::from_value(spec).unwrap());
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    if !moved {
+        world.job_end.insert("dns", JobEnd::Hangs);
+    }
+    world.run_to(Step::Switch);
+    let waits = if moved { "settling for" } else { "Waiting for" };
+    for _ in 0..20 {
+        if world.message("Ready").contains(waits) {
+            world.writes.clear();
+            return world;
+        }
+        if !world.look(usize::MAX) {
+            world.settle();
+        }
+    }
+    panic!("it does not wait: {:#?}", world.statuses);
+}
+
+#[test]
+fn a_first_release_that_has_moved_half_of_its_services_moves_the_rest_and_says_until_then_that_nobody_is_there() {
+    let mut world = World::new();
+    world.shape = |spec| {
+        let mut more = spec.workloads[0].services[0].clone();
+        more.name = "extra".into();
+        spec.workloads[0].services.push(more);
+    };
+    world.spec = world.spec_of("1.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Switch);
+    world.stuck.insert("extra".into());
+    for _ in 0..20 {
+        world.look(usize::MAX);
+        world.settle();
+        world.wait(30);
+    }
+    assert_eq!(world.step(), Step::Idle);
+    let green = world.digits_of("1.0.0");
+    assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::Failed)), "{:#?}", world.statuses);
+    assert_eq!((world.selected(), world.services["extra"].selected()), (Some(&*green), Some("none")));
+    assert_eq!(world.condition("Serving").map(|found| found.0), Some("False"), "{}", world.message("Serving"));
+    world.stuck.clear();
+    world.run_to_rest();
+    assert_eq!(world.services["extra"].selected(), Some(&*green), "{:?}", world.writes);
+    assert_eq!(world.condition("Serving").map(|found| found.0), Some("True"), "{}", world.message("Serving"));
+    assert!(world.contests.is_empty() && world.condition("TrafficContested").is_none(), "nobody else wrote it");
+}
+
+#[test]
+fn a_first_release_whose_move_is_seen_late_stays_where_it_is() {
+    let mut world = World::new();
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Switch);
+    // The answer to the patch is lost, and the watch shows the Service as it was, until the spec has changed.
+    let before = world.services["shop"].clone();
+    for _ in 0..10 {
+        if world.selected() == Some("none") {
+            world.look(usize::MAX);
+        }
+    }
+    let moved = world.services.insert("shop".into(), before).unwrap();
+    world.ask_for("2.0.0");
+    let (seen, plan) = world.plan();
+    world.services.insert("shop".into(), moved);
+    world.carry_out(&seen, &plan, usize::MAX);
+    world.follow();
+    let green = World::digits("1.0.0");
+    for _ in 0..40 {
+        assert_eq!(world.selected(), Some(&*green), "{:?}", world.writes);
+        world.turn();
+    }
+    assert_eq!(world.active(), Some("1.0.0"));
+}
+
+#[test]
+fn rule_02_what_is_dead_in_both_versions_keeps_nothing_else_from_going_back() {
+    let mut world = World::at_as(Step::Watch, |spec| {
+        let mut docs = spec.workloads[0].clone();
+        (docs.name, docs.services[0].name) = ("docs".into(), "docs".into());
+        spec.workloads.push(docs);
+    });
+    let unready = |world: &mut World, version: &str, workload: &str| {
+        let digits = world.digits_of(version);
+        let of_it = |pod: &&mut PodSeen| pod.revision == digits && pod.workload == workload;
+        world.pods.values_mut().filter(of_it).for_each(|pod| pod.ready = false);
+        world.follow();
+    };
+    unready(&mut world, "1.0.0", "docs");
+    unready(&mut world, "2.0.0", "docs");
+    for _ in 0..5 {
+        world.look(usize::MAX);
+    }
+    let (blue, green) = (world.digits_of("1.0.0"), world.digits_of("2.0.0"));
+    if world.selected() == Some(&*green) {
+        unready(&mut world, "2.0.0", "web");
+        for _ in 0..5 {
+            world.look(usize::MAX);
+        }
+    }
+    assert_eq!((world.step(), world.selected()), (Step::SwitchBack, Some(&*blue)), "{:?}", world.status.conditions);
+    // Where the former version has nobody at all, traffic stays.
+    let mut world = World::at(Step::Watch);
+    world.set_ready("1.0.0", 0);
+    world.set_ready("2.0.0", 0);
+    for _ in 0..5 {
+        world.look(usize::MAX);
+    }
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "BothUnhealthy"))));
 }
 
 #[test]

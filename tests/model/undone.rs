@@ -75,12 +75,39 @@ fn one_that_runs_is_let_end_whatever_happens() {
     }
     assert!(world.jobs.values().any(|job| job.name.contains("-undo-1") && !job.suspended));
     assert_eq!(world.condition("Reconciling"), Some(("True", Reason::RestoringData.as_str())));
+    // What was approved is deleted by somebody.
+    world.contents.clear();
+    world.look(usize::MAX);
+    assert!(world.jobs.values().any(|job| job.name.contains("-undo-1")), "{:?}", world.writes);
     world.deleting = true;
     world.look(usize::MAX);
     assert!(!world.gone && world.step() == Step::RestoreData);
     world.database.undo = UndoEnd::Undone;
     world.run_to_rest();
     assert!(world.gone);
+    assert_eq!(undo(&world), Some(UndoProgress::Undone));
+}
+
+#[test]
+fn threat_t10_a_job_that_was_not_recorded_before_it_ran_is_not_believed() {
+    let mut world = watching();
+    world.database.undo = UndoEnd::Loses;
+    world.abort();
+    world.run_to(Step::RestoreData);
+    let made = |world: &World| world.jobs.keys().find(|name| name.ends_with("-undo-1")).cloned();
+    for _ in 0..5 {
+        if made(&world).is_none() {
+            world.look(1);
+        }
+    }
+    // Somebody resumes it, and it says that all is well.
+    let name = made(&world).unwrap();
+    world.jobs.get_mut(&name).unwrap().suspended = false;
+    world.database.undo = UndoEnd::Undone;
+    world.end_database_jobs();
+    world.database.undo = UndoEnd::Fails;
+    world.run_to_rest();
+    assert_eq!((undo(&world), world.active()), (Some(UndoProgress::Uncertain), Some("1.0.0")));
 }
 
 #[test]

@@ -103,6 +103,8 @@ pub struct World {
     pub foreign: Vec<(Kind, String)>,
     /// Deployments and Services of ours that somebody took our labels off: no watch shows them, nor their endpoints.
     pub unlabelled: BTreeSet<String>,
+    /// Objects that a webhook refuses every write of, by name.
+    pub stuck: BTreeSet<String>,
     /// What the specs of this world have besides.
     pub shape: Shape,
     /// What somebody else's objects select.
@@ -207,6 +209,7 @@ impl World {
             changed_by: None,
             foreign: Vec::new(),
             unlabelled: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             shape: |_| {},
             elsewhere: vec![],
             network_policies: Some(vec![]),
@@ -780,6 +783,9 @@ impl World {
         let uid = format!("uid-{}", self.serial);
         let label = |key: &str| text(&manifest.body, &["metadata", "labels", key]);
         let name = manifest.name.clone();
+        if self.stuck.contains(&name) {
+            return;
+        }
         // What is there as ours gets its labels back.
         self.unlabelled.remove(&name);
         if let Some(found) = self.services.get_mut(&name).filter(|_| manifest.kind == Kind::Service) {
@@ -872,7 +878,7 @@ impl World {
 
     fn point(&mut self, name: &str, patch: &Value) -> bool {
         let now = self.now.round(jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Trunc));
-        let Some(service) = self.services.get_mut(name) else { return false };
+        let Some(service) = self.services.get_mut(name).filter(|_| !self.stuck.contains(name)) else { return false };
         let meta = &patch["metadata"];
         if meta["uid"] != service.uid.as_str() || meta["resourceVersion"] != service.resource_version.as_str() {
             return false;

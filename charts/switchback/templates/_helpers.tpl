@@ -185,6 +185,13 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
     summary: 'Switchback fails at objects of kind {{ "{{ $labels.kind }}" }} again and again'
     description: Its log names the objects and the API server's answers.
     runbook_url: {{ include "switchback.runbook" (list . "errors") }}
+- alert: SwitchbackPanicked
+  expr: sum by (kind) (increase(switchback_reconciles_total{result="panic"}[30m])) > 0
+  labels: { severity: warning }
+  annotations:
+    summary: 'Switchback cannot work on an object of kind {{ "{{ $labels.kind }}" }}'
+    description: That is a fault of ours. The object does not go on, and no other is kept by it.
+    runbook_url: {{ include "switchback.runbook" (list . "panicked") }}
 - alert: SwitchbackWatchesFail
   expr: (sum(increase(switchback_watch_failures_total[10m])) > 20) or (min(switchback_caches_filled) < 1)
   for: 5m
@@ -201,6 +208,7 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
     summary: Many Releases wait for their turn
     description: Eight are worked on at once. What may have to go back comes first all the same.
     runbook_url: {{ include "switchback.runbook" (list . "queue-long") }}
+{{- if .Values.prometheusRule.backupOlderThanSeconds }}
 - alert: SwitchbackBackupOld
   expr: time() - max by (namespace, database) (switchback_backup_taken_timestamp_seconds) > {{ .Values.prometheusRule.backupOlderThanSeconds }}
   for: 15m
@@ -209,4 +217,5 @@ Nothing on secrets, pods/exec, pods/log, tokens and roles.
     summary: 'The newest proven backup of database {{ "{{ $labels.namespace }}/{{ $labels.database }}" }} is old'
     description: What was written since would be lost with the database.
     runbook_url: {{ include "switchback.runbook" (list . "backup-old") }}
+{{- end }}
 {{- end -}}

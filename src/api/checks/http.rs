@@ -97,6 +97,7 @@ pub struct HttpCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
+#[schemars(transform = super::super::crds::told_by_the_field)]
 pub enum Scheme {
     /// Without encryption.
     Http,

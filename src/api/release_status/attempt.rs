@@ -9,6 +9,7 @@ use crate::api::{Duration, RevisionId, Source};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+#[schemars(transform = super::super::crds::told_by_the_field)]
 pub enum Outcome {
     /// The new version serves and passed its watch window.
     Succeeded,

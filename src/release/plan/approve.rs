@@ -235,7 +235,7 @@ fn mode(seen: &Observed, record: &Record) -> Mode {
 }
 
 fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
-    let (name, version) = (&seen.release.name, &seen.release.spec.version);
+    let version = &seen.release.spec.version;
     let (reason, first) = match void_approval(record) {
         Some(actor) => {
             (Reason::ApprovalStale, format!("What {actor} approved is not what would run now; that approval is void. "))
@@ -251,8 +251,10 @@ fn waiting(seen: &Observed, record: &Record, people: &[&str]) -> Situation {
     let given = words::approved_so_far(people, required);
     let plan = record.plan.as_ref().map(plan_text::brief).unwrap_or_default();
     let message = format!(
-        "{first}{broken}The plan for {version} is ready and nothing has happened yet: {plan}.{given} Read it: kubectl \
-         switchback plan {name}. Next: kubectl switchback approve {name}, or reject {name}."
+        "{first}{broken}The plan for {version} is ready and nothing has happened yet: {plan}.{given} Read it: {}. Next: {}, or \
+         reject it.",
+        seen.release.command("plan"),
+        seen.release.command("approve")
     );
     Situation::WaitingForApproval(reason, message)
 }

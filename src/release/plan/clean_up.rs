@@ -7,11 +7,10 @@ use super::{
         manifests::{self, Kind},
         observed::{Answer, Ask, BackupState, DeploymentSeen, Observed},
     },
-    Action, Move, Plan, Situation, active_content, belongings,
-    ending::{self, Why},
-    enter, fence, migrate, recorded, restore_data, scaling, upkeep,
+    Action, Move, Plan, Situation, active_content, belongings, ending, enter, fence, migrate, recorded, restore_data,
+    scaling, upkeep,
 };
-use crate::api::{Outcome, Reason, Record, Step, labels::Role};
+use crate::api::{Reason, Record, Step, labels::Role};
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     if restore_data::is_due(seen, &record) {
@@ -30,7 +29,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
     left.extend(belongings.into_iter().chain(scaling::put_back(seen, &mut record)).map(|action| (action, false)));
     if left.is_empty() {
         upkeep::forget_traffic(seen, &mut record);
-        let why = why(&record);
+        let why = ending::why(&record);
         return ending::come_to_rest(record, &seen.release.wanted, (seen.now, why));
     }
     let digits = made(&record).unwrap_or_default().to_owned();
@@ -124,15 +123,4 @@ fn backups(seen: &Observed, record: &Record) -> impl Iterator<Item = (Action, bo
         BackupState::Working(_) if backup.name == own => Some((Action::withdraw(backup), backup.deleting)),
         BackupState::Working(_) | BackupState::Complete(_) | BackupState::Failed { .. } => None,
     })
-}
-
-fn why(record: &Record) -> Why {
-    record.ending.as_ref().map_or_else(
-        || Why { reason: Reason::Aborted, message: "The attempt ended.".to_owned(), outcome: Outcome::Aborted },
-        |ending| Why {
-            reason: Reason::parse(&ending.reason),
-            message: ending.message.clone(),
-            outcome: ending.outcome,
-        },
-    )
 }

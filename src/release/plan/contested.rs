@@ -10,7 +10,7 @@ use super::{
     },
     Action, Plan, active_content, candidate_content, later,
 };
-use crate::api::{Duration, Record, RevisionId};
+use crate::api::{Duration, Record, RevisionId, Step, labels};
 
 /// How long at least between two writes of one Service: whoever fights for it may write as often as he likes.
 pub(super) const BETWEEN: Duration = Duration::from_secs(1);
@@ -23,6 +23,11 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
     for traffic in &plan.record.traffic.clone() {
         let Some(revision) = &traffic.revision else { continue };
         let Some(service) = seen.service(&traffic.service).filter(|service| !service.deleting) else { continue };
+        // Moved a moment ago, and not noted yet.
+        let candidate = plan.record.candidate.as_ref().filter(|_| plan.record.step == Step::Switch);
+        if candidate.is_some_and(|candidate| service.selects(&candidate.revision)) {
+            continue;
+        }
         let Some(workload) = workload_of(seen, &plan.record, (&traffic.service, revision)) else { continue };
         let last = lately(&service.name);
         if let Some(last) = last.filter(|last| later(last.at, QUIET) > seen.now) {
@@ -37,12 +42,6 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
             plan.look_again_at(next);
             continue;
         }
-        let ask = Ask::SelectorManager(service.name.clone());
-        let Some(Answer::Manager(by)) = seen.answer(&ask) else {
-            plan.asks.push(ask);
-            continue;
-        };
-        plan.contested = Some(told(&service.name, by.as_deref(), &revision.to_string()));
         let target = manifests::Target {
             workload: &workload,
             digits: revision.digits(),
@@ -50,11 +49,20 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
             before: None,
             fence: None,
         };
-        plan.upkeep.push(Action::PutBack {
-            service: service.name.clone(),
-            patch: manifests::service_patch(&seen.release, service, target),
-            by: by.clone(),
-        });
+        let patch = manifests::service_patch(&seen.release, service, target);
+        // Of a first release that ended half way: nobody has pointed it anywhere yet.
+        let is_new = traffic.switched_at.is_none() && service.selected() == Some(labels::NO_REVISION);
+        if is_new && plan.record.step != Step::Switch {
+            plan.upkeep.push(Action::Point { service: service.name.clone(), patch, otherwise: None });
+            continue;
+        }
+        let ask = Ask::SelectorManager(service.name.clone());
+        let Some(Answer::Manager(by)) = seen.answer(&ask) else {
+            plan.asks.push(ask);
+            continue;
+        };
+        plan.contested = Some(told(&service.name, by.as_deref(), &revision.to_string()));
+        plan.upkeep.push(Action::PutBack { service: service.name.clone(), patch, by: by.clone() });
     }
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     super::{observed::Observed, words},
-    Move, Plan, Situation, abort, contract, enter, handover, health, later, note_time, report,
+    Move, Plan, Situation, abort, contract, enter, handover, health, later, note_time, report, switch,
 };
 use crate::api::{
     ActiveRevision, CandidateRevision, DecidedBy, Duration, Ending, FailureRecord, HistoryEntry, Outcome,
@@ -38,7 +38,12 @@ pub(super) fn moved(record: &Record) -> bool {
 /// Turns back: what was made is removed, traffic goes back first when it may have moved.
 pub(super) fn turn_back(mut record: Record, now: Timestamp, why: Why) -> Move {
     if moved(&record) && record.active.is_none() {
-        // Traffic never points at nothing: without an earlier version the candidate keeps serving, and a fix can follow.
+        // Traffic never points at nothing: without an earlier version the candidate keeps serving, and a fix can follow. What
+        // has not moved yet points at nothing: it follows.
+        let candidate = record.candidate.as_ref().map(|candidate| candidate.revision.clone());
+        for traffic in record.traffic.iter_mut().filter(|traffic| traffic.revision.is_none()) {
+            traffic.revision.clone_from(&candidate);
+        }
         let message =
             format!("{} There is no earlier version to go back to; it keeps serving.", sentence(&why.message));
         let keep = RollbackSettings::default().keep_previous;
@@ -123,6 +128,29 @@ pub(super) fn begun(seen: &Observed, record: &Record) -> Option<Move> {
     let why = Why { reason: Reason::RolledBack, message: message.to_owned(), outcome: Outcome::RolledBack };
     // It may have been a person who asked, whose Decision then was not remembered either.
     fenced.then(|| abort::begun(seen, record).unwrap_or_else(|| turn_back(record.clone(), seen.now, why)))
+}
+
+/// Stays on the candidate of a first release that turned back, when a Service is seen to point at it after all: the answer to
+/// that patch was lost, and nothing had shown it yet.
+pub(super) fn arrived(seen: &Observed, record: &Record) -> Option<Move> {
+    let candidate = record.candidate.as_ref().filter(|_| record.active.is_none())?.revision.clone();
+    let mut record = record.clone();
+    switch::note_moved(seen, &candidate, &mut record);
+    let why = why(&record);
+    record.ending = None;
+    moved(&record).then(|| turn_back(record, seen.now, why))
+}
+
+/// Returns why the attempt turned back.
+pub(super) fn why(record: &Record) -> Why {
+    record.ending.as_ref().map_or_else(
+        || Why { reason: Reason::Aborted, message: "The attempt ended.".to_owned(), outcome: Outcome::Aborted },
+        |ending| Why {
+            reason: Reason::parse(&ending.reason),
+            message: ending.message.clone(),
+            outcome: ending.outcome,
+        },
+    )
 }
 
 /// Says why the attempt turned back, without its full stop.

@@ -131,11 +131,11 @@ pub(super) fn may_take(seen: &Observed, (kind, name): (Kind, &str), live: &Runni
     // Who may write a Release may not be who may write this.
     let message = format!(
         "{word} {name} is not offered to this Release. Whoever may change it says so: kubectl annotate {} {name} -n {} \
-         {ADOPT}={} (and in Git, beside Prune=false); then: kubectl switchback retry {}.",
+         {ADOPT}={} (and in Git, beside Prune=false); then: {}.",
         word.to_lowercase(),
         release.namespace,
         release.name,
-        release.name
+        release.command("retry")
     );
     Err((Reason::AdoptionNotOffered, message))
 }

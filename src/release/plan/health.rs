@@ -111,14 +111,18 @@ pub fn back_is_better(seen: &Observed, record: &Record, blue: &RevisionId, green
             || workers(record, green).any(lacking))
 }
 
-/// Returns whether the former version could serve: every workload of it that takes traffic has a ready pod. Workers are
-/// not asked: one that is unwell, or stopped, must not keep users from a version that serves them. Nor is what was stopped
-/// for the candidate: it starts again on the way back.
+/// Returns whether the former version could serve: of what takes traffic it has a ready pod of each workload, but for those of
+/// which the candidate has none either: nobody loses them. Workers are not asked: one that is unwell, or stopped, must not keep
+/// users from a version that serves them. Nor is what was stopped for the candidate: it starts again on the way back.
 #[must_use]
 pub fn back_is_possible(seen: &Observed, record: &Record, blue: &RevisionId) -> bool {
     let is_worker = |name: &str| record.workers.iter().any(|worker| worker.active.is_some() && worker.workload == name);
-    let mut all = workloads(seen, blue).peekable();
-    all.peek().is_some() && all.all(|workload| is_worker(workload) || seen.ready_pods(workload, blue) > 0)
+    let green = record.candidate.as_ref().map(|candidate| &candidate.revision);
+    let has_nobody = |workload: &str| green.is_some_and(|green| seen.ready_pods(workload, green) == 0);
+    let all: Vec<&str> = workloads(seen, blue).collect();
+    let (serving, lacking): (Vec<&str>, Vec<&str>) =
+        all.into_iter().partition(|workload| is_worker(workload) || seen.ready_pods(workload, blue) > 0);
+    !serving.is_empty() && lacking.into_iter().all(has_nobody)
 }
 
 /// Says that traffic shall go back to a version that could not take it.

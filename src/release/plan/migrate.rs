@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     agent_job::targets,
-    api::{DatabaseRecord, Duration, MigrationProgress, MigrationRecord, Reason, Record, Step},
+    api::{DatabaseRecord, Duration, MigrationProgress, MigrationRecord, Reason, Record, RevisionId, Step},
     protocol::{Answer, MigrateResult, MigrationState},
 };
 
@@ -48,7 +48,8 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     match seen.job(&name) {
         None => make(seen, record, (&name, number)),
         Some(job) if job.suspended => start(seen, record, (job, number)),
-        Some(job) => follow(seen, record, job),
+        Some(job) if is_recorded(&record, job) => follow(seen, record, job),
+        Some(job) => of_somebody(seen, record, (job, number)),
     }
 }
 
@@ -140,15 +141,7 @@ fn start(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> 
             return not_begun(seen, record, (Reason::BackupFailed, message));
         }
     }
-    let now = MigrationRecord {
-        revision,
-        state: MigrationProgress::Started,
-        attempt: number,
-        job: job.uid.clone(),
-        ended_at: None,
-        undo: None,
-        restore: None,
-    };
+    let now = started(revision, (number, job.uid.clone()));
     let read_back = recorded(seen, &record) && seen.record().migration.as_ref() == Some(&now);
     record.migration = Some(now);
     let actions = if read_back { vec![Action::resume(job)] } else { vec![] };
@@ -184,6 +177,26 @@ fn held_up(seen: &Observed, record: Record, (name, waits): (&str, contract::Wait
     }
     let situation = told(&record, &format!("Job {name} waits: {}.", waits.waiting()));
     waits.wait(seen, record, situation)
+}
+
+/// Ends a Job that was not recorded before it ran, and believes nothing of it: somebody else made it, or resumed it. How far
+/// it came says the ledger, to the next one.
+fn of_somebody(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> Move {
+    let Some(candidate) = &record.candidate else { return ending::content_lost(seen, record) };
+    if record.migration.is_none() {
+        record.migration = Some(started(candidate.revision.clone(), (number, String::new())));
+    }
+    match again(seen, record, format!("Job {} was made or resumed by somebody else.", job.name)) {
+        // Only once that is written: who reads an old status takes its own Job for that of somebody else, and cannot write.
+        Move::Stay(plan) => Plan { actions: vec![Action::delete(Kind::Job, &job.name, &job.uid)], ..*plan }.into(),
+        ended @ Move::To(_) => ended,
+    }
+}
+
+/// Returns the record of a Job that may run from now on.
+fn started(revision: RevisionId, (attempt, job): (u8, String)) -> MigrationRecord {
+    let state = MigrationProgress::Started;
+    MigrationRecord { revision, state, attempt, job, ended_at: None, undo: None, restore: None }
 }
 
 /// Returns whether status names this very Job, so that somebody may be about to resume it.

@@ -31,10 +31,10 @@ pub(super) fn look(seen: &Observed, spec: &ReleaseSpec) -> Inspection {
     if missing.is_empty() {
         return Inspection::Fine;
     }
-    let (names, namespace, release) = (missing.join(", "), &seen.release.namespace, &seen.release.name);
+    let (names, namespace, retry) = (missing.join(", "), &seen.release.namespace, seen.release.command("retry"));
     let message = format!(
         "Pods of this release need ConfigMap {names}, which namespace {namespace} does not have: they would not start. Nothing \
-         was changed. Make it, or say `optional: true` where it is named; then: kubectl switchback retry {release}."
+         was changed. Make it, or say `optional: true` where it is named; then: {retry}."
     );
     Inspection::Refused(Reason::ConfigMapNotFound, message)
 }

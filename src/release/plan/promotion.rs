@@ -25,10 +25,8 @@ impl Missing {
 
 /// Returns what is missing for a release; where only time is, the last end of it.
 pub(super) fn look(seen: &Observed) -> Option<Missing> {
-    let hastens = format!(
-        ". Somebody who holds the verb `expedite` need not wait: kubectl switchback expedite {}",
-        seen.release.name
-    );
+    let hastens =
+        format!(". Somebody who holds the verb `expedite` need not wait: {}", seen.release.command("expedite"));
     missing(seen, &hastens, serves)
 }
 

@@ -254,23 +254,34 @@ fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
 }
 
 fn way_back((spec, looked): Content<'_>, record: &Record) -> Vec<WayBackPoint> {
-    let point = |after, scope, loses: &str| WayBackPoint { after, scope, loses: loses.to_owned() };
-    let mut points: Vec<WayBackPoint> = database::way_back(spec, looked).into_iter().collect();
-    points.push(point(Step::Verify, Scope::Full, "nothing: no traffic has moved"));
+    let migrates = database::way_back(spec, looked, "").is_some();
+    // Whatever is lost without a migration, and then what one adds to it.
+    let point = |after, lost: &str| {
+        let (scope, loses) = database::way_back(spec, looked, lost).unwrap_or((Scope::Full, lost.to_owned()));
+        WayBackPoint { after, scope, loses }
+    };
+    let before = [Step::Migrate, Step::Verify].into_iter().filter(|step| migrates || *step != Step::Migrate);
+    let mut points: Vec<WayBackPoint> = before.map(|after| point(after, "nothing: no traffic has moved")).collect();
     if record.active.is_some() {
         let lost = "nothing of ours; what the new version wrote elsewhere stays";
         let away = "nothing of ours, but nobody answers from the new version's stop to the former one's start";
         let lost = if workers::away(spec, record).is_some() { away } else { lost };
-        points.push(point(Step::Switch, Scope::Full, lost));
-        points.push(point(Step::Watch, Scope::Full, lost));
-        points.push(point(
-            Step::Retire,
-            Scope::Full,
-            "nothing of ours, but it takes a Decision (kubectl switchback rollback) and the time to bring the former \
-             version up, verify it and move traffic",
-        ));
+        points.extend([Step::Switch, Step::Watch].map(|after| point(after, lost)));
+        let stays = if migrates { "; the database stays as it is: what was migrated is not undone" } else { "" };
+        points.push(WayBackPoint {
+            after: Step::Retire,
+            scope: Scope::Full,
+            loses: format!(
+                "nothing of ours, but it takes a Decision (kubectl switchback rollback) and the time to bring the former \
+                 version up, verify it and move traffic{stays}"
+            ),
+        });
     } else {
-        points.push(point(Step::Switch, Scope::ForwardOnly, "there is no earlier version to go back to"));
+        points.push(WayBackPoint {
+            after: Step::Switch,
+            scope: Scope::ForwardOnly,
+            loses: "there is no earlier version to go back to".to_owned(),
+        });
     }
     points.extend(contract::way_back(spec, looked));
     points
@@ -323,22 +334,16 @@ fn approvals(
         Gate::Contract => (None, policies.contract_required()),
         Gate::DataLoss => (None, policies.required()),
     };
-    let name = format!("{}{}", release.name, words::gate_option(gate));
+    let approve = format!("{}{}", release.command("approve"), words::gate_option(gate));
     let forbids = policies.forbids_automatic().filter(|_| asked == Some(Mode::Automatic));
     let by_itself =
         forbids.map(|policy| format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));
     let missing = match people {
-        [] if left == 1 => format!(
-            "One approval by somebody who holds the verb `approve` on this Release: kubectl switchback approve {name}"
-        ),
-        [] => format!(
-            "{left} approvals by different people who hold the verb `approve` on this Release: kubectl switchback \
-             approve {name}"
-        ),
-        people => format!(
-            "{left} more of {required} approvals: kubectl switchback approve {name}, by somebody else than {}",
-            people.join(", ")
-        ),
+        [] if left == 1 => format!("One approval by somebody who holds the verb `approve` on this Release: {approve}"),
+        [] => format!("{left} approvals by different people who hold the verb `approve` on this Release: {approve}"),
+        people => {
+            format!("{left} more of {required} approvals: {approve}, by somebody else than {}", people.join(", "))
+        }
     };
     let statements = policies.statements();
     let said = (!statements.is_empty())
@@ -351,9 +356,9 @@ pub(super) fn frozen(release: &ReleaseSeen, frozen: &Frozen<'_>) -> String {
     let why = frozen.why.map(|why| format!(" ({why})")).unwrap_or_default();
     format!(
         "ReleasePolicy {} lets nothing begin until {}{why}; what is approved by then begins by itself. Somebody who holds \
-         the verb `expedite` need not wait: kubectl switchback expedite {}",
+         the verb `expedite` need not wait: {}",
         frozen.policy,
         frozen.until.strftime("%a %F %H:%M UTC"),
-        release.name
+        release.command("expedite")
     )
 }

@@ -69,11 +69,12 @@ fn undo(record: &Record) -> Option<&UndoRecord> {
 }
 
 pub(super) fn plan(seen: &Observed, record: Record) -> Move {
-    if !is_due(seen, &record) {
-        return enter(record, Step::CleanUp, seen.now, None);
+    if !is_running(&record) && !is_due(seen, &record) {
+        return without_content(seen, record);
     }
     let restores = candidate_content(seen, &record).map(|content| content.rollback.database);
-    if restores == Some(DatabaseRollback::Restore) {
+    // What runs is let end, by the record alone.
+    if restore::is_running(&record) || (!is_undoing(&record) && restores == Some(DatabaseRollback::Restore)) {
         return restore::plan(seen, record);
     }
     let number = undo(&record).map_or(1, |undo| undo.attempt);
@@ -84,8 +85,18 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
         }
         None => make(seen, record, (&name, number)),
         Some(job) if job.suspended => start(seen, record, (job, number)),
-        Some(job) => follow(seen, record, job),
+        Some(job) if undo(&record).is_some_and(|undo| undo.job == job.uid) => follow(seen, record, job),
+        // Nothing is believed of a Job that was not recorded before it ran.
+        Some(_) => again(seen, record, format!("Job {name} was made or resumed by somebody else.")),
     }
+}
+
+/// Goes on; where people were asked, or were about to be, it is said why nothing follows.
+fn without_content(seen: &Observed, record: Record) -> Move {
+    if candidate_content(seen, &record).is_none() && restore::is_open(&record) {
+        return restore::kept(seen, record, "what was approved is gone: somebody deleted its ControllerRevision");
+    }
+    enter(record, Step::CleanUp, seen.now, None)
 }
 
 /// Makes the Job, suspended; what it would lose has to be known.
@@ -116,9 +127,7 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     let job = manifests::undo_job((&seen.release, &seen.settings), &content, (what, findings.takes.clone()), owner);
     let Some(job) = job else { return kept(seen, record, "it has no migration") };
     if overdue(seen, &record) {
-        let why = format!("Job {name} could not be made in time");
-        let state = if number > 1 { UndoProgress::Uncertain } else { UndoProgress::Kept };
-        return ended(seen, record, (state, &why));
+        return kept(seen, record, &format!("Job {name} could not be made in time"));
     }
     let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
     let situation = told(&record);
@@ -161,10 +170,6 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         Said::This(answer) => *answer,
     };
     match answer {
-        // One that follows a lost one cannot speak for it.
-        Answer::Refused(refusal) if undo(&record).is_some_and(|undo| undo.attempt > 1) => {
-            ended(seen, record, (UndoProgress::Uncertain, &refusal.message))
-        }
         Answer::Refused(refusal) => kept(seen, record, &refusal.message),
         Answer::Done(result) => match (result.state, result.problem) {
             (MigrationState::Undone, _) => ended(seen, record, (UndoProgress::Undone, "")),
@@ -186,8 +191,10 @@ fn again(seen: &Observed, mut record: Record, message: String) -> Move {
     Plan::stay(record, situation).into()
 }
 
+/// Ends it where it is refused or cannot begin; one that follows a lost one cannot speak for that.
 fn kept(seen: &Observed, record: Record, why: &str) -> Move {
-    ended(seen, record, (UndoProgress::Kept, why))
+    let is_first = undo(&record).is_none_or(|undo| undo.attempt == 1);
+    ended(seen, record, (if is_first { UndoProgress::Kept } else { UndoProgress::Uncertain }, why))
 }
 
 /// Says what became of it, and goes on: nothing of this keeps an attempt from ending.

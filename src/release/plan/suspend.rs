@@ -114,7 +114,7 @@ fn goes_forward(next: &Record) -> bool {
 
 /// Says what is held, who serves, and who can let it go on.
 pub(super) fn situation(seen: &Observed, record: &Record, next: Step) -> Situation {
-    let (name, version) = (&seen.release.name, &seen.release.spec.version);
+    let version = &seen.release.spec.version;
     let version = record.candidate.as_ref().map_or(version, |candidate| &candidate.version);
     let serves = match (&record.candidate, &record.active) {
         (Some(candidate), _) if ending::moved(record) => {
@@ -126,7 +126,7 @@ pub(super) fn situation(seen: &Observed, record: &Record, next: Step) -> Situati
     let person = record
         .suspended
         .as_ref()
-        .map(|suspended| format!("{}. Next: kubectl switchback resume {name}", words::suspended(suspended)));
+        .map(|suspended| format!("{}. Next: {}", words::suspended(suspended), seen.release.command("resume")));
     let why: Vec<String> = spec.into_iter().chain(person).collect();
     Situation::Suspended(format!("Suspended before {} of {version}. {serves}. {}", next.as_str(), why.join(". ")))
 }

@@ -235,7 +235,7 @@ fn pods(seen: &Observed, record: &Record, content: &ReleaseSpec) -> (bool, Strin
 }
 
 /// Notes which Services are seen to point at the candidate.
-fn note_moved(seen: &Observed, revision: &RevisionId, record: &mut Record) {
+pub(super) fn note_moved(seen: &Observed, revision: &RevisionId, record: &mut Record) {
     for traffic in &mut record.traffic {
         if seen.service(&traffic.service).is_some_and(|service| service.selects(revision))
             && traffic.switched_at.is_none()

@@ -22,13 +22,18 @@ use crate::api::{Duration, HookMoment, Reason, Record, RevisionId, Step, labels}
 const AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
+    if let Some(kept) = ending::arrived(seen, &record) {
+        return kept;
+    }
     let active = record.active.as_ref().map(|active| active.revision.clone());
     let services: Vec<&ServiceSeen> =
         seen.services.iter().filter(|service| service.ours && service.role == Some(labels::Role::Active)).collect();
     let situation = Situation::Working(Reason::SwitchingBack, ending::told(&record));
     let theirs = match go_back(seen, &record, &services) {
         Back::Pointed(theirs) => theirs,
-        Back::Acting(actions) => return Plan { actions, act_first: true, ..Plan::stay(record, situation) }.into(),
+        Back::Acting(actions, asks) => {
+            return Plan { actions, asks, act_first: true, ..Plan::stay(record, situation) }.into();
+        }
         Back::Asking(asks) => return Plan { asks, ..Plan::stay(record, situation) }.into(),
     };
     let had = active_content(seen, &record).cloned();
@@ -77,8 +82,8 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
 
 /// How far Services are.
 enum Back<'a> {
-    /// These are to be pointed first.
-    Acting(Vec<Action>),
+    /// These are to be pointed first, and these to be looked at where a look before this one has pointed already.
+    Acting(Vec<Action>, Vec<Ask>),
     /// These have to be looked at: no watch shows them as ours.
     Asking(Vec<Ask>),
     /// All point where they should, but for those that are not ours to point any more.
@@ -96,17 +101,19 @@ fn go_back<'a>(seen: &'a Observed, record: &Record, services: &[&ServiceSeen]) -
     let back = |services: &[&ServiceSeen]| -> Vec<Action> {
         services.iter().filter(open).map(|service| point(seen, record, service, (digits, &fence))).collect()
     };
-    let actions = back(services);
-    if !actions.is_empty() {
-        return Back::Acting(actions);
+    let mut actions = back(services);
+    if !actions.is_empty() && !recorded(seen, record) {
+        return Back::Acting(actions, vec![]);
     }
+    // From the second look on one that the API server refuses in each keeps no other from being found.
     let unseen = match unseen(seen, record, services) {
         Ok(unseen) => unseen,
-        Err(asks) => return Back::Asking(asks),
+        Err(asks) if actions.is_empty() => return Back::Asking(asks),
+        Err(asks) => return Back::Acting(actions, asks),
     };
     let (ours, theirs): (Vec<&ServiceSeen>, Vec<_>) = unseen.into_iter().partition(|live| may_point(seen, live));
-    let actions = back(&ours);
-    if actions.is_empty() { Back::Pointed(theirs) } else { Back::Acting(actions) }
+    actions.extend(back(&ours));
+    if actions.is_empty() { Back::Pointed(theirs) } else { Back::Acting(actions, vec![]) }
 }
 
 /// Returns the Services that traffic was moved by and no watch shows as ours, as they are now. One that is gone has no traffic;

@@ -5,13 +5,18 @@ use super::{
         manifests,
         observed::{Answer, Ask, Observed},
     },
-    Action, Plan, active_content, adopt, config, contested, scaling,
+    Action, Plan, active_content, adopt, config, contested, ending, recorded, scaling,
 };
 use crate::api::{Handover, Record, ReleaseSpec, Step, Workload};
 
-/// Keeps what serves, at every step but the one that moves traffic forward, and once Services have gone back.
+/// Keeps what serves, at every step, but not while Services are pointed forward or back.
 pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
-    if plan.record.step == Step::Switch || plan.act_first || plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
+    if plan.act_first || plan.asks.iter().any(|ask| seen.answer(ask).is_none()) {
+        return;
+    }
+    // What has moved is noted only once the step is recorded; until then a Service that has would be put back.
+    let points = |action: &Action| matches!(action, Action::Point { .. } | Action::Touch { .. });
+    if plan.record.step == Step::Switch && (!recorded(seen, &plan.record) || plan.actions.iter().any(points)) {
         return;
     }
     if adopt::keep(seen, plan) {
@@ -25,7 +30,8 @@ pub(super) fn while_waiting(seen: &Observed, plan: &mut Plan) {
 
 /// Makes Deployments again, at the size that the Services in front of them rely on.
 fn restore_deployments(seen: &Observed, plan: &mut Plan) {
-    let watched = plan.record.step == Step::Watch;
+    let step = plan.record.step;
+    let watched = step == Step::Watch || (step == Step::Switch && ending::moved(&plan.record));
     // Until traffic has moved the candidate is the business of the step that brings it up.
     let not_yet = plan.record.candidate.as_ref().map(|candidate| candidate.attempt).filter(|_| !watched);
     for (content, attempt) in contents(seen, &plan.record).into_iter().filter(|(_, attempt)| Some(*attempt) != not_yet)
@@ -35,11 +41,11 @@ fn restore_deployments(seen: &Observed, plan: &mut Plan) {
         if content.workloads.iter().any(|workload| seen.deployment(&workload.name, &revision).is_none()) {
             plan.upkeep.extend(config::make(seen, content, seen.attempt(attempt)));
         }
-        let handed_back = |workload: &Workload| {
-            plan.record.step == Step::SwitchBack
+        let handed_over = |workload: &Workload| {
+            matches!(plan.record.step, Step::Switch | Step::SwitchBack)
                 && plan.record.workers.iter().any(|worker| worker.workload == workload.name)
         };
-        let kept: Vec<&Workload> = content.workloads.iter().filter(|workload| !handed_back(workload)).collect();
+        let kept: Vec<&Workload> = content.workloads.iter().filter(|workload| !handed_over(workload)).collect();
         for workload in kept {
             let size = size(&plan.record, workload, attempt);
             if watched {
@@ -88,7 +94,7 @@ fn size(record: &Record, workload: &Workload, attempt: i64) -> i32 {
     }
     let traffic = record.traffic.iter().filter(|traffic| workload.has_service(&traffic.service));
     // Until the candidate is proven, the Services count its pods and remember those of what served before.
-    let before = is_active && record.step == Step::Watch;
+    let before = is_active && matches!(record.step, Step::Switch | Step::Watch);
     let pods = traffic.map(|traffic| traffic.pods_before.filter(|_| before).unwrap_or(traffic.pods));
     pods.max().unwrap_or_else(|| workload.size())
 }

@@ -152,11 +152,7 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
     let asked = manifests::agent_checks(content, CheckPhase::Watch).count();
     let Some(candidate) = record.candidate.as_ref().filter(|_| asked > 0) else { return Finding::Well };
     let name = manifests::agent_job_name(&seen.release, candidate.attempt, CheckPhase::Watch);
-    let Some(job) = seen.job(&name) else {
-        // It is made in this look; the window does not end without it.
-        let late = || Finding::Tolerated(format!("Job {name} is being started."));
-        return if overdue(seen, record) { late() } else { Finding::Well };
-    };
+    let Some(job) = seen.job(&name) else { return without_job(seen, (record, content), &name) };
     let (message, unsure) = match checks::of_agent(seen, job, asked) {
         Verdict::Passed => return Finding::Well,
         // The window ends when its checks have ended, not before.
@@ -170,17 +166,44 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
         Verdict::CannotTell(message, unsure) => (message, unsure),
         Verdict::Lost(message) => (message, vec![]),
     };
-    let message = ending::sentence(&message);
-    if checks::goes_back_unsure(content, &unsure) {
+    let next = format!("kubectl delete job {name} -n {} to run it anew", seen.release.namespace);
+    cannot_tell(seen, (record, content), (&message, &unsure), &next)
+}
+
+/// Says what follows while the checks have no Job: it is made in this look, and the window does not end without it.
+fn without_job(seen: &Observed, (record, content): (&Record, &ReleaseSpec), name: &str) -> Finding {
+    let since = record.step_since.as_ref().map_or(seen.now, |since| since.0);
+    let end = record.deadline().map_or(seen.now, |end| later(end, LAST_WORD));
+    if overdue(seen, record) && end <= seen.now {
+        let message = format!("Job {name} of its checks could not be made");
+        let next =
+            format!("what refuses Jobs in the namespace: kubectl get resourcequotas -n {}", seen.release.namespace);
+        return cannot_tell(seen, (record, content), (&message, &[]), &next);
+    }
+    if overdue(seen, record) {
+        return Finding::Late(end);
+    }
+    if later(since, LAST_WORD) > seen.now {
+        return Finding::Well;
+    }
+    Finding::Tolerated(format!(
+        "{} serves, and nothing of its checks runs: Job {name} is not there yet.",
+        content.version
+    ))
+}
+
+/// Does what is asked for when these checks cannot tell, or all of them: it goes back, or a person is called.
+fn cannot_tell(
+    seen: &Observed,
+    (record, content): (&Record, &ReleaseSpec),
+    (message, unsure): (&str, &[String]),
+    next: &str,
+) -> Finding {
+    let message = ending::sentence(message);
+    if checks::goes_back_unsure(content, unsure) {
         return back_if_possible(seen, (record, content), format!("{message} The spec says to go back then."));
     }
-    Finding::Hold(
-        Reason::WatchOnHold,
-        format!(
-            "{message} The window does not end. Next: kubectl delete job {name} -n {} to run it anew.",
-            seen.release.namespace
-        ),
-    )
+    Finding::Hold(Reason::WatchOnHold, format!("{message} The window does not end. Next: {next}."))
 }
 
 /// Takes traffic back because of checks, unless nobody is there who could take it.
@@ -199,13 +222,12 @@ fn back(seen: &Observed, content: &ReleaseSpec, (reason, message): (Reason, Stri
     if content.rollback.automatic {
         return Finding::Back(reason, message);
     }
-    let (name, namespace) = (&seen.release.name, &seen.release.namespace);
     Finding::Hold(
         reason,
         format!(
-            "{} rollback.automatic is false: traffic stays until somebody decides. Next: kubectl switchback abort {name} \
-             -n {namespace}",
-            ending::sentence(&message)
+            "{} rollback.automatic is false: traffic stays until somebody decides. Next: {}",
+            ending::sentence(&message),
+            seen.release.command("abort")
         ),
     )
 }

@@ -7,12 +7,14 @@ impl Said<'_> {
     /// Tells of a Contract migration that has not been applied: why not yet, and what lets it begin.
     pub(super) fn contract(&self) -> Option<Row> {
         let contract = self.plan.record.contract.as_ref()?;
-        let name = &self.seen.release.name;
+        let command = |verb| self.seen.release.command(verb);
         let next = match contract.state {
             ContractProgress::Rejected | ContractProgress::Applied => return None,
             ContractProgress::Running => String::new(),
             ContractProgress::Pending | ContractProgress::Failed => format!(
-                " Next: kubectl switchback plan {name} --gate contract, then approve {name} --gate contract, or reject it."
+                " Next: {} --gate contract, then {} --gate contract, or reject it.",
+                command("plan"),
+                command("approve")
             ),
         };
         let message = format!("{}{next}", contract.message);

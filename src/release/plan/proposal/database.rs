@@ -3,7 +3,7 @@
 use super::{super::super::plan_text::size, line, planned, rehearsal};
 use crate::api::{
     Change, DatabaseRecord, DatabaseRollback, Environment, Migration, PendingMigration, PlannedStep, ProofLevel,
-    ReleaseDatabase, ReleaseSpec, Scope, Step, WayBackPoint,
+    ReleaseDatabase, ReleaseSpec, Scope, Step,
 };
 
 /// What is asked for, and what was seen of it; a forecast has seen nothing.
@@ -150,27 +150,25 @@ fn files(pending: &PendingMigration) -> String {
     format!(" ({count} {noun} due: {}{more})", pending.names.join(", "))
 }
 
-/// Says what going back after the migration restores.
-pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<WayBackPoint> {
-    let database = spec.database.as_ref()?;
-    due((database, looked, Change::Expand)).map(|migration| WayBackPoint {
-        after: Step::Migrate,
-        scope: if spec.rollback.database == DatabaseRollback::Restore { Scope::WithLoss } else { Scope::Full },
-        loses: match spec.rollback.database {
-            DatabaseRollback::Down => format!(
-                "nothing: no traffic has moved; `{}` takes the migration back, unless a row would be lost: then the schema \
-                 stays migrated, which the earlier version is declared to work on",
-                migration.down.join(" ")
+/// Says what a way back means once the migration has run: how far it goes, and what is lost, after what is lost without one.
+/// `None` when none is due.
+pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, lost: &str) -> Option<(Scope, String)> {
+    const STAYS: &str = "the schema stays migrated, which the earlier version is declared to work on";
+    let migration = due((spec.database.as_ref()?, looked, Change::Expand))?;
+    Some(match spec.rollback.database {
+        DatabaseRollback::Keep => (Scope::Full, format!("{lost}; {STAYS}")),
+        DatabaseRollback::Down => {
+            let down = migration.down.join(" ");
+            let takes_back = format!("`{down}` takes the migration back, unless a row would be lost: then {STAYS}");
+            (Scope::Full, format!("{lost}; {takes_back}"))
+        }
+        DatabaseRollback::Restore => (
+            Scope::WithLoss,
+            format!(
+                "{lost}; {STAYS}. With the data (gate DataLoss): what was written since the backup, which takes the place \
+                 of the database"
             ),
-            DatabaseRollback::Restore => "nothing by itself: no traffic has moved and the schema stays migrated, which the \
-                                          earlier version is declared to work on. Restore: once people have approved what \
-                                          is lost (gate DataLoss), the backup takes the place of the database, without what \
-                                          was written since"
-                .to_owned(),
-            DatabaseRollback::Keep => "nothing: no traffic has moved; the schema stays migrated, which the earlier \
-                                       version is declared to work on"
-                .to_owned(),
-        },
+        ),
     })
 }
 

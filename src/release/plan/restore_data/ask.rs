@@ -155,14 +155,13 @@ fn waiting(seen: &Observed, record: &Record, restore: &RestoreRecord, people: &[
     if let Authors::Unknown(reason, message) = authors::of(seen, record) {
         return Situation::WaitingForApproval(reason, format!("{first} {message}"));
     }
-    let name = &seen.release.name;
     let loss = restore.loss.as_ref().map(DataLoss::words).unwrap_or_default();
     let given = words::approved_so_far(people, Policies(&seen.policies).required());
-    let option = words::gate_option(Gate::DataLoss);
+    let next = format!("{}{}", seen.release.command("approve"), words::gate_option(Gate::DataLoss));
     let until = record.deadline().map(|at| at.strftime("%F %H:%M UTC").to_string()).unwrap_or_default();
     let message = format!(
         "{first} Restoring the backup would lose {loss}, and what is written \
-         until then.{given} Without approval the data stay as they are from {until} on. Next: kubectl switchback approve {name}{option}, or reject {name}{option}."
+         until then.{given} Without approval the data stay as they are from {until} on. Next: {next}, or reject it."
     );
     Situation::WaitingForApproval(Reason::DataLossPending, clamp(&message).to_owned())
 }

@@ -39,6 +39,11 @@ pub(super) fn is_running(record: &Record) -> bool {
         })
 }
 
+/// Returns whether it is not at its end.
+pub(super) fn is_open(record: &Record) -> bool {
+    record_of(record).is_some_and(RestoreRecord::is_open)
+}
+
 /// Returns whether people are asked.
 pub(in super::super) fn is_waiting(record: &Record) -> bool {
     record.step == Step::RestoreData
