@@ -153,32 +153,14 @@ pub async fn observe(
                 seen.contents.insert(attempt.number, content);
             }
             Ok(None) => {}
-            Err(error) => match without(&seen, &attempt) {
-                Some(content) => {
-                    tracing::warn!(%error, attempt = attempt.name, "going on without what was frozen");
-                    seen.contents.extend(content.map(|content| (attempt.number, content)));
-                }
-                None => return Err(error),
-            },
+            Err(error) => {
+                let Some(content) = seen.without_content(attempt.number) else { return Err(error) };
+                tracing::warn!(%error, attempt = attempt.name, "going on without what was frozen");
+                seen.contents.extend(content.map(|content| (attempt.number, content)));
+            }
         }
     }
     Ok(seen)
-}
-
-/// Returns what stands in for a content that cannot be read, `None` when nothing can: nothing that can be lost may keep traffic
-/// from going back, and nobody from seeing that it has to.
-fn without(seen: &Observed, attempt: &AttemptSeen) -> Option<Option<Arc<ReleaseSpec>>> {
-    let record = seen.record();
-    let candidate = record.candidate.as_ref().filter(|candidate| candidate.attempt == attempt.number);
-    match (record.step, candidate) {
-        // The selector alone is enough.
-        (Step::SwitchBack, _) | (Step::Watch, None) => Some(None),
-        // What is watched is judged by the spec, as long as it is of that version.
-        (Step::Watch, Some(candidate)) if candidate.revision == seen.release.wanted => {
-            Some(Some(Arc::clone(&seen.release.spec)))
-        }
-        _ => None,
-    }
 }
 
 /// Recognises what Services select that were taken over.

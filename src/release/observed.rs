@@ -224,6 +224,23 @@ impl Observed {
         candidate.into_iter().chain(former).chain(active.map(|active| active.attempt)).collect()
     }
 
+    /// Returns what stands in for an attempt's content that cannot be read, `None` when nothing can: nothing that can be lost may
+    /// keep traffic from going back, nor anybody from seeing that it has to.
+    #[must_use]
+    pub fn without_content(&self, number: i64) -> Option<Option<Arc<ReleaseSpec>>> {
+        let record = self.record();
+        let candidate = record.candidate.as_ref().filter(|candidate| candidate.attempt == number);
+        match (record.step, candidate) {
+            // The selector alone is enough.
+            (Step::SwitchBack, _) | (Step::Watch, None) => Some(None),
+            // What is watched is judged by the spec, as long as it is of that revision.
+            (Step::Watch, Some(candidate)) if candidate.revision == self.release.wanted => {
+                Some(Some(Arc::clone(&self.release.spec)))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the Service with this name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceSeen> {

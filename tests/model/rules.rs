@@ -10,7 +10,7 @@ use switchback::{
     release::{
         manifests::Kind,
         observed::{Guard, PodSeen},
-        plan::Action,
+        plan::{Action, plan},
     },
 };
 
@@ -711,6 +711,33 @@ fn rule_09_what_serves_is_kept_at_every_step_of_an_attempt() {
     world.unready.push(World::digits("2.0.0"));
     world.run_to_rest();
     assert_eq!(world.selected(), Some(World::digits("1.0.0").as_str()));
+}
+
+#[test]
+fn rule_01_what_was_frozen_and_cannot_be_read_keeps_nothing_from_going_back() {
+    let numbers = |world: &World| {
+        let record = world.record();
+        (record.active.as_ref().unwrap().attempt, record.candidate.as_ref().unwrap().attempt)
+    };
+    let mut world = World::at(Step::Watch);
+    let (blue, green) = numbers(&world);
+    let seen = world.observed();
+    assert_eq!(seen.without_content(blue), Some(None));
+    assert_eq!(seen.without_content(green), Some(Some(seen.release.spec.clone())));
+    // The spec is another one by now: by which thresholds 2.0.0 is watched is not known.
+    world.ask_for("3.0.0");
+    assert_eq!(world.observed().without_content(green), None);
+    // With neither content the event is enough.
+    let mut world = World::at(Step::Watch);
+    world.set_ready("2.0.0", 0);
+    let mut seen = world.observed();
+    seen.contents.clear();
+    for number in [blue, green] {
+        seen.contents.extend(seen.without_content(number).unwrap().map(|content| (number, content)));
+    }
+    let back = plan(&seen);
+    assert!(back.act_first && matches!(back.actions[..], [Action::Point { .. }]), "{back:#?}");
+    assert_eq!(World::at(Step::Verify).observed().without_content(green), None);
 }
 
 /// A world in which a switch waits: for a hook before traffic moves, or for the moment in which it settles.
