@@ -318,18 +318,20 @@ where
     }
 }
 
-/// Lists the objects of a namespace that are of the kind of `place`, each reduced as it comes: they may be large.
+/// Lists the objects of a namespace that are of the kind of `place`, or those with these labels, each reduced as it comes: they
+/// may be large.
 ///
 /// # Errors
 /// As [`call`].
 pub async fn list_whole<S>(
     client: &Client,
-    place: &Place,
+    (place, labels): (&Place, Option<&str>),
     read: impl Fn(DynamicObject) -> S + Send,
 ) -> Result<Vec<S>, Error> {
     let those = format!("{} of {}", place.resource.plural, place.namespace);
     let api = place.api(client);
-    let mut page = ListParams { limit: Some(WHOLE_PAGE), ..ListParams::default() };
+    let label_selector = labels.map(str::to_owned);
+    let mut page = ListParams { label_selector, limit: Some(WHOLE_PAGE), ..ListParams::default() };
     let mut all = vec![];
     loop {
         let found = call("list", &those, api.list(&page)).await?;

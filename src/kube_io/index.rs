@@ -157,6 +157,13 @@ impl<S: Clone> Index<S> {
         inner.by_owner.get(owner).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// Returns whether this holds of something in a namespace.
+    pub fn any(&self, namespace: &str, holds: impl Fn(&S) -> bool) -> bool {
+        let inner = self.lock();
+        let mut there = inner.by_owner.iter().filter(|((beside, _), _)| beside == namespace);
+        there.any(|(_, objects)| objects.values().any(&holds))
+    }
+
     /// Returns everything.
     #[must_use]
     pub fn all(&self) -> Vec<S> {

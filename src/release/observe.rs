@@ -78,6 +78,17 @@ impl Cache {
     pub fn new(sources: Sources) -> Self {
         Self { sources, ..Self::default() }
     }
+
+    /// Returns whether whatever of a kind carries the label of a Release is seen to belong to that: then only what carries none
+    /// need be asked for. Where many Releases share a namespace, nearly everything in it is theirs.
+    fn shows_all_of_releases(&self, namespace: &str, kind: Kind) -> bool {
+        match kind {
+            Kind::Service => !self.services.any(namespace, |service| !service.ours),
+            Kind::Deployment => !self.deployments.any(namespace, |deployment| !deployment.ours),
+            // Budgets are watched by nobody, and of autoscalers there are few.
+            _ => false,
+        }
+    }
 }
 
 /// What is known around a Release.
@@ -236,7 +247,7 @@ pub fn forget_contents(cache: &Cache, seen: &Observed) {
 ///
 /// # Errors
 /// When the API server cannot be asked; a refusal is an answer.
-pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answer, Error> {
+pub async fn answer(client: &Client, cache: &Cache, namespace: &str, ask: &Ask) -> Result<Answer, Error> {
     match ask {
         Ask::DryRun(manifest) => match calls::dry_run(client, &place(namespace, manifest), &manifest.body).await {
             Ok(()) => Ok(Answer::Accepted),
@@ -271,8 +282,9 @@ pub async fn answer(client: &Client, namespace: &str, ask: &Ask) -> Result<Answe
         Ask::Quotas => quotas(client, namespace).await,
         Ask::Selecting(kind) => {
             let place = place_of(namespace, *kind, "");
-            let all = calls::list_whole(client, &place, |found| watched::selecting(*kind, &found)).await?;
-            Ok(Answer::Selecting(all))
+            let others = cache.shows_all_of_releases(namespace, *kind).then(|| format!("!{}", labels::RELEASE_UID));
+            let read = |found| watched::selecting(*kind, &found);
+            Ok(Answer::Selecting(calls::list_whole(client, (&place, others.as_deref()), read).await?))
         }
         Ask::NetworkPolicies => match calls::list::<networking::NetworkPolicy>(client, namespace, None).await {
             Ok(found) => Ok(Answer::NetworkPolicies(Some(found.iter().filter_map(watched::network_policy).collect()))),
@@ -332,12 +344,12 @@ async fn left(client: &Client, namespace: &str, selector: &str) -> Result<Option
 /// Reads the quotas of a namespace and, where there are any, what its limits give to containers.
 async fn quotas(client: &Client, namespace: &str) -> Result<Answer, Error> {
     let place = Place::new::<core::ResourceQuota>(namespace, "");
-    let quotas = calls::list_whole(client, &place, |quota| watched::quota(&quota)).await?;
+    let quotas = calls::list_whole(client, (&place, None), |quota| watched::quota(&quota)).await?;
     let quotas: Vec<QuotaSeen> = quotas.into_iter().flatten().collect();
     let mut defaults = DefaultsSeen::default();
     if !quotas.is_empty() {
         let place = Place::new::<core::LimitRange>(namespace, "");
-        let limits = calls::list_whole(client, &place, |limits| limits).await?;
+        let limits = calls::list_whole(client, (&place, None), |limits| limits).await?;
         limits.iter().for_each(|limits| watched::defaults(limits, &mut defaults));
     }
     Ok(Answer::Quotas(quotas, defaults))

@@ -122,16 +122,18 @@ async fn one_pod_at_a_time_is_evicted_and_what_stands_in_the_way_of_a_release_is
         let second = pods.evict(&names[1], &EvictParams::default()).await;
         assert!(matches!(&second, Err(kube::Error::Api(status)) if status.code == 429), "{second:?}");
 
-        // A Service that would send traffic to pods nobody has verified.
-        let selector = json!({ "app.kubernetes.io/component": "web" });
-        let service =
-            json!({ "metadata": { "name": "theirs" }, "spec": { "ports": [{ "port": 80 }], "selector": selector } });
-        namespace.make::<Service>(admin, &service).await.unwrap();
-        scene.ask_for("2.0.0", &[], json!({})).await;
-        let over = scene.until_over().await;
-        assert_eq!(condition(&over, "Stalled"), ("True".into(), "SelectedElsewhere".into()));
-        assert!(message(&over, "Ready").contains("Service theirs selects"), "{}", message(&over, "Ready"));
-        namespace.api::<Service>(admin).delete("theirs", &DeleteParams::default()).await.unwrap();
+        // A Service that would send traffic to pods nobody has verified; also one that says that it belongs to a Release.
+        for (version, labels) in [("2.0.0", json!({})), ("2.0.0-next", json!({ labels::RELEASE_UID: "somebody" }))] {
+            let selector = json!({ "app.kubernetes.io/component": "web" });
+            let metadata = json!({ "name": "theirs", "labels": labels });
+            let service = json!({ "metadata": metadata, "spec": { "ports": [{ "port": 80 }], "selector": selector } });
+            namespace.make::<Service>(admin, &service).await.unwrap();
+            scene.ask_for(version, &[], json!({})).await;
+            let over = scene.until_over().await;
+            assert_eq!(condition(&over, "Stalled"), ("True".into(), "SelectedElsewhere".into()));
+            assert!(message(&over, "Ready").contains("Service theirs selects"), "{}", message(&over, "Ready"));
+            namespace.api::<Service>(admin).delete("theirs", &DeleteParams::default()).await.unwrap();
+        }
 
         // Row 20: no room for both.
         let quota = json!({ "metadata": { "name": "team" }, "spec": { "hard": { "pods": "3" } } });

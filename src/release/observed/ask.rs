@@ -23,7 +23,7 @@ pub enum Ask {
     Running(Kind, String),
     /// Who else writes the selector of a Service.
     SelectorManager(String),
-    /// Everything of this kind in the namespace that selects pods or scales Deployments.
+    /// Everything of this kind in the namespace that selects pods or scales Deployments, but perhaps for what Releases made.
     Selecting(Kind),
     /// The NetworkPolicies of the namespace that say who may reach pods.
     NetworkPolicies,

@@ -71,7 +71,7 @@ pub(super) fn risk(seen: &Observed, record: &Record) -> Option<String> {
 /// Returns who may reach a database.
 fn reach<'a>(seen: &'a Observed, looked: &DatabaseRecord) -> Reach<'a> {
     let (host, port) = looked.endpoint.rsplit_once(':').unwrap_or((&looked.endpoint, ""));
-    let nobody_here = || Reach::Unknown(format!("{host} is no Service of this namespace"));
+    let nobody_here = || Reach::Unknown(format!("{host} is no Service of this namespace, or one of a Release"));
     let names = services(host, &seen.release.namespace);
     if names.is_empty() {
         return nobody_here();
