@@ -110,7 +110,7 @@ start_part() {
     mkdir -p "$LAB_LOG"
     (
         echo "$BASHPID" >"$(tracking_cgroup)/cgroup.procs"
-        is_cgroup_v2_only || echo "$BASHPID" >"/sys/fs/cgroup/cpu/$LAB_CGROUP/system/cgroup.procs"
+        echo "$BASHPID" >"$(cpu_cgroup)/cgroup.procs"
         # A lock or a pipe of the caller that lived on in here would keep the caller waiting.
         for fd in /proc/"$BASHPID"/fd/*; do
             fd=${fd##*/}
@@ -178,6 +178,11 @@ tracking_cgroup() {
     else
         printf '/sys/fs/cgroup/pids/%s/system\n' "$LAB_CGROUP"
     fi
+}
+
+# Where the lab's own processes get their share of the processors.
+cpu_cgroup() {
+    if is_cgroup_v2_only; then tracking_cgroup; else printf '/sys/fs/cgroup/cpu/%s/system\n' "$LAB_CGROUP"; fi
 }
 
 make_cgroups() {
