@@ -221,10 +221,8 @@ async fn look(context: &Context, release: &Release, taken: Option<TakenSeen>) ->
             return Ok((seen, plan));
         }
         let namespace = seen.release.namespace.clone();
-        let answers = join_all(open.iter().map(|ask| {
-            observe::answer(&context.client, &context.cache, &namespace, ask)
-        }))
-        .await;
+        let answers =
+            join_all(open.iter().map(|ask| observe::answer(&context.client, &context.cache, &namespace, ask))).await;
         for (ask, answer) in open.into_iter().zip(answers) {
             match answer {
                 Ok(answer) => seen.learn(ask, answer),
