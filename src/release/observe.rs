@@ -84,7 +84,8 @@ impl Cache {
     fn shows_all_of_releases(&self, namespace: &str, kind: Kind) -> bool {
         match kind {
             Kind::Service => !self.services.any(namespace, |service| !service.ours),
-            Kind::Deployment => !self.deployments.any(namespace, |deployment| !deployment.ours),
+            // What was taken over selects by labels of its own.
+            Kind::Deployment => !self.deployments.any(namespace, |deployment| !deployment.ours || deployment.adopted),
             // Budgets are watched by nobody, and of autoscalers there are few.
             _ => false,
         }

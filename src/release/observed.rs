@@ -233,8 +233,8 @@ impl Observed {
         match (record.step, candidate) {
             // The selector alone is enough.
             (Step::SwitchBack, _) | (Step::Watch, None) => Some(None),
-            // What is watched is judged by the spec, as long as it is of that revision.
-            (Step::Watch, Some(candidate)) if candidate.revision == self.release.wanted => {
+            // What is watched is judged by the spec, as long as that is what was frozen.
+            (Step::Watch, Some(candidate)) if candidate.generation == self.release.generation => {
                 Some(Some(Arc::clone(&self.release.spec)))
             }
             _ => None,

@@ -160,7 +160,7 @@ fn way_back(point: &WayBackPoint) -> String {
     match point.scope {
         Scope::Full => format!("Everything comes back. Lost: {}.", point.loses),
         Scope::WithLoss => {
-            format!("Traffic comes back by itself, the data once people approve what is lost. Lost: {}.", point.loses)
+            format!("Traffic comes back, the data once people approve what is lost. Lost: {}.", point.loses)
         }
         Scope::ForwardOnly => format!("Only forward: {}.", point.loses),
     }

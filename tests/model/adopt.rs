@@ -517,6 +517,19 @@ fn what_was_taken_over_is_taken_over_again_when_its_labels_are_gone() {
     assert_eq!(world.deployments.len(), 2, "{:?}", world.deployments.keys());
 }
 
+/// Traffic has moved since it was taken over, and stays where it is.
+#[test]
+fn a_service_that_was_taken_over_keeps_its_selector_when_its_labels_are_put_back() {
+    let mut world = adopted_at(Step::Watch);
+    let service = world.services.remove("shop").unwrap();
+    let found = world.running.at(Kind::Service, "shop");
+    (found.release, found.controller) = (None, None);
+    found.spec["selector"] = json!(service.selector);
+    world.look(usize::MAX);
+    assert_eq!(world.services["shop"].selector, service.selector, "{:?}", world.writes);
+    assert!(world.condition("TrafficContested").is_none());
+}
+
 /// Somebody deletes it: traffic may have to go back there.
 #[test]
 fn what_was_taken_over_is_made_again_when_it_is_gone() {

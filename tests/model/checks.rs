@@ -283,7 +283,7 @@ fn rule_03_watch_checks_whose_job_is_never_made_cannot_tell() {
         world.wait(31);
         world.look(usize::MAX);
         let told = world.message("Reconciling");
-        assert!(told.contains("nothing of its checks runs: Job shop-2-watch is not there yet"), "{told}");
+        assert!(told.contains("serves, and Job shop-2-watch of its checks is not there yet"), "{told}");
         world.wait(900);
         for _ in 0..5 {
             world.look(usize::MAX);
@@ -296,6 +296,12 @@ fn rule_03_watch_checks_whose_job_is_never_made_cannot_tell() {
         assert_eq!(world.step(), step, "{unsure}: {:?}", world.status.conditions);
         if step == Step::Watch {
             assert_eq!(world.condition("Ready"), Some(("Unknown", "WatchOnHold")));
+            let told = world.statuses.len();
+            for _ in 0..5 {
+                world.look(usize::MAX);
+                world.wait(30);
+            }
+            assert_eq!(world.statuses.len(), told, "told once: {:#?}", world.statuses);
             // It is made as soon as it may be.
             world.stuck.clear();
             world.run_to_rest();
@@ -304,4 +310,28 @@ fn rule_03_watch_checks_whose_job_is_never_made_cannot_tell() {
             assert_eq!((world.active(), outcome(&world)), (Some("1.0.0"), Some(Outcome::RolledBack)));
         }
     }
+}
+
+#[test]
+fn rule_03_watch_checks_that_somebody_lets_run_anew_are_not_taken_for_lost() {
+    let mut world = World::serving();
+    let check = |name: &str, unsure: &str| {
+        let http = json!({ "service": "shop", "path": "/", "requests": 1 });
+        json!({ "name": name, "phase": "Watch", "onInconclusive": unsure, "http": http })
+    };
+    let mut spec = with("2.0.0", check("answers", "Hold"));
+    spec.checks.push(serde_json::from_value(check("fast", "SwitchBack")).unwrap());
+    world.change(spec);
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Watch);
+    world.look(usize::MAX);
+    world.wait(10_000);
+    assert!(world.jobs.remove("shop-2-watch").is_some());
+    for _ in 0..3 {
+        world.look(usize::MAX);
+    }
+    assert_eq!((world.step(), world.jobs.contains_key("shop-2-watch")), (Step::Watch, true), "{:#?}", world.statuses);
+    world.run_to_rest();
+    assert_eq!(world.active(), Some("2.0.0"));
 }

@@ -725,7 +725,9 @@ fn rule_01_what_was_frozen_and_cannot_be_read_keeps_nothing_from_going_back() {
     assert_eq!(seen.without_content(blue), Some(None));
     assert_eq!(seen.without_content(green), Some(Some(seen.release.spec.clone())));
     // The spec is another one by now: by which thresholds 2.0.0 is watched is not known.
-    world.ask_for("3.0.0");
+    let mut changed = world.spec.clone();
+    changed.watch.ready_percent = 10;
+    world.change(changed);
     assert_eq!(world.observed().without_content(green), None);
     // With neither content the event is enough.
     let mut world = World::at(Step::Watch);
@@ -850,6 +852,22 @@ fn rule_02_what_is_dead_in_both_versions_keeps_nothing_else_from_going_back() {
         }
     }
     assert_eq!((world.step(), world.selected()), (Step::SwitchBack, Some(&*blue)), "{:?}", world.status.conditions);
+    // What the candidate calls otherwise is not dead there: users are served by it.
+    let mut world = World::at_as(Step::Watch, |spec| {
+        let mut docs = spec.workloads[0].clone();
+        (docs.name, docs.services[0].name) = ("docs".into(), "docs".into());
+        spec.workloads.push(docs);
+        if spec.version == "2.0.0" {
+            spec.workloads[0].name = "frontend".into();
+        }
+    });
+    unready(&mut world, "1.0.0", "web");
+    world.abort();
+    for _ in 0..5 {
+        world.look(usize::MAX);
+    }
+    assert_eq!((world.step(), world.condition("Ready")), (Step::Watch, Some(("Unknown", "BothUnhealthy"))));
+    assert!(world.message("Ready").contains("1.0.0 has no ready pods of web"), "{}", world.message("Ready"));
     // Where the former version has nobody at all, traffic stays.
     let mut world = World::at(Step::Watch);
     world.set_ready("1.0.0", 0);

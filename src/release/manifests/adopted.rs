@@ -57,6 +57,8 @@ pub struct TakeOver<'a> {
     pub resource_version: &'a str,
     /// The revision that it belongs to.
     pub digits: &'a str,
+    /// Its selector, as it was read: traffic may have moved since it was found.
+    pub selector: Option<&'a Value>,
     /// The second owner: the revision's content, or what holds Services.
     pub owner: Option<&'a AttemptSeen>,
 }
@@ -73,7 +75,7 @@ pub fn deployment_taken_over(release: &ReleaseSeen, adopted: &AdoptedWorkload, i
 #[must_use]
 pub fn service_taken_over(release: &ReleaseSeen, adopted: &AdoptedWorkload, it: TakeOver<'_>) -> Manifest {
     let marks = Marks { release, revision: "", workload: &adopted.workload, role: Role::Active };
-    let spec = json!({ "spec": { "selector": adopted.selector } });
+    let spec = it.selector.map_or_else(|| json!({}), |selector| json!({ "spec": { "selector": selector } }));
     taken_over((Kind::Service, &adopted.service), &marks, it, spec)
 }
 

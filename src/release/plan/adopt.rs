@@ -203,6 +203,7 @@ fn take_over(seen: &Observed, adoption: &AdoptionRecord, (adopted, kind, ..): &O
         uid: &live.uid,
         resource_version: &live.resource_version,
         digits: adoption.revision.digits(),
+        selector: live.spec.get("selector"),
         owner,
     };
     let manifest = if *kind == Kind::Service {

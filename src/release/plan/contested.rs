@@ -25,7 +25,7 @@ pub(super) fn put_back(seen: &Observed, plan: &mut Plan) {
         let Some(service) = seen.service(&traffic.service).filter(|service| !service.deleting) else { continue };
         // Moved a moment ago, and not noted yet.
         let candidate = plan.record.candidate.as_ref().filter(|_| plan.record.step == Step::Switch);
-        if candidate.is_some_and(|candidate| service.selects(&candidate.revision)) {
+        if candidate.is_some_and(|green| service.selects(&green.revision) && green.revision != *revision) {
             continue;
         }
         let Some(workload) = workload_of(seen, &plan.record, (&traffic.service, revision)) else { continue };

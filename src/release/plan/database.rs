@@ -323,6 +323,17 @@ pub(super) fn result<W: Word>(seen: &Observed, job: &JobSeen) -> Said<W> {
     }
 }
 
+/// Ends Jobs that still run though others have taken their place; `None` when there is none. How far they came says the
+/// ledger, or the server, to the next one.
+pub(super) fn end_former(seen: &Observed, number: u8, name: impl Fn(u8) -> String) -> Option<Vec<Action>> {
+    let names: Vec<String> = (1..number).map(name).collect();
+    let former = names.iter().filter_map(|name| seen.job(name)).filter(|job| job.state == JobState::Running);
+    let former: Vec<&JobSeen> = former.collect();
+    let ends =
+        former.iter().filter(|job| !job.deleting).map(|job| Action::delete(manifests::Kind::Job, &job.name, &job.uid));
+    (!former.is_empty()).then(|| ends.collect())
+}
+
 /// Returns the database that a content names and the attempt has looked at.
 pub(super) fn of<'a>(
     content: &'a ReleaseSpec,

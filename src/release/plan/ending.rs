@@ -278,7 +278,7 @@ pub(super) fn content_lost(seen: &Observed, record: Record) -> Move {
     let empty = |active: &&ActiveRevision| !health::back_is_possible(seen, &record, &active.revision);
     if let Some(active) = record.active.as_ref().filter(|_| moved(&record)).filter(empty) {
         // What serves needs no content for that.
-        let (reason, nobody) = health::both_unhealthy(&active.version);
+        let (reason, nobody) = health::both_unhealthy(seen, &record, active);
         return Plan::stay(record, Situation::OnHold(reason, format!("{message} {nobody}"))).into();
     }
     let outcome = if moved(&record) { Outcome::RolledBack } else { Outcome::Failed };

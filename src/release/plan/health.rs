@@ -6,7 +6,7 @@ use super::{
     super::observed::{DeploymentSeen, Observed},
     contested, found,
 };
-use crate::api::{Reason, Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
+use crate::api::{ActiveRevision, Reason, Record, RevisionId, WatchSettings, WorkerPods, WorkerRecord};
 
 /// From this size on one pod may always be missing: a node that is drained must not roll a release back.
 const SLACK_FROM: i32 = 3;
@@ -116,20 +116,34 @@ pub fn back_is_better(seen: &Observed, record: &Record, blue: &RevisionId, green
 /// users from a version that serves them. Nor is what was stopped for the candidate: it starts again on the way back.
 #[must_use]
 pub fn back_is_possible(seen: &Observed, record: &Record, blue: &RevisionId) -> bool {
-    let is_worker = |name: &str| record.workers.iter().any(|worker| worker.active.is_some() && worker.workload == name);
     let green = record.candidate.as_ref().map(|candidate| &candidate.revision);
-    let has_nobody = |workload: &str| green.is_some_and(|green| seen.ready_pods(workload, green) == 0);
-    let all: Vec<&str> = workloads(seen, blue).collect();
-    let (serving, lacking): (Vec<&str>, Vec<&str>) =
-        all.into_iter().partition(|workload| is_worker(workload) || seen.ready_pods(workload, blue) > 0);
-    !serving.is_empty() && lacking.into_iter().all(has_nobody)
+    // One that the candidate does not have is another there, by another name behind the same Service.
+    let has_nobody = |workload: &str| {
+        green.is_some_and(|green| seen.deployment(workload, green).is_some() && seen.ready_pods(workload, green) == 0)
+    };
+    let lacking = lacking(seen, record, blue);
+    workloads(seen, blue).count() > lacking.len() && lacking.into_iter().all(has_nobody)
+}
+
+/// Returns the workloads of the former version that take traffic and have no ready pod.
+fn lacking<'a>(seen: &'a Observed, record: &Record, blue: &RevisionId) -> Vec<&'a str> {
+    let is_worker = |name: &str| record.workers.iter().any(|worker| worker.active.is_some() && worker.workload == name);
+    workloads(seen, blue).filter(|name| !is_worker(name) && seen.ready_pods(name, blue) == 0).collect()
 }
 
 /// Says that traffic shall go back to a version that could not take it.
 #[must_use]
-pub fn both_unhealthy(version: &str) -> (Reason, String) {
-    let text = format!("Traffic shall go back, but {version} has no ready pods: traffic stays until it has.");
-    (Reason::BothUnhealthy, text)
+pub fn both_unhealthy(seen: &Observed, record: &Record, active: &ActiveRevision) -> (Reason, String) {
+    let nobody = nobody(seen, record, active);
+    (Reason::BothUnhealthy, format!("Traffic shall go back, but {nobody}: traffic stays until it has."))
+}
+
+/// Says of which workloads the former version has no ready pods.
+#[must_use]
+pub fn nobody(seen: &Observed, record: &Record, active: &ActiveRevision) -> String {
+    let names = lacking(seen, record, &active.revision).join(", ");
+    let of = if names.is_empty() { String::new() } else { format!(" of {names}") };
+    format!("{} has no ready pods{of}", active.version)
 }
 
 /// Returns the workloads of a revision, by its Deployments, and by the pods of those that somebody took the labels off.

@@ -93,6 +93,12 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
         let message = format!("DatabaseBackup {} is not proven as far as was asked.", backup.name);
         return not_begun(seen, record, (Reason::BackupFailed, message));
     }
+    if let Some(actions) =
+        database::end_former(seen, number, |number| manifests::migrate_name(&seen.release, &record, number))
+    {
+        let situation = told(&record, "Removing a Job that was not recorded before it ran.");
+        return Plan { actions, ..Plan::stay(record, situation) }.into();
+    }
     let (backup_uid, schema) = (&backup.uid, &backup.schema);
     let what = manifests::Migrate { name, number, instance, database, looked, backup_uid, schema };
     let job = manifests::migrate_job((&seen.release, &seen.settings), &content, what, attempt(seen, &record));
@@ -179,18 +185,14 @@ fn held_up(seen: &Observed, record: Record, (name, waits): (&str, contract::Wait
     waits.wait(seen, record, situation)
 }
 
-/// Ends a Job that was not recorded before it ran, and believes nothing of it: somebody else made it, or resumed it. How far
-/// it came says the ledger, to the next one.
+/// Believes nothing of a Job that was not recorded before it ran: somebody else made it, or resumed it. Another one takes its
+/// place, which is recorded first: who reads an old status takes its own Job for that of somebody else, and cannot write.
 fn of_somebody(seen: &Observed, mut record: Record, (job, number): (&JobSeen, u8)) -> Move {
     let Some(candidate) = &record.candidate else { return ending::content_lost(seen, record) };
     if record.migration.is_none() {
         record.migration = Some(started(candidate.revision.clone(), (number, String::new())));
     }
-    match again(seen, record, format!("Job {} was made or resumed by somebody else.", job.name)) {
-        // Only once that is written: who reads an old status takes its own Job for that of somebody else, and cannot write.
-        Move::Stay(plan) => Plan { actions: vec![Action::delete(Kind::Job, &job.name, &job.uid)], ..*plan }.into(),
-        ended @ Move::To(_) => ended,
-    }
+    again(seen, record, format!("Job {} was made or resumed by somebody else.", job.name))
 }
 
 /// Returns the record of a Job that may run from now on.

@@ -254,10 +254,11 @@ fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
 }
 
 fn way_back((spec, looked): Content<'_>, record: &Record) -> Vec<WayBackPoint> {
-    let migrates = database::way_back(spec, looked, "").is_some();
+    let with_database = |lost: &str| database::way_back((spec, looked), record.active.is_some(), lost);
+    let migrates = with_database("").is_some();
     // Whatever is lost without a migration, and then what one adds to it.
     let point = |after, lost: &str| {
-        let (scope, loses) = database::way_back(spec, looked, lost).unwrap_or((Scope::Full, lost.to_owned()));
+        let (scope, loses) = with_database(lost).unwrap_or((Scope::Full, lost.to_owned()));
         WayBackPoint { after, scope, loses }
     };
     let before = [Step::Migrate, Step::Verify].into_iter().filter(|step| migrates || *step != Step::Migrate);

@@ -129,7 +129,8 @@ fn make(seen: &Observed, record: Record, (name, number): (&str, u8)) -> Move {
     if overdue(seen, &record) {
         return kept(seen, record, &format!("Job {name} could not be made in time"));
     }
-    let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
+    let former = database::end_former(seen, number, |number| manifests::undo_name(&seen.release, &record, number));
+    let actions = former.unwrap_or_else(|| when_recorded(seen, &record, Action::Create(Box::new(job))));
     let situation = told(&record);
     Plan { actions, ..Plan::stay(record, situation) }.into()
 }

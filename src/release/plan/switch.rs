@@ -219,7 +219,7 @@ fn turn(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move>
 /// Returns what is told when traffic has moved and should go back, and the former version has nobody who could take it.
 fn nobody_to_go_back_to(seen: &Observed, record: &Record) -> Option<Situation> {
     let active = record.active.as_ref().filter(|_| ending::moved(record))?;
-    let (reason, message) = health::both_unhealthy(&active.version);
+    let (reason, message) = health::both_unhealthy(seen, record, active);
     (!health::back_is_possible(seen, record, &active.revision)).then_some(Situation::OnHold(reason, message))
 }
 

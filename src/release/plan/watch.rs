@@ -60,7 +60,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         (Some(asking @ Move::Stay(_)), _) => return asking,
         (Some(turned), None) => return turned,
         (Some(Move::To(_)), Some(active)) => {
-            let (reason, message) = health::both_unhealthy(&active.version);
+            let (reason, message) = health::both_unhealthy(seen, &record, active);
             Finding::Hold(reason, message)
         }
         (None, _) => checks,
@@ -170,26 +170,21 @@ fn watch_checks(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Find
     cannot_tell(seen, (record, content), (&message, &unsure), &next)
 }
 
-/// Says what follows while the checks have no Job: it is made in this look, and the window does not end without it.
+/// Says what follows while the checks have no Job: it is made in this look, and the window does not end without it. That it could
+/// not be made is known once that was told and it is still not there; somebody may have deleted it to run it anew.
 fn without_job(seen: &Observed, (record, content): (&Record, &ReleaseSpec), name: &str) -> Finding {
+    let missing = format!("Job {name} of its checks is not there");
     let since = record.step_since.as_ref().map_or(seen.now, |since| since.0);
-    let end = record.deadline().map_or(seen.now, |end| later(end, LAST_WORD));
-    if overdue(seen, record) && end <= seen.now {
-        let message = format!("Job {name} of its checks could not be made");
-        let next =
-            format!("what refuses Jobs in the namespace: kubectl get resourcequotas -n {}", seen.release.namespace);
-        return cannot_tell(seen, (record, content), (&message, &[]), &next);
-    }
-    if overdue(seen, record) {
-        return Finding::Late(end);
-    }
-    if later(since, LAST_WORD) > seen.now {
+    if !overdue(seen, record) && later(since, LAST_WORD) > seen.now {
         return Finding::Well;
     }
-    Finding::Tolerated(format!(
-        "{} serves, and nothing of its checks runs: Job {name} is not there yet.",
-        content.version
-    ))
+    let told = seen.release.status.conditions.iter().any(|condition| condition.message.contains(&missing));
+    if !overdue(seen, record) || !told {
+        return Finding::Tolerated(format!("{} serves, and {missing} yet.", content.version));
+    }
+    let message = format!("{missing}: it could not be made");
+    let next = format!("what refuses Jobs in the namespace: kubectl get resourcequotas -n {}", seen.release.namespace);
+    cannot_tell(seen, (record, content), (&message, &[]), &next)
 }
 
 /// Does what is asked for when these checks cannot tell, or all of them: it goes back, or a person is called.
@@ -211,7 +206,7 @@ fn back_if_possible(seen: &Observed, (record, content): (&Record, &ReleaseSpec),
     match &record.active {
         Some(blue) if !health::back_is_possible(seen, record, &blue.revision) => Finding::Hold(
             Reason::BothUnhealthy,
-            format!("{message}, and {} has no ready pods: traffic stays.", blue.version),
+            format!("{message}, and {}: traffic stays.", health::nobody(seen, record, blue)),
         ),
         Some(_) | None => back(seen, content, (Reason::ChecksFailed, message)),
     }

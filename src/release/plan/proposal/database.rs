@@ -152,20 +152,25 @@ fn files(pending: &PendingMigration) -> String {
 
 /// Says what a way back means once the migration has run: how far it goes, and what is lost, after what is lost without one.
 /// `None` when none is due.
-pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, lost: &str) -> Option<(Scope, String)> {
-    const STAYS: &str = "the schema stays migrated, which the earlier version is declared to work on";
+pub(super) fn way_back(
+    (spec, looked): (&ReleaseSpec, Option<&DatabaseRecord>),
+    has_earlier: bool,
+    lost: &str,
+) -> Option<(Scope, String)> {
+    let works = if has_earlier { ", which the earlier version is declared to work on" } else { "" };
+    let stays = format!("the schema stays migrated{works}");
     let migration = due((spec.database.as_ref()?, looked, Change::Expand))?;
     Some(match spec.rollback.database {
-        DatabaseRollback::Keep => (Scope::Full, format!("{lost}; {STAYS}")),
+        DatabaseRollback::Keep => (Scope::Full, format!("{lost}; {stays}")),
         DatabaseRollback::Down => {
             let down = migration.down.join(" ");
-            let takes_back = format!("`{down}` takes the migration back, unless a row would be lost: then {STAYS}");
+            let takes_back = format!("`{down}` takes the migration back, unless a row would be lost: then {stays}");
             (Scope::Full, format!("{lost}; {takes_back}"))
         }
         DatabaseRollback::Restore => (
             Scope::WithLoss,
             format!(
-                "{lost}; {STAYS}. With the data (gate DataLoss): what was written since the backup, which takes the place \
+                "{lost}; {stays}. With the data (gate DataLoss): what was written since the backup, which takes the place \
                  of the database"
             ),
         ),

@@ -139,7 +139,9 @@ fn make(seen: &Observed, record: Record, (name, restore): (&str, &RestoreRecord)
             not_made(seen, record, (restore, &why))
         }
         Ok(job) => {
-            let actions = when_recorded(seen, &record, Action::Create(Box::new(job)));
+            let of = |number| manifests::restore_name(&seen.release, &record, number);
+            let former = database::end_former(seen, restore.attempt, of);
+            let actions = former.unwrap_or_else(|| when_recorded(seen, &record, Action::Create(Box::new(job))));
             let situation = told(&record);
             Plan { actions, ..Plan::stay(record, situation) }.into()
         }
