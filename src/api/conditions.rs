@@ -169,6 +169,15 @@ pub fn clamp_to(text: &str, bytes: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Returns a text of at most this many bytes, which shows by its last character that something was left out.
+#[must_use]
+pub fn shorten(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    format!("{}…", clamp_to(text, bytes.saturating_sub('…'.len_utf8())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,7 +43,9 @@ pub use checks::{
     HeaderText, HttpCheck, HttpRate, JobCheck, OnInconclusive, PatternError, PrometheusCheck, Scheme, SentHeader,
     SqlCheck, TlsCheck, bounds, compile,
 };
-pub use conditions::{Condition, ConditionType, Standing, clamp, clamp_to, condition, set_condition, set_standing};
+pub use conditions::{
+    Condition, ConditionType, Standing, clamp, clamp_to, condition, set_condition, set_standing, shorten,
+};
 pub use crds::{crds, crds_yaml};
 pub use data_loss::{DataLoss, TableLoss};
 pub use database::{
@@ -60,7 +62,7 @@ pub use hook::{Hook, HookJob, HookMoment, HookRecord};
 pub use job_settings::{JobResources, JobSettings, TaintEffect, Toleration, TolerationOperator};
 pub use policy::{
     ApprovalRules, Automatic, DatabaseRules, Freeze, ImageRules, PolicySelector, Promotion, PromotionSource,
-    ReleasePolicy, ReleasePolicySpec, ReleasePolicyStatus, RunningRelease,
+    RehearsalReach, ReleasePolicy, ReleasePolicySpec, ReleasePolicyStatus, RunningRelease,
 };
 pub use probing::Probing;
 pub use raw::{PodTemplate, ServiceTemplate};

@@ -267,6 +267,27 @@ pub struct DatabaseRules {
     /// How far the backup of a release must be proven, at least (default: as the Release says).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofLevel>,
+    /// Whether production's address may answer from the pod in which a migration is rehearsed (default: Allowed). Forbidden: a
+    /// rehearsal that finds it answering has failed, and nothing is migrated.
+    #[serde(default, skip_serializing_if = "RehearsalReach::is_allowed")]
+    pub rehearsal_reaches_production: RehearsalReach,
+}
+
+/// Whether production may be reached from where a migration is rehearsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RehearsalReach {
+    /// It is told: in status, and as a risk of the next plan.
+    #[default]
+    Allowed,
+    /// It fails the rehearsal.
+    Forbidden,
+}
+
+impl RehearsalReach {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+    fn is_allowed(&self) -> bool {
+        *self == Self::Allowed
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use switchback::{
-    api::{CheckKind, DecisionKind, Empty, Outcome, ReleaseSpec, Step},
+    api::{Change, CheckKind, DatabaseRollback, DecisionKind, Empty, Outcome, PlanRecord, ReleaseSpec, Step},
     release::manifests::Kind,
 };
 
@@ -221,10 +221,8 @@ fn rule_01_a_config_map_that_is_gone_keeps_nobody_from_going_back() {
     assert_eq!(world.active(), Some("1.0.0"));
 }
 
-/// Status has bounds, and a plan that exceeds them could not be written.
-#[test]
-fn a_plan_of_the_largest_release_fits_into_status() {
-    let mut world = World::serving();
+/// A spec of as many workloads, containers and words as there may be.
+fn largest(world: &World) -> ReleaseSpec {
     let mut asked = world.spec_of("2.0.0");
     let containers: Vec<_> =
         (0..32).map(|at| json!({ "name": format!("c{at}"), "image": format!("{}:1", "i".repeat(200)) })).collect();
@@ -235,10 +233,55 @@ fn a_plan_of_the_largest_release_fits_into_status() {
         workload.template.0["spec"]["containers"] = json!(containers);
         asked.workloads.push(workload);
     }
+    asked
+}
+
+fn fits(plan: &PlanRecord) {
+    assert!(plan.steps.iter().all(|planned| planned.does.len() <= 4096), "{:#?}", plan.steps);
+    assert!(plan.way_back.iter().all(|point| point.loses.len() <= 512), "{:#?}", plan.way_back);
+    assert!(plan.risks.len() <= 64 && plan.risks.iter().all(|risk| risk.len() <= 512), "{:#?}", plan.risks);
+    assert!(plan.unmet.len() <= 32 && plan.unmet.iter().all(|line| line.len() <= 512), "{:#?}", plan.unmet);
+}
+
+/// Status has bounds, and a plan that exceeds them could not be written.
+#[test]
+fn a_plan_of_the_largest_release_fits_into_status() {
+    let mut world = World::serving();
+    let asked = largest(&world);
     world.change(asked);
     world.run_to(Step::Approve);
     let plan = world.record().plan.clone().unwrap();
+    fits(&plan);
     assert_eq!(plan.risks.len(), 64);
-    assert!(plan.risks.iter().all(|risk| risk.len() <= 512) && plan.risks[63].ends_with("more like these."));
-    assert!(plan.steps.iter().all(|planned| planned.does.len() <= 1024));
+    assert!(plan.risks[63].ends_with("more like these."));
+    let deploy = plan.steps.iter().find(|planned| planned.step == Step::Deploy).unwrap();
+    assert!(deploy.does.len() > 4000 && deploy.does.ends_with('…'), "what is cut shows it: {}", deploy.does);
+}
+
+/// The same with a database, whose `down` is as long as a command may be: whatever it takes back, the plan can be approved.
+#[test]
+fn a_plan_with_the_longest_command_fits_into_status() {
+    for change in [Change::Expand, Change::Contract] {
+        let mut world = World::serving_with_database();
+        let mut asked = crate::database::spec("2.0.0");
+        let migration = asked.database.as_mut().unwrap().migration.as_mut().unwrap();
+        (migration.change, migration.idempotent) = (change, Some(false));
+        migration.down = vec!["shop".into(), "x".repeat(4000)];
+        asked.rollback.database = DatabaseRollback::Down;
+        asked.workloads.extend(largest(&world).workloads.into_iter().skip(1));
+        world.change(asked);
+        world.run_to(Step::Approve);
+        let plan = world.record().plan.clone().unwrap();
+        fits(&plan);
+        // What could cost data is told, however many trifles there are.
+        assert!(plan.risks.iter().any(|risk| risk.contains("not declared idempotent")), "{change:?} {:#?}", plan.risks);
+        world.approve("anna");
+        world.run_to(Step::Idle);
+        while world.look(usize::MAX) {}
+        if change == Change::Contract {
+            fits(world.contract_plan());
+            let lost = &world.contract_plan().way_back.last().unwrap().loses;
+            assert!(lost.contains("run by hand, brings the schema back"), "{lost}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use switchback::{
 use crate::{
     database::{MigrationEnd, RehearsalEnd},
     policies::{policy, source},
+    reuse::nightly,
     world::World,
 };
 
@@ -832,4 +833,32 @@ fn a_contract_that_is_promoted_soaks_from_when_it_has_run_and_nothing_hastens_it
     world.now = end;
     world.run_to_rest();
     assert_eq!(world.record().contract.as_ref().unwrap().state, ContractProgress::Applied);
+}
+
+/// What a Contract takes was written until right before it: a backup of an hour ago lacks it, whatever a release may rest on.
+#[test]
+fn a_contract_rests_on_a_backup_of_its_own_even_where_backups_are_reused() {
+    let mut world = World::serving_with_contracts();
+    world.shape = |spec| {
+        contract(spec);
+        spec.database.as_mut().unwrap().backup.reuse = "1h".parse().unwrap();
+    };
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Idle);
+    settled(&mut world);
+    let nightly = nightly(&world);
+    world.database.backups.insert(nightly.name.clone(), nightly);
+    let before: Vec<String> = world.database.backups.keys().cloned().collect();
+    let plan = world.contract_plan();
+    let backup = plan.steps.iter().find(|step| step.step == Step::Backup).unwrap();
+    assert!(backup.does.starts_with("Backs up "), "{}", backup.does);
+    assert!(!plan.risks.iter().any(|risk| risk.contains("backup.reuse")), "{:?}", plan.risks);
+    world.approve_contract("anna");
+    world.run_to(Step::Migrate);
+    let used = world.record().backup.as_ref().unwrap().name.clone();
+    assert!(!before.contains(&used), "{used} is older than the approval");
+    world.run_to_rest();
+    assert_eq!(world.contract_state(), Some(ContractProgress::Applied));
 }

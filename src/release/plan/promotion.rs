@@ -46,7 +46,10 @@ fn missing(seen: &Observed, hastens: &str, is_there: Since) -> Option<Missing> {
             let since = match is_there(seen, promotion, standing) {
                 Ok(since) => since,
                 Err(why) => {
-                    let message = format!("ReleasePolicy {name} promotes from Release {place}, {why}.");
+                    let message = format!(
+                        "ReleasePolicy {name} promotes from Release {place}, {why}. Next: release it there; or an admin of \
+                         ReleasePolicies takes that out of {name}."
+                    );
                     return Some(Missing::Elsewhere(message));
                 }
             };

@@ -1,6 +1,7 @@
 //! The plan that people approve: steps, way back, risks, and the digest over all that an approval covers; pure.
 
 mod adoption;
+mod bounds;
 mod checks;
 mod config;
 pub(super) mod contract;
@@ -17,6 +18,8 @@ use serde_json::{Value, json};
 
 use jiff::Timestamp;
 
+pub(super) use self::bounds::line;
+use self::bounds::planned;
 use super::{
     super::{
         observed::{Observed, ReleaseSeen},
@@ -30,46 +33,46 @@ use super::{
 };
 use crate::api::{
     ActiveRevision, Change, CheckPhase, DatabaseRecord, Gate, HistoryEntry, HookMoment, Mode, Outcome, PlanRecord,
-    PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, clamp_to, sha256_hex,
+    PlannedStep, ProofLevel, Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, sha256_hex,
 };
 
-/// How long a line of what is unmet may be, in bytes: as the schema has it.
-const LINE_BYTES: usize = 512;
-/// How long a step's text may be, in bytes: as the schema has it.
-const DOES_BYTES: usize = 1024;
-/// How many risks may be listed: as the schema has it.
-const MOST_RISKS: usize = 64;
 /// Version of what the digest is taken over; a change of the form voids open approvals visibly.
 const FORM: u8 = 1;
 
 /// Writes the plan for the spec as it is now.
 pub(super) fn propose(seen: &Observed, record: &Record) -> PlanRecord {
-    let plan = forecast(seen, record);
+    let plan = draft(seen, record);
     let mut risks = elsewhere::risks(seen, record, &seen.release.spec);
-    let found =
-        found::risks(seen, record).into_iter().chain(reach::risk(seen, record)).chain(untried::risks(seen, record));
-    risks.extend(found.map(|risk| line(&risk)));
+    risks.extend(found::risks(seen, record));
+    risks.extend(reach::risk(seen, record));
+    risks.extend(untried::risks(seen, record));
     risks.extend(plan.risks);
-    risks.truncate(MOST_RISKS);
     let mut plan = expect(PlanRecord { digest: digest(seen, record), risks, ..plan }, &record.history);
     rehearsal::remember(&mut plan, record.rehearsal.as_ref());
-    plan
+    PlanRecord { risks: bounds::risks(plan.risks), ..plan }
 }
 
 /// Writes the plan for a spec that nobody has inspected yet, as far as it is known without that. Its digest is empty: only
 /// the controller says what an approval is about.
 #[must_use]
 pub fn forecast(seen: &Observed, record: &Record) -> PlanRecord {
+    let plan = draft(seen, record);
+    PlanRecord { risks: bounds::risks(plan.risks), ..plan }
+}
+
+/// Writes what is known without an inspection, with all its risks.
+fn draft(seen: &Observed, record: &Record) -> PlanRecord {
     let unmet = approve::unmet(seen, record);
     let record = &adopt::expected(record, seen.now);
     let looked = record.database.as_ref();
     let (spec, policies) = (&seen.release.spec, Policies(&seen.policies));
     let proof = looked.map_or_else(|| policies.proof(), |looked| looked.policy_proof);
+    let steps = steps(spec, record, proof);
     PlanRecord {
         digest: String::new(),
         revision: seen.release.wanted.clone(),
-        steps: steps(spec, record, proof),
-        way_back: way_back((spec, looked), record),
+        way_back: way_back((spec, looked), record, &steps),
+        steps,
         risks: risks::of((spec, &seen.release.wanted), record, proof),
         unmet,
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
@@ -135,26 +138,22 @@ fn joined(first: String, second: Option<String>) -> String {
     second.map_or_else(|| first.clone(), |second| format!("{first} {second}"))
 }
 
-fn planned(step: Step, does: String) -> PlannedStep {
-    PlannedStep { step, does: clamp_to(&does, DOES_BYTES).to_owned(), expected: None }
-}
-
 fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
     let (active, looked) = (record.active.as_ref(), record.database.as_ref());
     let mut steps =
-        vec![planned(Step::Preflight, joined(preflight((spec, looked)), adoption::preflight(spec, record)))];
+        vec![planned(Step::Preflight, &joined(preflight((spec, looked)), adoption::preflight(spec, record)))];
     steps.extend(database::steps(spec, looked, proof, Change::Expand));
-    steps.push(planned(Step::Deploy, deploy(spec, record)));
-    steps.extend(verify(spec, record).map(|does| planned(Step::Verify, does)));
-    steps.push(planned(Step::Switch, switch(spec, record)));
-    steps.push(planned(Step::Watch, joined(watch(spec, active), hooks(spec, HookMoment::SwitchBack))));
+    steps.push(planned(Step::Deploy, &deploy(spec, record)));
+    steps.extend(verify(spec, record).map(|does| planned(Step::Verify, &does)));
+    steps.push(planned(Step::Switch, &switch(spec, record)));
+    steps.push(planned(Step::Watch, &joined(watch(spec, active), hooks(spec, HookMoment::SwitchBack))));
     let done = hooks(spec, HookMoment::Done);
-    steps.extend(done.filter(|_| active.is_none()).map(|does| planned(Step::Retire, does)));
+    steps.extend(done.filter(|_| active.is_none()).map(|does| planned(Step::Retire, &does)));
     steps.extend(active.map(|active| {
         let keep = spec.rollback.keep_previous;
         planned(
             Step::Retire,
-            joined(
+            &joined(
                 format!("{} drains and is scaled to zero; its Deployments are kept for {keep}.", active.version),
                 hooks(spec, HookMoment::Done),
             ),
@@ -253,36 +252,34 @@ fn watch(spec: &ReleaseSpec, active: Option<&ActiveRevision>) -> String {
     }
 }
 
-fn way_back((spec, looked): Content<'_>, record: &Record) -> Vec<WayBackPoint> {
+fn way_back((spec, looked): Content<'_>, record: &Record, steps: &[PlannedStep]) -> Vec<WayBackPoint> {
     let with_database = |lost: &str| database::way_back((spec, looked), record.active.is_some(), lost);
     let migrates = with_database("").is_some();
     // Whatever is lost without a migration, and then what one adds to it.
     let point = |after, lost: &str| {
         let (scope, loses) = with_database(lost).unwrap_or((Scope::Full, lost.to_owned()));
-        WayBackPoint { after, scope, loses }
+        bounds::way_back(after, scope, &loses)
     };
-    let before = [Step::Migrate, Step::Verify].into_iter().filter(|step| migrates || *step != Step::Migrate);
-    let mut points: Vec<WayBackPoint> = before.map(|after| point(after, "nothing: no traffic has moved")).collect();
+    let unmoved = "nothing: no traffic has moved";
+    let before = steps.iter().map(|planned| planned.step).take_while(|step| *step != Step::Switch);
+    let before = before.map(|after| {
+        if after < Step::Migrate { bounds::way_back(after, Scope::Full, unmoved) } else { point(after, unmoved) }
+    });
+    let mut points: Vec<WayBackPoint> = before.collect();
     if record.active.is_some() {
         let lost = "nothing of ours; what the new version wrote elsewhere stays";
         let away = "nothing of ours, but nobody answers from the new version's stop to the former one's start";
         let lost = if workers::away(spec, record).is_some() { away } else { lost };
         points.extend([Step::Switch, Step::Watch].map(|after| point(after, lost)));
         let stays = if migrates { "; the database stays as it is: what was migrated is not undone" } else { "" };
-        points.push(WayBackPoint {
-            after: Step::Retire,
-            scope: Scope::Full,
-            loses: format!(
-                "nothing of ours, but it takes a Decision (kubectl switchback rollback) and the time to bring the former \
-                 version up, verify it and move traffic{stays}"
-            ),
-        });
+        let lost = format!(
+            "nothing of ours, but it takes a Decision (kubectl switchback rollback) and the time to bring the former \
+             version up, verify it and move traffic{stays}"
+        );
+        points.push(bounds::way_back(Step::Retire, Scope::Full, &lost));
     } else {
-        points.push(WayBackPoint {
-            after: Step::Switch,
-            scope: Scope::ForwardOnly,
-            loses: "there is no earlier version to go back to".to_owned(),
-        });
+        let lost = "there is no earlier version to go back to";
+        points.push(bounds::way_back(Step::Switch, Scope::ForwardOnly, lost));
     }
     points.extend(contract::way_back(spec, looked));
     points
@@ -318,11 +315,6 @@ pub(super) fn unmet(
     unmet.iter().map(|text| line(text)).collect()
 }
 
-/// Returns a line of what is unmet, no longer than it may be.
-pub(super) fn line(text: &str) -> String {
-    clamp_to(text, LINE_BYTES).to_owned()
-}
-
 /// Says which approvals are still missing.
 fn approvals(
     (release, policies): (&ReleaseSeen, Policies<'_>),
@@ -340,7 +332,14 @@ fn approvals(
     let by_itself =
         forbids.map(|policy| format!("It is asked to begin by itself, and ReleasePolicy {policy} lets nothing do so."));
     let missing = match people {
-        [] if left == 1 => format!("One approval by somebody who holds the verb `approve` on this Release: {approve}"),
+        [] if left == 1 => {
+            let anybody = if policies.0.is_empty() {
+                "; no ReleasePolicy asks for more, and whoever wrote it may give it"
+            } else {
+                ""
+            };
+            format!("One approval by somebody who holds the verb `approve` on this Release{anybody}: {approve}")
+        }
         [] => format!("{left} approvals by different people who hold the verb `approve` on this Release: {approve}"),
         people => {
             format!("{left} more of {required} approvals: {approve}, by somebody else than {}", people.join(", "))

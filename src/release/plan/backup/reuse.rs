@@ -6,7 +6,10 @@
 use jiff::Timestamp;
 
 use super::{
-    super::super::observed::{Answer, Ask, BackupSeen, BackupState, Observed},
+    super::{
+        super::observed::{Answer, Ask, BackupSeen, BackupState, Observed},
+        contract,
+    },
     Wanted,
 };
 use crate::api::{BackupRecord, Record};
@@ -44,11 +47,12 @@ pub(super) fn look<'a>(seen: &'a Observed, record: &Record, wanted: &Wanted<'_>)
     }
 }
 
-/// Returns how old a backup may be, counted from when the attempt began to look for one; `None` when none is reused.
+/// Returns how old a backup may be, counted from when the attempt began to look for one; `None` when none is reused. Under a
+/// Contract migration none is: what it takes was written until right before, and nothing else has it.
 fn oldest(record: &Record, wanted: &Wanted<'_>) -> Option<Timestamp> {
     let backup = &wanted.database.backup;
     let since = record.step_since.as_ref()?.0;
-    backup.is_reused().then(|| since.checked_sub(backup.reuse.as_signed()).ok())?
+    (backup.is_reused() && !contract::is_under_way(record)).then(|| since.checked_sub(backup.reuse.as_signed()).ok())?
 }
 
 /// Returns what a backup holds when it is of this database, whole, proven and where it is wanted.

@@ -82,7 +82,16 @@ pub(in super::super) fn at_rest(seen: &Observed, record: &mut Record) -> Rest {
     }
     renew(seen, record, &contract);
     if let Guard::Missing(why) = &seen.guard {
-        return waits(record, Unmet::new(Reason::ApprovalPolicyMissing, format!("Decisions are not guarded: {why}.")));
+        let message = format!(
+            "Decisions are not guarded: {why}. It waits until the admission policies of the chart \
+             (deploy/cluster-prerequisites.yaml) are in force, which an admin of the cluster applies."
+        );
+        let authors = authors::since(seen, record, contract.authors_after);
+        if let Some(plan) = record.contract.as_mut().and_then(|contract| contract.plan.as_mut()) {
+            let others = proposal::contract::unmet(seen, (&[], &authors));
+            plan.unmet = [proposal::line(&message)].into_iter().chain(others).collect();
+        }
+        return waits(record, Unmet::new(Reason::ApprovalPolicyMissing, message));
     }
     let approvals = match decisions::word(seen, record, Gate::Contract) {
         Err(ask) => return Rest::Waits(Waits { asks: vec![ask], ..Waits::default() }),
@@ -246,6 +255,7 @@ fn begin(seen: &Observed, mut record: Record, approvals: &[&DecisionSeen]) -> Mo
         images: vec![],
         rollback: None,
         contract: true,
+        backup: None,
         beside_broken: false,
     });
     record.plan.clone_from(&contract.plan);

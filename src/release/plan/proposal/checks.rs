@@ -1,13 +1,11 @@
 //! What the plan says of the checks, in words; pure.
 
-use super::super::verify;
+use super::{super::verify, bounds::shown};
 use crate::api::{
     Check, CheckKind, CheckPhase, DnsCheck, Duration, HttpCheck, HttpRate, PrometheusCheck, Record, ReleaseSpec,
-    SqlCheck, TlsCheck, bounds, clamp_to,
+    SqlCheck, TlsCheck, bounds,
 };
 
-/// Longest part of a query that is shown.
-const QUERY_BYTES: usize = 120;
 /// Up to here each check of a phase is told in full; what a step does has a largest size.
 const ALL_BYTES: usize = 3000;
 
@@ -37,21 +35,15 @@ fn words(check: &Check) -> String {
             format!("a Job with {} ends with exit code 0", images.join(", "))
         }
         CheckKind::Prometheus(PrometheusCheck { address, query, min, max, .. }) => {
-            format!("{} at {address} is {}", shown(query), bounds(min.as_ref(), max.as_ref()))
+            format!("{:?} at {address} is {}", shown(query), bounds(min.as_ref(), max.as_ref()))
         }
         CheckKind::Tls(check) => tls(check),
         CheckKind::Dns(check) => dns(check),
         CheckKind::Sql(SqlCheck { query, min, max, .. }) => {
-            format!("{} in the database is {}", shown(query), bounds(min.as_ref(), max.as_ref()))
+            format!("{:?} in the database is {}", shown(query), bounds(min.as_ref(), max.as_ref()))
         }
     };
     if check.phase == CheckPhase::Watch { format!("{wants}{}", watched(check)) } else { wants }
-}
-
-fn shown(query: &str) -> String {
-    let part = clamp_to(query, QUERY_BYTES);
-    let more = if part.len() < query.len() { "…" } else { "" };
-    format!("{part:?}{more}")
 }
 
 /// Says how a check goes on while the new version is watched.

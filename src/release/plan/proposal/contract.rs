@@ -9,7 +9,7 @@ use super::{
         policies::{Frozen, Policies},
         promotion,
     },
-    FORM, approvals, covered, database, expect_as, images, line, planned, rehearsal,
+    FORM, approvals, bounds, covered, database, expect_as, images, line, planned, rehearsal,
 };
 use crate::api::{
     Change, ContractProgress, ContractRecord, DatabaseRecord, Gate, Migration, PlanRecord, PlannedStep, Record,
@@ -46,29 +46,30 @@ pub(in super::super) fn propose(
 ) -> PlanRecord {
     let spec = &seen.release.spec;
     let policies = Policies(&seen.policies);
-    let mut steps = vec![planned(Step::Contract, begins(record))];
+    let mut steps = vec![planned(Step::Contract, &begins(record))];
     steps.extend(database::steps(spec, Some(looked), policies.proof(), Change::Contract));
     let migration = spec.database.as_ref().and_then(|database| database.migration_of(Change::Contract));
-    let way_back = [
-        WayBackPoint {
-            after: Step::Contract,
-            scope: Scope::Full,
-            loses: "nothing: the schema is as it was, but the former version has to be brought up anew".to_owned(),
-        },
-        WayBackPoint { after: Step::Migrate, scope: Scope::ForwardOnly, loses: loses(migration) },
-    ];
+    let unmigrated = "nothing: the schema is as it was, but the former version has to be brought up anew";
+    let way_back = steps.iter().map(|planned| {
+        if planned.step == Step::Migrate {
+            bounds::way_back(planned.step, Scope::ForwardOnly, &loses(migration))
+        } else {
+            bounds::way_back(planned.step, Scope::Full, unmigrated)
+        }
+    });
+    let way_back = way_back.collect();
     let mut plan = PlanRecord {
         digest,
         revision: seen.release.wanted.clone(),
         steps,
-        way_back: way_back.to_vec(),
+        way_back,
         risks: risks(spec, looked, policies),
         unmet: vec![],
         statements: policies.statements().into_iter().map(str::to_owned).collect(),
     };
     plan = expect_as(plan, record.history.iter().filter(|entry| entry.contract));
     rehearsal::remember(&mut plan, record.rehearsal.as_ref().filter(|last| last.revision == seen.release.wanted));
-    plan
+    PlanRecord { risks: bounds::risks(plan.risks), ..plan }
 }
 
 fn begins(record: &Record) -> String {
@@ -84,7 +85,7 @@ fn begins(record: &Record) -> String {
 
 fn loses(migration: Option<&Migration>) -> String {
     let down = migration.filter(|migration| !migration.down.is_empty()).map(|migration| {
-        format!("`{}`, run by hand, brings the schema back, not what it took", migration.down.join(" "))
+        format!("{}, run by hand, brings the schema back, not what it took", bounds::command(&migration.down))
     });
     let backup = "earlier versions are declared not to work on the result; the backup from right before has the data as it was, \
                   without what is written since"
@@ -95,7 +96,7 @@ fn loses(migration: Option<&Migration>) -> String {
 fn risks(spec: &ReleaseSpec, looked: &DatabaseRecord, policies: Policies<'_>) -> Vec<String> {
     let mut risks = database::risks(spec, Some(looked), policies.proof());
     risks.extend(spec.database.as_ref().and_then(|database| database.migration.as_ref()).and_then(by_tag(spec)));
-    risks.iter().map(|risk| line(risk)).collect()
+    risks
 }
 
 /// Says that the image of a migration can be moved.
@@ -143,13 +144,13 @@ pub(super) fn after_release(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>)
         migration.in_words(),
         spec.version
     );
-    Some(planned(Step::Contract, does))
+    Some(planned(Step::Contract, &does))
 }
 
 /// Says what it takes the way back from.
 pub(super) fn way_back(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<WayBackPoint> {
     let migration = due(spec, looked)?;
-    Some(WayBackPoint { after: Step::Contract, scope: Scope::ForwardOnly, loses: loses(Some(migration)) })
+    Some(bounds::way_back(Step::Contract, Scope::ForwardOnly, &loses(Some(migration))))
 }
 
 fn due<'a>(spec: &'a ReleaseSpec, looked: Option<&DatabaseRecord>) -> Option<&'a Migration> {

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{
     super::{super::observed::Observed, authors::Authors, policies::Policies},
-    FORM, approvals, line, planned,
+    FORM, approvals, bounds, line, planned,
 };
-use crate::api::{DataLoss, Gate, PlanRecord, Record, Scope, Step, WayBackPoint, canonical_json, sha256_hex};
+use crate::api::{DataLoss, Gate, PlanRecord, Record, Scope, Step, canonical_json, sha256_hex};
 
 /// Writes it.
 pub(in super::super) fn propose(seen: &Observed, record: &Record, loss: &DataLoss) -> PlanRecord {
@@ -23,12 +23,12 @@ pub(in super::super) fn propose(seen: &Observed, record: &Record, loss: &DataLos
     PlanRecord {
         digest: digest(seen, record, loss),
         revision: record.candidate.as_ref().map_or_else(|| seen.release.wanted.clone(), |it| it.revision.clone()),
-        steps: vec![planned(Step::RestoreData, does)],
-        way_back: vec![WayBackPoint {
-            after: Step::RestoreData,
-            scope: Scope::WithLoss,
-            loses: line(&format!("{loses}; the former database and a backup of it stay")),
-        }],
+        steps: vec![planned(Step::RestoreData, &does)],
+        way_back: vec![bounds::way_back(
+            Step::RestoreData,
+            Scope::WithLoss,
+            &format!("{loses}; the former database and a backup of it stay"),
+        )],
         risks: vec![
             line(&format!("Lost: {loses}.")),
             line(

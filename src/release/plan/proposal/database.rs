@@ -1,6 +1,6 @@
 //! What the plan says of the database, in words; pure.
 
-use super::{super::super::plan_text::size, line, planned, rehearsal};
+use super::{super::super::plan_text::size, bounds, planned, rehearsal};
 use crate::api::{
     Change, DatabaseRecord, DatabaseRollback, Environment, Migration, PendingMigration, PlannedStep, ProofLevel,
     ReleaseDatabase, ReleaseSpec, Scope, Step,
@@ -25,7 +25,7 @@ pub(super) fn preflight(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>) -> 
 
 /// Returns the command that says what is due, quoted.
 fn pending_command(migration: &Migration) -> Option<String> {
-    (!migration.pending.is_empty()).then(|| format!("`{}`", migration.pending.join(" ")))
+    (!migration.pending.is_empty()).then(|| bounds::command(&migration.pending))
 }
 
 /// Returns the steps that the database needs.
@@ -37,9 +37,9 @@ pub(super) fn steps(
 ) -> Vec<PlannedStep> {
     let Some(database) = &spec.database else { return vec![] };
     let asked = (database, looked, change);
-    let mut steps = vec![planned(Step::Backup, backup(asked, policy))];
-    steps.extend(rehearsed(asked).map(|migration| planned(Step::Rehearse, rehearsal::rehearse(migration))));
-    steps.extend(due(asked).map(|migration| planned(Step::Migrate, migrate(migration, looked))));
+    let mut steps = vec![planned(Step::Backup, &backup(asked, policy))];
+    steps.extend(rehearsed(asked).map(|migration| planned(Step::Rehearse, &rehearsal::rehearse(migration))));
+    steps.extend(due(asked).map(|migration| planned(Step::Migrate, &migrate(migration, looked))));
     steps
 }
 
@@ -53,8 +53,13 @@ fn due((database, looked, change): Asked<'_>) -> Option<&Migration> {
     database.migration_of(change).filter(|_| looked.is_none_or(|looked| looked.pending.is_some()))
 }
 
+/// Returns whether the attempt may rest on a backup that is there already.
+fn may_reuse(database: &ReleaseDatabase, change: Change) -> bool {
+    database.backup.is_reused() && change != Change::Contract
+}
+
 fn backup(asked: Asked<'_>, policy: Option<ProofLevel>) -> String {
-    let (database, looked, _) = asked;
+    let (database, looked, change) = asked;
     let (what, to) = match looked {
         Some(looked) => (
             format!(
@@ -79,13 +84,13 @@ fn backup(asked: Asked<'_>, policy: Option<ProofLevel>) -> String {
         ProofLevel::Readable => "reads all of it back",
         ProofLevel::Restored => "restores it into a scratch server and compares every table",
     };
-    let reused = match &database.backup {
-        backup if backup.is_reused() => format!(
+    let reused = may_reuse(database, change).then(|| {
+        format!(
             "Uses the newest backup of this schema that is not older than {} when {to} has one that was proven so far; else: ",
-            backup.reuse
-        ),
-        _ => String::new(),
-    };
+            database.backup.reuse
+        )
+    });
+    let reused = reused.unwrap_or_default();
     let nothing_due = looked.and_then(|looked| nothing_due(database, looked)).unwrap_or_default();
     format!("{reused}Backs up {what}, to {to}, and {proof}. Without that nothing goes on.{nothing_due}")
 }
@@ -133,9 +138,10 @@ fn linted(migration: &Migration, looked: Option<&DatabaseRecord>) -> String {
 
 /// Lists what lint found.
 fn findings(pending: &PendingMigration) -> Vec<String> {
-    let told = pending.findings.iter().map(|found| {
-        line(&format!("Migration {} line {}: {} ({})", found.file, found.line, found.message, found.rule))
-    });
+    let told = pending
+        .findings
+        .iter()
+        .map(|found| format!("Migration {} line {}: {} ({})", found.file, found.line, found.message, found.rule));
     let told: Vec<String> = told.collect();
     let more = usize::try_from(pending.found).unwrap_or(usize::MAX).saturating_sub(told.len());
     let more = (more > 0).then(|| format!("Migration: lint found {more} more."));
@@ -163,8 +169,8 @@ pub(super) fn way_back(
     Some(match spec.rollback.database {
         DatabaseRollback::Keep => (Scope::Full, format!("{lost}; {stays}")),
         DatabaseRollback::Down => {
-            let down = migration.down.join(" ");
-            let takes_back = format!("`{down}` takes the migration back, unless a row would be lost: then {stays}");
+            let down = bounds::command(&migration.down);
+            let takes_back = format!("{down} takes the migration back, unless a row would be lost: then {stays}");
             (Scope::Full, format!("{lost}; {takes_back}"))
         }
         DatabaseRollback::Restore => (
@@ -226,7 +232,7 @@ pub(super) fn risks(spec: &ReleaseSpec, looked: Option<&DatabaseRecord>, policy:
                 .to_owned(),
         );
     }
-    if database.backup.is_reused() {
+    if may_reuse(database, migration.change) {
         risks.push(format!(
             "A backup may be up to {} old before the migration (backup.reuse): what was written since is in no backup.",
             database.backup.reuse

@@ -1,10 +1,7 @@
 //! What the plan says of a rehearsal, before it and after the last one, in words; pure.
 
-use super::{super::super::plan_text::rehearsed, line};
-use crate::api::{Change, Migration, PlanRecord, RehearsalRecord, Step, clamp_to};
-
-/// How long what a step does may be, in bytes: as the schema has it.
-const DOES_BYTES: usize = 1024;
+use super::{super::super::plan_text::rehearsed, bounds};
+use crate::api::{Change, Migration, PlanRecord, RehearsalRecord, Step};
 
 /// Says what the rehearsal does.
 pub(super) fn rehearse(migration: &Migration) -> String {
@@ -17,8 +14,8 @@ pub(super) fn rehearse(migration: &Migration) -> String {
         format!(" Then {whose} ({}) must get ready on the migrated copy.", images.join(", "))
     });
     let down = (!migration.down.is_empty()).then(|| {
-        let command = migration.down.join(" ");
-        format!(" Then `{command}` takes it back, and the schema must be as it was before.")
+        let command = bounds::command(&migration.down);
+        format!(" Then {command} takes it back, and the schema must be as it was before.")
     });
     format!(
         "Restores that backup into a scratch server, compares every table, and runs the migration there, in a pod without \
@@ -40,11 +37,10 @@ pub(super) fn remember(plan: &mut PlanRecord, last: Option<&RehearsalRecord>) {
         rehearsed(&last.findings),
         last.recovery
     );
-    clamp_to(&text, DOES_BYTES).clone_into(&mut step.does);
+    step.does = bounds::does(&text);
     if last.findings.reaches_production {
-        plan.risks.push(line(
-            "RehearsalReachesProduction: in the last rehearsal production's address answered. The pod holds no credential \
-             of it; a NetworkPolicy would keep it away.",
-        ));
+        let risk = "RehearsalReachesProduction: in the last rehearsal production's address answered. The pod holds no \
+                    credential of it; a NetworkPolicy would keep it away.";
+        plan.risks.insert(0, risk.to_owned());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MOST_RISKS, adoption, config, contract, database, line, scaling, workers};
+use super::{adoption, config, contract, database, scaling, workers};
 use crate::api::{
     Duration, PodTemplate, ProofLevel, Record, ReleaseSpec, RevisionId, WatchSettings, Workload, is_semantic,
 };
@@ -14,39 +14,33 @@ const PROBE_FAILURES: u64 = 3;
 /// What is prompt, however little is tolerated: hardly anybody probes more often.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// Lists what could go wrong and can be read from the spec.
+/// Lists what could go wrong and can be read from the spec; what weighs most stands first.
 pub(super) fn of(
     (spec, revision): (&ReleaseSpec, &RevisionId),
     record: &Record,
     proof: Option<ProofLevel>,
 ) -> Vec<String> {
-    let mut risks = adoption::risks(spec, record, revision);
-    let workloads = spec.workloads.iter().flat_map(|workload| {
-        let mut found = Vec::new();
-        found.extend(scaling::risks(workload));
-        let of_worker = workers::risk(spec, record, workload);
-        let of_pod = pod_risks(workload, &spec.watch);
-        found.extend(of_pod.into_iter().chain(of_worker).map(|risk| format!("Workload {}: {risk}", workload.name)));
-        found
-    });
-    risks.extend(workloads);
-    risks.extend(config::risks(spec));
-    risks.extend(database::risks(spec, record.database.as_ref(), proof));
+    let mut risks = database::risks(spec, record.database.as_ref(), proof);
     risks.extend(contract::waiting(spec, record).into_iter().chain(contract::withdrawn(record, spec)));
     if !spec.rollback.automatic {
         risks.push(
             "rollback.automatic is false: when it is not well users stay on it until somebody takes them back.".into(),
         );
     }
+    risks.extend(adoption::risks(spec, record, revision));
+    risks.extend(config::risks(spec));
+    let named = |workload: &Workload, risk: String| format!("Workload {}: {risk}", workload.name);
+    for workload in &spec.workloads {
+        risks.extend(scaling::risks(workload));
+        risks.extend(workers::risk(spec, record, workload).map(|risk| named(workload, risk)));
+    }
     if !is_semantic(&spec.version) {
         risks.push(format!("Version {:?} is no semantic version.", spec.version));
     }
-    let left_out = risks.len().saturating_sub(MOST_RISKS);
-    if left_out > 0 {
-        risks.truncate(MOST_RISKS - 1);
-        risks.push(format!("And {} more like these.", left_out + 1));
+    for workload in &spec.workloads {
+        risks.extend(pod_risks(workload, &spec.watch).into_iter().map(|risk| named(workload, risk)));
     }
-    risks.iter().map(|risk| line(risk)).collect()
+    risks
 }
 
 fn pod_risks(workload: &Workload, watch: &WatchSettings) -> Vec<String> {
