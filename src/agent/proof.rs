@@ -22,7 +22,7 @@ use super::{
     store::{Reader, Store, hex, key::Attempt},
 };
 use crate::{
-    api::{ProofLevel, Reason},
+    api::{BackupProofSeconds, ProofLevel, Reason},
     clock::{self, Stopwatch},
     protocol::{ProofResult, ProofSeconds, Refusal},
 };
@@ -53,7 +53,7 @@ pub async fn prove(level: ProofLevel, stores: &[Store], proven: &Proven<'_>) -> 
         let took = match level {
             ProofLevel::Stored => None,
             ProofLevel::Restored if seconds.is_none() => {
-                Some(restored(store, proven, &scratch::Request::of(proven.content)).await?)
+                Some(restored(store, proven, &scratch::Request::of(proven.content)).await?.into())
             }
             ProofLevel::Readable | ProofLevel::Restored => Some(readable(store, proven).await?),
         };
@@ -63,7 +63,7 @@ pub async fn prove(level: ProofLevel, stores: &[Store], proven: &Proven<'_>) -> 
 }
 
 /// Fetches all of it and reads the archive to its end.
-async fn readable(store: &Store, proven: &Proven<'_>) -> Result<ProofSeconds, Refusal> {
+async fn readable(store: &Store, proven: &Proven<'_>) -> Result<BackupProofSeconds, Refusal> {
     let watch = Stopwatch::start();
     let failed = |why: String| refuse(Reason::BackupVerificationFailed, format!("{}: {why}", store.name()));
     // Without a database pg_restore writes SQL; here it goes nowhere, and is run by nobody.
@@ -90,7 +90,7 @@ async fn readable(store: &Store, proven: &Proven<'_>) -> Result<ProofSeconds, Re
     let said = String::from_utf8_lossy(&messages.await.unwrap_or_default()).into_owned();
     match fetched {
         Ok(()) if ended.success() => {
-            Ok(ProofSeconds { fetch: watch.elapsed().as_secs_f64(), restore: 0.0, check: 0.0 })
+            Ok(BackupProofSeconds { fetch: watch.elapsed().as_secs_f64(), restore: None, check: None })
         }
         _ => Err(failed(format!("the archive cannot be read to its end: {ended}: {}", dump::one_line(&said)))),
     }

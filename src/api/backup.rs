@@ -191,7 +191,7 @@ pub struct BackupProof {
     pub level: ProofLevel,
     /// When.
     pub at: MicroTime,
-    /// What it took: the time a recovery would take.
+    /// What it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<BackupProofSeconds>,
 }
@@ -202,8 +202,18 @@ pub struct BackupProof {
 pub struct BackupProofSeconds {
     /// To fetch and read the data.
     pub fetch: f64,
-    /// To restore it; fetching runs beside.
-    pub restore: f64,
+    /// To restore it; fetching runs beside. None where it was only read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<f64>,
     /// To compare and check what was restored.
-    pub check: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<f64>,
+}
+
+impl BackupProofSeconds {
+    /// Returns the seconds that a recovery would take; `None` where nothing was restored: who has only read cannot know.
+    #[must_use]
+    pub fn recovery(&self) -> Option<f64> {
+        Some(self.fetch.max(self.restore?) + self.check?)
+    }
 }

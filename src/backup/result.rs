@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observed::Observed;
 use crate::{
-    api::{BackupCopy, BackupManifest, BackupProof, BackupProofSeconds, DatabaseBackupStatus, Reason},
+    api::{BackupCopy, BackupManifest, BackupProof, DatabaseBackupStatus, Reason},
     protocol::{BackupResult, ProofResult, Refusal},
 };
 
@@ -43,15 +43,7 @@ pub(super) fn complete(seen: &Observed, result: &BackupResult) -> Result<Databas
         size_bytes: number(*size_bytes),
         tables: number(*tables),
         rows: number(*rows),
-        proof: Some(BackupProof {
-            level: *level,
-            at: MicroTime(*at),
-            seconds: seconds.map(|seconds| BackupProofSeconds {
-                fetch: seconds.fetch,
-                restore: seconds.restore,
-                check: seconds.check,
-            }),
-        }),
+        proof: Some(BackupProof { level: *level, at: MicroTime(*at), seconds: *seconds }),
         retry_at: None,
         ..seen.status.clone()
     })
@@ -64,9 +56,9 @@ pub(super) fn words(status: &DatabaseBackupStatus) -> String {
     let level: &str = proof.map_or("not at all", |proof| proof.level.into());
     let (tables, rows, bytes) =
         (status.tables.unwrap_or_default(), status.rows.unwrap_or_default(), status.size_bytes.unwrap_or_default());
-    let recovery = proof.and_then(|proof| proof.seconds).map_or_else(String::new, |seconds| {
-        format!(" A recovery would take {:.0} s.", (seconds.fetch.max(seconds.restore) + seconds.check).ceil())
-    });
+    let recovery = proof.and_then(|proof| proof.seconds).and_then(|seconds| seconds.recovery());
+    let recovery =
+        recovery.map(|seconds| format!(" A recovery would take {:.0} s.", seconds.ceil())).unwrap_or_default();
     format!(
         "{tables} tables with {rows} rows in {bytes} bytes are in {}, proven: {level}.{recovery}",
         names.join(" and ")

@@ -124,10 +124,9 @@ fn backups<'a>(registry: &mut Registry, all: impl Iterator<Item = &'a DatabaseBa
             sizes.get_or_create(&database).set(bytes as f64);
         }
         let seconds = status.proof.as_ref().and_then(|proof| proof.seconds);
-        for (phase, took) in seconds
-            .into_iter()
-            .flat_map(|took| [("fetch", took.fetch), ("restore", took.restore), ("check", took.check)])
-        {
+        let phases =
+            seconds.map(|took| [("fetch", Some(took.fetch)), ("restore", took.restore), ("check", took.check)]);
+        for (phase, took) in phases.into_iter().flatten().filter_map(|(phase, took)| Some((phase, took?))) {
             let Database { namespace, database } = database.clone();
             proofs.get_or_create(&Proof { namespace, database, phase }).set(took);
         }
@@ -222,5 +221,14 @@ mod tests {
                 r#"switchback_backup_proof_seconds{namespace="prod",database="shop",phase="restore"} 20.0"#,
             ],
         );
+        // What was only read says nothing of a restore: a nought would be the fastest recovery there is.
+        let mut read = backup("shop", "Completed", "1970-01-01T00:06:40.000000Z", 8);
+        read.status.as_mut().unwrap().proof.as_mut().unwrap().seconds =
+            Some(serde_json::from_value(json!({ "fetch": 1.5 })).unwrap());
+        let mut registry = Registry::with_prefix("switchback");
+        backups(&mut registry, [read].iter());
+        let told = told(&registry);
+        holds(&told, &[r#"switchback_backup_proof_seconds{namespace="prod",database="shop",phase="fetch"} 1.5"#]);
+        assert!(!told.contains(r#"phase="restore""#) && !told.contains(r#"phase="check""#), "{told}");
     }
 }

@@ -207,6 +207,15 @@ fn rows() -> Vec<(&'static str, Observed)> {
                 });
             }),
         ),
+        (
+            "its copies were read and not restored",
+            seen(|seen| {
+                let mut done = result("Readable", &["offsite"]);
+                done["done"]["proof"]["seconds"] = json!({ "fetch": 1.5 });
+                seen.database = database(|body| body["spec"]["backups"]["proof"] = json!("Readable"));
+                ended(seen, 1, |job| self::done(job, &done));
+            }),
+        ),
         ("it is complete", seen(|seen| seen.status.phase = "Completed".into())),
         (
             "it is deleted while a Release holds it",

@@ -106,8 +106,9 @@ fn about(backup: &BackupView, view: &ReleaseView) -> String {
     info.extend(backup.taken_at.map(|taken| format!("taken {}", words::at(taken, view.seen_at))));
     let mut parts = vec![info.join(", ")];
     parts.extend(backup.proof_seconds.map(|took| {
-        let (fetch, restore, check) = (took.fetch, took.restore, took.check);
-        format!("fetched in {fetch:.1} s, restored in {restore:.1} s, checked in {check:.1} s")
+        let parts = [("fetched", Some(took.fetch)), ("restored", took.restore), ("checked", took.check)];
+        let said = parts.into_iter().filter_map(|(done, seconds)| Some(format!("{done} in {:.1} s", seconds?)));
+        said.collect::<Vec<_>>().join(", ")
     }));
     parts.extend(backup.message.as_deref().map(words::one_line));
     parts.retain(|part| !part.is_empty());

@@ -63,7 +63,7 @@ pub struct BackupView {
     pub rows: Option<i64>,
     /// How far it is proven.
     pub proof: Option<ProofLevel>,
-    /// What the proof took: the time a recovery would take.
+    /// What the proof took.
     pub proof_seconds: Option<BackupProofSeconds>,
     /// Where it is: a manifest in each storage.
     pub copies: Vec<BackupCopy>,
