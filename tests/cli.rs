@@ -127,6 +127,7 @@ fn candidate(version: &str, seconds: i64) -> Option<CandidateRevision> {
         images: vec![],
         rollback: None,
         contract: false,
+        backup: None,
         beside_broken: false,
     })
 }

@@ -1,9 +1,12 @@
-//! `report`: what became of a release, written beside the backup that it took.
+//! `report`: what became of a release, written beside the backup that it rested on.
 //!
 //! It is written once and never over another; whoever comes again with the same finds it done. A backup that is gone gets
 //! none: nobody would find it, and nothing would remove it.
 
 use std::time::Duration;
+
+use object_store::path::Path;
+use uuid::Uuid;
 
 use super::{
     refuse, say,
@@ -26,24 +29,27 @@ pub async fn run(parameters: &ReportParameters) -> Result<ReportResult, Refusal>
     let text = serde_json::to_vec_pretty(&parameters.report).map_err(|error| failed(error.to_string()))?;
     let first = parameters.storages.first().ok_or_else(|| failed("no storage is named".to_owned()))?;
     let attempt = Attempt::of_manifest(&Store::open(first, PATIENCE).await?.below(&parameters.manifest)?)?;
-    let mut keys = Vec::new();
+    let release = Uuid::try_parse(&parameters.release)
+        .map_err(|_| failed(format!("the Release's UID {:?} is no UUID", parameters.release)))?;
+    let keys = (attempt.manifest(), attempt.report(release, parameters.attempt));
+    let mut written = Vec::new();
     let mut problem = None;
     for storage in &parameters.storages {
-        match write(storage, &attempt, &text).await {
-            Ok(key) => keys.push(key),
+        match write(storage, &keys, &text).await {
+            Ok(key) => written.push(key),
             Err(refusal) => {
                 say(&format!("{}: {}", storage.name, refusal.message));
                 problem.get_or_insert(refusal);
             }
         }
     }
-    problem.map_or(Ok(ReportResult { keys }), Err)
+    problem.map_or(Ok(ReportResult { keys: written }), Err)
 }
 
-async fn write(storage: &StorageTarget, attempt: &Attempt, text: &[u8]) -> Result<String, Refusal> {
+async fn write(storage: &StorageTarget, (manifest, report): &(Path, Path), text: &[u8]) -> Result<String, Refusal> {
     let store = Store::open(storage, PATIENCE).await?;
-    store.get(&store.key(&attempt.manifest())).await?;
-    let key = store.key(&attempt.report());
+    store.get(&store.key(manifest)).await?;
+    let key = store.key(report);
     if let Err(refusal) = store.put_once(&key, text.to_vec()).await {
         // By a Job whose word was lost.
         let is_there = store.get(&key).await.is_ok_and(|there| there == text);

@@ -52,7 +52,7 @@ enum Command {
     RehearseMigrate(Rehearsal),
     /// Takes it back where a command says how, and says what all have seen
     Rehearse(Rehearsal),
-    /// Writes what became of a release beside the backup that it took
+    /// Writes what became of a release beside the backup that it rested on
     Report(Job),
 }
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::{Duration, Environment, LintFinding, ProofLevel, Reason, RehearsalFindings, Taken};
+use crate::api::{
+    BackupProofSeconds, Duration, Environment, LintFinding, ProofLevel, Reason, RehearsalFindings, Taken,
+};
 
 /// What came of a Job: what it was asked for, or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -306,12 +308,12 @@ pub struct ProofResult {
     pub level: ProofLevel,
     /// When.
     pub at: Timestamp,
-    /// What it took: the time a recovery would take.
+    /// What it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<ProofSeconds>,
+    pub seconds: Option<BackupProofSeconds>,
 }
 
-/// What a proof took, in seconds.
+/// What a restore took, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProofSeconds {
@@ -321,6 +323,12 @@ pub struct ProofSeconds {
     pub restore: f64,
     /// To compare and check what was restored.
     pub check: f64,
+}
+
+impl From<ProofSeconds> for BackupProofSeconds {
+    fn from(ProofSeconds { fetch, restore, check }: ProofSeconds) -> Self {
+        Self { fetch, restore: Some(restore), check: Some(check) }
+    }
 }
 
 /// `migrate`: runs one migration under the database's lock, against the ledger.
@@ -374,7 +382,7 @@ pub struct PendingResult {
     pub due: bool,
 }
 
-/// `report`: writes what became of a release beside the backup that it took, once, in each storage.
+/// `report`: writes what became of a release beside the backup that it rested on, once, in each storage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportParameters {
@@ -382,6 +390,10 @@ pub struct ReportParameters {
     pub storages: Vec<StorageTarget>,
     /// Key of the backup's manifest in the first storage.
     pub manifest: String,
+    /// UID of the Release.
+    pub release: String,
+    /// Number of its attempt. Several attempts, of several Releases, may rest on one backup.
+    pub attempt: u32,
     /// What is written.
     pub report: Value,
 }

@@ -14,6 +14,8 @@ use crate::{
     world::{SHOP, World, files, s3_target},
 };
 
+const RELEASE: &str = "7d0c1d2a-6c1f-4f7e-9a57-0d3c3a1f0005";
+
 /// A backup in both, and what is asked for of it.
 async fn backed_up(world: &World, s3: &S3) -> (Vec<StorageTarget>, ReportParameters) {
     let storages = vec![s3_target(s3), world.volume()];
@@ -21,6 +23,8 @@ async fn backed_up(world: &World, s3: &S3) -> (Vec<StorageTarget>, ReportParamet
     let parameters = ReportParameters {
         storages: storages.clone(),
         manifest: result.copies[0].manifest.clone(),
+        release: RELEASE.into(),
+        attempt: 3,
         report: json!({ "attempt": { "outcome": "Succeeded", "decisions": [{ "kind": "approve", "actor": "anna" }] } }),
     };
     (storages, parameters)
@@ -29,7 +33,8 @@ async fn backed_up(world: &World, s3: &S3) -> (Vec<StorageTarget>, ReportParamet
 /// Every report that is stored somewhere.
 fn stored(world: &World, s3: &S3) -> Vec<Value> {
     let all = [files(&s3.objects), files(&world.path("volume"))].concat();
-    let reports = all.iter().filter(|file| file.file_name().is_some_and(|name| name == "release.json"));
+    let reports =
+        all.iter().filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("release-")));
     reports.map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect()
 }
 
@@ -38,7 +43,7 @@ async fn a_report_stands_beside_the_manifest_in_each_storage_and_never_changes()
     let (world, s3) = (World::start(SHOP).await, S3::start());
     let (_, parameters) = backed_up(&world, &s3).await;
     let keys = report::run(&parameters).await.unwrap().keys;
-    assert_eq!(keys[0], parameters.manifest.replace("manifest.json", "release.json"));
+    assert_eq!(keys[0], parameters.manifest.replace("manifest.json", &format!("release-{RELEASE}-3.json")));
     assert!(keys[0].starts_with("team-a/") && !keys[1].starts_with("team-a/"), "{keys:?}");
     assert_eq!(stored(&world, &s3), [parameters.report.clone(), parameters.report.clone()]);
     // A Job whose word was lost comes again.
@@ -46,7 +51,16 @@ async fn a_report_stands_beside_the_manifest_in_each_storage_and_never_changes()
     let other = ReportParameters { report: json!({ "attempt": { "outcome": "Failed" } }), ..parameters.clone() };
     let refusal = report::run(&other).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::DestinationNotWritable, "{refusal:?}");
-    assert_eq!(stored(&world, &s3), [parameters.report.clone(), parameters.report]);
+    assert_eq!(stored(&world, &s3), [parameters.report.clone(), parameters.report.clone()]);
+    // Another attempt, and another Release, may have rested on the same backup.
+    let next = ReportParameters { attempt: 4, ..other.clone() };
+    let elsewhere = ReportParameters { release: "7d0c1d2a-6c1f-4f7e-9a57-0d3c3a1f0009".into(), ..other };
+    for parameters in [&next, &elsewhere] {
+        report::run(parameters).await.unwrap();
+    }
+    assert_eq!(stored(&world, &s3).len(), 6);
+    let refusal = report::run(&ReportParameters { release: "../x".into(), ..parameters }).await.unwrap_err();
+    assert!(refusal.message.contains("no UUID"), "{refusal:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +73,8 @@ async fn a_backup_that_is_gone_gets_no_report_and_one_storage_does_not_keep_the_
     let refusal = report::run(&parameters).await.unwrap_err();
     assert!(refusal.message.contains("s3") && refusal.message.contains("manifest.json"), "{refusal:?}");
     let left = [files(&s3.objects), files(&world.path("volume"))].concat();
-    let reports: Vec<_> = left.iter().filter(|file| file.ends_with("release.json")).collect();
+    let reports: Vec<_> =
+        left.iter().filter(|file| file.file_name().unwrap().to_string_lossy().starts_with("release-")).collect();
     assert!(reports.len() == 1 && reports[0].starts_with(world.path("volume")), "{reports:?}");
 }
 

@@ -118,6 +118,8 @@ pub struct Database {
     pub backup_fails: bool,
     pub backup_hangs: bool,
     pub rehearsal: RehearsalEnd,
+    /// Whether production answers from where it is rehearsed.
+    pub reaches_production: bool,
     pub asked_what_is_due: PendingEnd,
     /// How far each backup was asked to be proven.
     pub asked: BTreeMap<String, ProofLevel>,
@@ -376,6 +378,9 @@ impl World {
         let mut pod = pod(name.clone(), &job.revision, "", false);
         pod.job = Some(job.name.clone());
         pod.message = said.message.map(|message| message.to_string());
+        let moved = self.moved.iter().any(|moved| job.name.contains(moved.as_str()));
+        let ran = if moved { "sha256:other".into() } else { format!("sha256:{}", job.revision) };
+        pod.images = vec![("agent".into(), ran)];
         self.pods.insert(name, pod);
     }
 
@@ -470,7 +475,8 @@ impl World {
                 return said(false, Some(json!(Answer::<ReportResult>::Refused(refusal))));
             }
         }
-        let before = self.database.reports.insert(manifest, parameters["report"].clone());
+        let key = format!("{manifest} {}-{}", parameters["release"], parameters["attempt"]);
+        let before = self.database.reports.insert(key, parameters["report"].clone());
         assert!(before.is_none_or(|before| before == parameters["report"]), "another report was there");
         if self.database.report == ReportEnd::PodLost {
             return said(false, None);
@@ -498,7 +504,8 @@ impl World {
                 self.database.restored.push(backup.uid);
                 let findings = json!({ "took": "3s", "rows": 12, "changes": 2,
                     "locks": [{ "table": "public.cart", "mode": "AccessExclusiveLock", "held": "2s" }],
-                    "down": self.takes_back().then_some("1s") });
+                    "down": self.takes_back().then_some("1s"),
+                    "reachesProduction": self.database.reaches_production });
                 let restored = ProofSeconds { fetch: 2.0, restore: 40.0, check: 5.0 };
                 let findings = serde_json::from_value(findings).unwrap();
                 said(true, Some(Answer::Done(RehearseResult { restored, findings })))

@@ -1,10 +1,11 @@
-//! The account of an attempt: in the history of its Release, and beside the backup that it took.
+//! The account of an attempt: in the history of its Release, and beside the backup that it rested on.
 
 use serde_json::{Value, json};
-use switchback::api::{HistoryEntry, MigrationProgress, Outcome, Step};
+use switchback::api::{DecisionKind, Empty, HistoryEntry, MigrationProgress, Outcome, Step};
 
 use crate::{
     database::{MigrationEnd, ReportEnd, spec},
+    reuse::nightly,
     world::World,
 };
 
@@ -26,7 +27,8 @@ fn last(world: &World) -> &HistoryEntry {
 /// What stands beside the backup of an attempt.
 fn report<'a>(world: &'a World, entry: &HistoryEntry) -> Option<&'a Value> {
     let name = entry.backup.as_ref()?;
-    world.database.reports.iter().find(|(manifest, _)| manifest.contains(name)).map(|(_, report)| report)
+    let whose = |key: &str| key.contains(name) && key.ends_with(&format!("-{}", entry.attempt));
+    world.database.reports.iter().find(|(key, _)| whose(key)).map(|(_, report)| report)
 }
 
 fn made(world: &World) -> usize {
@@ -123,4 +125,30 @@ fn the_next_release_waits_for_no_report_and_both_are_written() {
     assert_eq!(world.active(), Some("3.0.0"));
     assert!(world.record().history.iter().all(|entry| entry.recorded), "{:#?}", world.record().history);
     assert_eq!(world.database.reports.len(), 3);
+}
+
+/// A backup that was there already is rested on like one of its own, by each attempt that does.
+#[test]
+fn attempts_that_reuse_a_backup_are_each_written_beside_it() {
+    let mut world = approved();
+    world.spec.database.as_mut().unwrap().backup.reuse = "1h".parse().unwrap();
+    world.change(world.spec.clone());
+    let nightly = nightly(&world);
+    world.database.backups.insert(nightly.name.clone(), nightly);
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Rehearse);
+    world.decide(DecisionKind::Abort(Empty {}), "ben");
+    world.run_to_rest();
+    world.decide(DecisionKind::Retry(Empty {}), "ben");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to_rest();
+    let tried: Vec<&HistoryEntry> = world.record().history.iter().rev().take(2).collect();
+    let outcomes: Vec<Outcome> = tried.iter().map(|entry| entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Succeeded, Outcome::Aborted], "{:?}", world.status.conditions);
+    for entry in tried {
+        assert_eq!((entry.backup.as_deref(), entry.recorded), (Some("nightly"), true));
+        assert_eq!(report(&world, entry).unwrap()["attempt"]["attempt"], entry.attempt);
+    }
 }

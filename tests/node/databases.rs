@@ -370,6 +370,8 @@ async fn a_backup_that_is_there_already_is_used_and_one_from_before_the_last_mig
         assert_eq!(record.backup.map(|backup| backup.uid), by_hand.metadata.uid);
         assert_eq!(record.rehearsal.map(|rehearsal| rehearsal.backup), by_hand.metadata.uid);
         assert_eq!(record.migration.unwrap().state, MigrationProgress::Applied);
+        let written = until_recorded(&scene).await;
+        assert_eq!(written.status.unwrap().record.history.last().unwrap().backup.as_deref(), Some("by-hand"));
         let named = "SELECT count(*) FROM switchback.ledger WHERE backup_uid = ";
         let named = psql(&scene, &format!("{named}'{}'", by_hand.metadata.uid.unwrap())).await;
         assert_eq!((named.as_str(), backups(&scene).await.len(), held(&scene).await.len()), ("1", before, 0));

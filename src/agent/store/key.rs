@@ -12,8 +12,8 @@ use crate::{agent::refuse, api::Reason, protocol::Refusal};
 
 /// Name of the object that makes the others a backup; written last.
 pub(super) const MANIFEST: &str = "manifest.json";
-/// Name of what became of the release that took the backup.
-const REPORT: &str = "release.json";
+/// How names of the objects begin that say what became of a release that rested on the backup.
+const REPORT: &str = "release-";
 /// How names of the objects begin that say an upload began; each is written before the first byte of its piece.
 const NOTE: &str = "upload-";
 /// Longest prefix; S3 ends at 1,024 bytes for the whole key.
@@ -56,10 +56,10 @@ impl Attempt {
         self.folder.clone().join(MANIFEST)
     }
 
-    /// Returns the key of what became of the release that took it.
+    /// Returns the key of what became of an attempt of a Release that rested on it.
     #[must_use]
-    pub fn report(&self) -> Path {
-        self.folder.clone().join(REPORT)
+    pub fn report(&self, release: Uuid, attempt: u32) -> Path {
+        self.folder.clone().join(format!("{REPORT}{release}-{attempt}.json"))
     }
 
     /// Returns the key of what is known when the upload of a piece begins.

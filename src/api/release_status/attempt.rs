@@ -138,10 +138,14 @@ pub struct CandidateRevision {
     /// Where it comes from: what the spec says, and once it is frozen, what its content says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// What its containers came up with where the spec names a tag, which can be moved.
+    /// What its containers ran first where the spec names a tag, which can be moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     pub images: Vec<RunningImage>,
+    /// Name of the DatabaseBackup that it rests on, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub backup: Option<String>,
     /// Set when a person asked for a revision that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackOrder>,
@@ -157,7 +161,7 @@ pub struct CandidateRevision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunningImage {
-    /// Name of the workload.
+    /// Name of the workload; empty for a migration with a pod of its own.
     #[schemars(length(max = 63))]
     pub workload: String,
     /// Name of the container.
@@ -318,7 +322,7 @@ pub struct HistoryEntry {
     /// Where its version came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Name of the DatabaseBackup that it took.
+    /// Name of the DatabaseBackup that it rested on: one that it took, or one that was there already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub backup: Option<String>,

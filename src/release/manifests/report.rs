@@ -1,4 +1,4 @@
-//! The Job that writes what became of an attempt beside the backup that it took; pure.
+//! The Job that writes what became of an attempt beside the backup that it rested on; pure.
 
 use serde_json::{Value, json};
 
@@ -33,6 +33,8 @@ pub fn report_job(
     let work = Work::Report(ReportParameters {
         storages: storages.iter().map(|storage| targets::storage(&storage.name, &storage.spec)).collect(),
         manifest: report.manifest.clone(),
+        release: release.uid.clone(),
+        attempt: u32::try_from(report.attempt).ok()?,
         report: text,
     });
     let name = report_name(release, report.attempt);

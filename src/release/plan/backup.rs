@@ -110,6 +110,9 @@ fn go_on(seen: &Observed, mut record: Record, wanted: &Wanted<'_>, done: &Backup
     let is_rehearsed = rehearse::due(&record, target).is_some();
     let due = database::due(&record, target).is_some();
     record.backup = Some(done.clone());
+    if let Some(candidate) = &mut record.candidate {
+        candidate.backup = Some(done.name.clone());
+    }
     if is_rehearsed {
         return enter(record, Step::Rehearse, seen.now, Some(content.deadlines.rehearse));
     }

@@ -115,7 +115,7 @@ pub(super) fn stay_on_candidate(mut record: Record, now: Timestamp, keep_previou
 
 /// Forgets what was noted while a version was watched.
 fn forget_watch(record: &mut Record) {
-    record.unready_since = None;
+    (record.unready_since, record.well_since) = (None, None);
     record.disrupted.clear();
 }
 
@@ -208,13 +208,12 @@ pub(super) fn remember(record: &mut Record, candidate: CandidateRevision, now: T
         at: decision.at.clone(),
     });
     let decided: Vec<DecidedBy> = decided.collect();
-    let backup = record.backup.as_ref().filter(|backup| of_it(&backup.taken_at)).map(|backup| backup.name.clone());
     let entry = HistoryEntry {
         digest: record.plan.as_ref().map(|plan| plan.digest.clone()),
         // The first say why it began, the last why it ended.
         decisions: first_and_last(decided),
         source: candidate.source,
-        backup,
+        backup: candidate.backup,
         recorded: false,
         attempt: candidate.attempt,
         generation: candidate.generation,

@@ -85,6 +85,7 @@ fn begin(seen: &Observed, mut record: Record) -> Move {
         images: vec![],
         rollback: None,
         contract: false,
+        backup: None,
         beside_broken: false,
     });
     record.plan = None;

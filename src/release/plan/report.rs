@@ -1,4 +1,4 @@
-//! Report: what became of an attempt is written beside the backup that it took; pure.
+//! Report: what became of an attempt is written beside the backup that it rested on; pure.
 //!
 //! Nothing waits for it and nothing fails by it. It is kept in status when the attempt ends; at rest a Job of the agent is
 //! made for it, the oldest first; when that has ended, well or not, or its time is over, it is forgotten, and the history
@@ -31,7 +31,7 @@ const MOST: usize = 4;
 /// Version of the form of what is written.
 const FORM: u8 = 1;
 
-/// Keeps the account of an attempt that has just ended, where it has taken a backup.
+/// Keeps the account of an attempt that has just ended, where it rested on a backup.
 pub(super) fn keep(record: &mut Record, entry: &HistoryEntry) {
     let backup = record.backup.as_ref().filter(|backup| entry.backup.as_ref() == Some(&backup.name));
     let (Some(backup), Some(looked)) = (backup, &record.database) else { return };

@@ -132,6 +132,7 @@ fn begin(seen: &Observed, mut record: Record, former: Former, decision: &Decisio
         images: vec![],
         rollback: Some(order),
         contract: false,
+        backup: None,
         beside_broken: false,
     });
     record.plan = None;
