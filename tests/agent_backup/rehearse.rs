@@ -169,8 +169,12 @@ async fn a_rehearsal_tells_time_locks_rewrites_and_rows_and_touches_nothing_else
     assert!(lock.held >= Wait::from_millis(300), "{findings:?}");
     assert_eq!(findings.rewritten, ["public.orders"]);
     assert!(findings.rows >= 1000 && findings.changes == 1, "{findings:?}");
-    // No NetworkPolicy stands between the two here.
+    // No NetworkPolicy stands between the two here; where nothing answers, that is told.
     assert!(findings.reaches_production);
+    let apart = Scene::start(SHOP).await;
+    let production = format!("127.0.0.1:{}", free_port());
+    let findings = apart.rehearse(&RehearseParameters { production, ..apart.sql(&files) }).unwrap().findings;
+    assert!(!findings.reaches_production);
     assert_eq!(scene.schema().await, before);
     assert_eq!(scene.world.login.sql("SELECT count(*) FROM switchback.ledger"), "0");
     assert_eq!(scene.world.login.sql("SELECT note FROM orders WHERE id = 1"), "order 1");
@@ -213,6 +217,13 @@ async fn input_33_a_command_that_never_came_to_the_copy_or_lacks_what_was_secret
     let refusal = scene.rehearse(&scene.command("exit 0")).unwrap_err();
     assert_eq!(refusal.reason, Reason::RehearsalFailed);
     assert!(refusal.message.contains("MigrationResultMismatch: the command ended with exit code 0"), "{refusal:?}");
+    // The other way round: it has committed, and says that it failed.
+    let scene = Scene::start(SHOP).await;
+    let committed = "psql -v ON_ERROR_STOP=1 -c 'CREATE TABLE half (id int)' && test -n \"$PAYMENT_TOKEN\"";
+    let refusal = scene.rehearse(&scene.command(committed)).unwrap_err();
+    assert_eq!(refusal.reason, Reason::RehearsalFailed);
+    assert!(refusal.message.contains("ended with exit code 1"), "{refusal:?}");
+    assert_eq!(scene.world.login.sql("SELECT to_regclass('half') IS NULL"), "t", "production has it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use strum::VariantNames as _;
 use switchback::api::{
@@ -1094,7 +1095,14 @@ async fn every_object_of_the_docs_is_accepted() {
     let mut kinds = BTreeSet::new();
     in_namespace("schema", async |namespace| {
         let admin = &namespace.cluster.admin;
-        for file in ["README.md", "docs/adoption.md", "docs/config.md", "docs/databases.md", "docs/policies.md"] {
+        for file in [
+            "README.md",
+            "docs/adoption.md",
+            "docs/config.md",
+            "docs/databases.md",
+            "docs/policies.md",
+            "docs/rehearsals.md",
+        ] {
             let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
             let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
             let documents = blocks.flat_map(|block| block.split("---\n")).map(|text| {
@@ -1107,6 +1115,7 @@ async fn every_object_of_the_docs_is_accepted() {
                     "ReleasePolicy" => namespace.try_make::<ReleasePolicy>(admin, &object).await.map(drop),
                     "DatabaseInstance" => namespace.try_make::<DatabaseInstance>(admin, &object).await.map(drop),
                     "BackupStorage" => namespace.try_make::<BackupStorage>(admin, &object).await.map(drop),
+                    "NetworkPolicy" => namespace.try_make::<NetworkPolicy>(admin, &object).await.map(drop),
                     "DatabaseBackup" => namespace.try_make::<DatabaseBackup>(admin, &object).await.map(drop),
                     _ => continue,
                 };
@@ -1116,7 +1125,7 @@ async fn every_object_of_the_docs_is_accepted() {
         }
     })
     .await;
-    assert_eq!(kinds.len(), 5, "{kinds:?}");
+    assert_eq!(kinds.len(), 6, "{kinds:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! What the candidate's pods run is what its first pods ran, as long as the release is under way.
 
-use switchback::api::{Outcome, Step};
+use switchback::api::{DatabaseRollback, Outcome, ReleaseSpec, Step};
 
-use crate::world::{World, spec};
+use crate::{
+    database::with_down,
+    world::{World, spec},
+};
 
 #[test]
 fn forgery_input_07_a_tag_that_is_moved_after_the_approval() {
@@ -25,6 +28,55 @@ fn forgery_input_07_a_tag_that_is_moved_after_the_approval() {
         assert!(last.message.starts_with(&says), "{}", last.message);
         assert_eq!(world.active(), Some("1.0.0"), "{step:?}");
     }
+}
+
+/// A version whose migration is a command in the image of its workload, and stays.
+fn by_command(version: &str) -> ReleaseSpec {
+    let mut spec = with_down(version);
+    spec.rollback.database = DatabaseRollback::Keep;
+    spec
+}
+
+/// What was rehearsed is what migrates, and what migrated is what serves, although no pod of the candidate is there yet.
+#[test]
+fn forgery_input_07_a_tag_that_is_moved_between_two_jobs_of_a_migration_and_the_pods() {
+    // Which Job runs another image than the other one.
+    for jobs in ["-migrate-", "-rehearse"] {
+        let mut world = World::serving_with_database();
+        let before: u32 = world.database.ran.values().sum();
+        world.change(by_command("2.0.0"));
+        world.moved.push(jobs.into());
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to_rest();
+        let last = world.record().history.last().unwrap();
+        assert_eq!(
+            (last.outcome, last.reason.as_str()),
+            (Outcome::Failed, "ApprovalStale"),
+            "{jobs}: {}",
+            last.message
+        );
+        assert!(last.message.contains("was moved: pod "), "{}", last.message);
+        assert!(last.steps.iter().all(|time| time.step != Step::Deploy), "{jobs}: {:?}", last.steps);
+        let ran: u32 = world.database.ran.values().sum();
+        assert_eq!((world.active(), ran), (Some("1.0.0"), before + 1), "{jobs}");
+        assert!(last.message.ends_with("The migration is applied."), "{}", last.message);
+    }
+    // The pods come up with another one than both Jobs ran.
+    let mut world = World::serving_with_database();
+    world.change(by_command("2.0.0"));
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Deploy);
+    let candidate = world.record().candidate.clone().unwrap();
+    assert_eq!(candidate.images.len(), 1, "{:?}", candidate.images);
+    world.look(usize::MAX);
+    world.moved = world.deployments.keys().flat_map(|name| (0..9).map(move |pod| format!("{name}-{pod}"))).collect();
+    world.settle();
+    world.run_to_rest();
+    let last = world.record().history.last().unwrap();
+    assert_eq!((last.outcome, last.reason.as_str()), (Outcome::Failed, "ApprovalStale"), "{}", last.message);
+    assert_eq!(world.active(), Some("1.0.0"));
 }
 
 #[test]

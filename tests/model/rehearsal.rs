@@ -1,11 +1,13 @@
 //! Rehearsals: before each migration, on the backup that it proves, ended at any time, never a reason to touch anything.
 
+use serde_json::json;
 use switchback::api::{
     DecisionKind, Empty, MigrationProgress, Outcome, ProofLevel, Reason, Rehearsal, ReleaseSpec, Step,
 };
 
 use crate::{
     database::{RehearsalEnd, spec},
+    policies::policy,
     world::World,
 };
 
@@ -71,6 +73,27 @@ fn what_a_rehearsal_has_shown_is_in_the_conditions() {
     rehearsal.findings.reaches_production = true;
     world.look(usize::MAX);
     assert_eq!(world.condition("Rehearsed"), Some(("True", "RehearsalReachesProduction")));
+}
+
+#[test]
+fn a_policy_may_forbid_that_production_answers_from_there() {
+    let cases = [("Allowed", true, true), ("Forbidden", false, true), ("Forbidden", true, false)];
+    for (says, reaches, passes) in cases {
+        let mut world = World::serving_with_database();
+        let before = ran(&world);
+        world.policies = vec![policy("isolated", json!({ "database": { "rehearsalReachesProduction": says } }))];
+        world.database.reaches_production = reaches;
+        released(&mut world, spec("2.0.0"));
+        let last = world.record().history.last().unwrap();
+        if passes {
+            assert_eq!((last.outcome, ran(&world)), (Outcome::Succeeded, before + 1), "{says}, {reaches}");
+            continue;
+        }
+        assert_eq!((last.outcome, ran(&world)), (Outcome::Failed, before), "{says}, {reaches}");
+        assert_eq!(last.reason, Reason::RehearsalReachesProduction.as_str());
+        assert!(last.message.contains("which ReleasePolicy isolated forbids"), "{}", last.message);
+        assert!(last.message.ends_with("Nothing was migrated: the database is as it was."), "{}", last.message);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, as_before, candidate_content, config, contract,
     database::{self, LOST_JOBS, Said},
-    ending, enter, later, overdue, recorded, rehearse, still_wanted,
+    ending, enter, images, later, overdue, recorded, rehearse, still_wanted,
 };
 use crate::{
     agent_job::targets,
@@ -239,13 +239,18 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
         migration.state = state;
         migration.ended_at = Some(MicroTime(seen.now));
     }
-    if state == MigrationProgress::Applied {
-        return applied(seen, record);
-    }
-    let (reason, message) = problem.map_or_else(
-        || (Reason::MigrationFailed, "It ended without success and said no more.".to_owned()),
-        |problem| (problem.reason, problem.message),
-    );
+    let problem = if state == MigrationProgress::Applied {
+        let content = candidate_content(seen, &record).cloned();
+        let moved = content.and_then(|content| images::note_migration(seen, &mut record, &content, &job.name));
+        if moved.is_none() {
+            return applied(seen, record);
+        }
+        moved
+    } else {
+        problem.map(|problem| (problem.reason, problem.message))
+    };
+    let (reason, message) =
+        problem.unwrap_or_else(|| (Reason::MigrationFailed, "It ended without success and said no more.".to_owned()));
     ending::failed(seen, record, (reason, format!("{} {}", ending::sentence(&message), stands(state))))
 }
 
@@ -348,9 +353,8 @@ const fn stands(state: MigrationProgress) -> &'static str {
     match state {
         MigrationProgress::NotStarted => "Nothing was migrated.",
         MigrationProgress::Failed => "What its files or its tool had committed before stays.",
-        MigrationProgress::Started | MigrationProgress::Uncertain | MigrationProgress::Applied => {
-            "The ledger in the database says how far it came."
-        }
+        MigrationProgress::Applied => "The migration is applied.",
+        MigrationProgress::Started | MigrationProgress::Uncertain => "The ledger in the database says how far it came.",
     }
 }
 

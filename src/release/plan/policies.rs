@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::observed::PolicySeen;
 use crate::api::{
-    Automatic, DecisionKind, Freeze, Mode, ProofLevel, Reason, ReleasePolicySpec, ReleaseSpec, is_semantic,
+    Automatic, DecisionKind, Freeze, Mode, ProofLevel, Reason, RehearsalReach, ReleasePolicySpec, ReleaseSpec,
+    is_semantic,
 };
 
 /// How long a Decision counts after it was made, where no policy says less.
@@ -100,6 +101,13 @@ impl<'a> Policies<'a> {
     /// Returns how far the backup of a release must be proven at least.
     pub(super) fn proof(self) -> Option<ProofLevel> {
         self.specs().filter_map(|(_, policy)| policy.database.proof).max()
+    }
+
+    /// Returns the policy that lets no rehearsal reach production.
+    pub(super) fn isolates_rehearsals(self) -> Option<&'a str> {
+        let forbids =
+            |policy: &ReleasePolicySpec| policy.database.rehearsal_reaches_production == RehearsalReach::Forbidden;
+        self.specs().find(|(_, policy)| forbids(policy)).map(|(name, _)| name)
     }
 
     /// Returns the freeze that holds now and ends last.

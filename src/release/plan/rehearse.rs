@@ -13,7 +13,9 @@ use super::{
     },
     Action, Move, Plan, Situation, abort, candidate_content, config, contract,
     database::{self, Said},
-    ending, enter, migrate, overdue, still_wanted, when_recorded,
+    ending, enter, images, migrate, overdue,
+    policies::Policies,
+    still_wanted, when_recorded,
 };
 use crate::{
     api::{BackupRecord, DatabaseRecord, Duration, Migration, Reason, Record, RehearsalRecord, ReleaseDatabase, Step},
@@ -66,7 +68,7 @@ pub(super) fn plan(seen: &Observed, record: Record) -> Move {
     };
     match answer {
         Answer::Refused(refusal) => failed(seen, record, (refusal.reason, &refusal.message)),
-        Answer::Done(result) => passed(seen, record, result),
+        Answer::Done(result) => passed(seen, record, (&job.name, result)),
     }
 }
 
@@ -124,7 +126,7 @@ fn working(job: &str, because: &str) -> String {
     format!("Job {job} restores the backup and migrates the copy{because}.")
 }
 
-fn passed(seen: &Observed, mut record: Record, result: RehearseResult) -> Move {
+fn passed(seen: &Observed, mut record: Record, (job, result): (&str, RehearseResult)) -> Move {
     let RehearseResult { restored, findings } = result;
     let (Some(candidate), Some(backup)) = (&record.candidate, &record.backup) else {
         return ending::content_lost(seen, record);
@@ -139,6 +141,19 @@ fn passed(seen: &Observed, mut record: Record, result: RehearseResult) -> Move {
         recovery: Duration::from_millis(u64::try_from(recovery.as_millis()).unwrap_or(0)),
         findings,
     });
+    let reaches = record.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.findings.reaches_production);
+    if let Some(policy) = Policies(&seen.policies).isolates_rehearsals().filter(|_| reaches) {
+        let message = format!(
+            "Production's address answers from where the migration was rehearsed, which ReleasePolicy {policy} forbids. Next: \
+             the NetworkPolicy of docs/rehearsals.md, on a network that enforces it."
+        );
+        return failed(seen, record, (Reason::RehearsalReachesProduction, &message));
+    }
+    let content = candidate_content(seen, &record).cloned();
+    let moved = content.and_then(|content| images::note_migration(seen, &mut record, &content, job));
+    if let Some((reason, message)) = moved {
+        return failed(seen, record, (reason, &message));
+    }
     go_on(seen, record)
 }
 

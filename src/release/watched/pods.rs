@@ -96,8 +96,7 @@ pub fn pod_seen(object: &Pod) -> PodSeen {
         .iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
         .map(|condition| format!("{}: {}", condition.reason, condition.message));
-    let serves = !label(object, WORKLOAD).is_empty();
-    let images = containers().filter(|container| serves && !container.image_id.is_empty());
+    let images = containers().filter(|container| !container.image_id.is_empty());
     let images = images.map(|container| (container.name.clone(), container.image_id.clone())).collect();
     let evicted = |condition: &&Condition| {
         condition.type_ == "DisruptionTarget" && condition.status == "True" && EVICTED.contains(&&*condition.reason)
