@@ -70,8 +70,9 @@ pub struct Held {
     pub generation: i64,
     /// Its spec, whole, also with fields that this version does not know.
     pub spec: Value,
-    /// When it was made or its spec was last written, by the API server's clock.
-    pub written: Timestamp,
+    /// When its spec was last written, by the API server's clock; `None` where the object does not say: whoever may write it
+    /// may take that out of it.
+    pub written: Option<Timestamp>,
 }
 
 /// What the last look at one object has shown.
@@ -107,8 +108,9 @@ impl Seen {
         self.looks.insert(object.key(), look);
         // Not being able to look is no change: UID and generation will tell what happened meanwhile.
         if let Some(known) = known {
+            let says_nothing = known.as_ref().is_some_and(|held| held.written.is_none());
             let before = self.known.insert(object.key(), known.clone());
-            if before.is_some_and(|before| before != known) {
+            if before.map_or(says_nothing, |before| before != known) {
                 self.changed = self.changed.max(Some(now));
             }
         }
@@ -148,7 +150,7 @@ fn check(object: &Shipped, look: &Look) -> Result<Timestamp, String> {
         Look::Failed(problem) => Err(format!("cannot be watched: {problem}")),
         Look::Held(held) => match difference(&object.spec, &held.spec) {
             Some(place) => Err(format!("is not as shipped: spec{place} differs")),
-            None => Ok(held.written),
+            None => Ok(held.written.unwrap_or(Timestamp::MIN)),
         },
     }
 }
@@ -193,7 +195,7 @@ mod tests {
     }
 
     fn held(object: &Shipped) -> Held {
-        Held { uid: "u".into(), generation: 1, spec: object.spec.clone(), written: at(CREATED) }
+        Held { uid: "u".into(), generation: 1, spec: object.spec.clone(), written: Some(at(CREATED)) }
     }
 
     fn looked(shipped: &[Shipped]) -> Seen {
@@ -215,6 +217,19 @@ mod tests {
     fn a_controller_that_has_just_started_counts_from_what_the_objects_say() {
         let shipped = shipped();
         assert_eq!(judge(&shipped, &looked(&shipped)), Guard::Since(at("2026-03-01T12:00:10Z")));
+    }
+
+    #[test]
+    fn an_object_that_does_not_say_when_it_was_written_counts_from_the_first_look() {
+        let shipped = shipped();
+        let mut seen = Seen::default();
+        for object in &shipped {
+            let silent = Held { written: None, ..held(object) };
+            seen.take(object, Look::Held(silent.clone()), at("2026-03-01T15:00:00Z"));
+            // It is looked at over and over.
+            seen.take(object, Look::Held(silent), at("2026-03-01T16:00:00Z"));
+        }
+        assert_eq!(judge(&shipped, &seen), Guard::Since(at("2026-03-01T15:00:10Z")));
     }
 
     #[test]

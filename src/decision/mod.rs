@@ -229,19 +229,17 @@ enum Unserved {
 const GROUP: &str = "admissionregistration.k8s.io";
 
 fn held(object: &DynamicObject) -> Look {
-    let created = object.creation_timestamp().map(|time| time.0);
     // Who writes labels or status does not change what is refused.
     let writes = object
         .managed_fields()
         .iter()
         .filter(|entry| entry.fields_v1.as_ref().is_none_or(|fields| fields.0.get("f:spec").is_some()));
-    let written = writes.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).chain(created).max();
+    let written = writes.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max();
     Look::Held(Held {
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         spec: spec(object),
-        // An object that does not say since when it exists guards from no moment that is known.
-        written: written.unwrap_or(jiff::Timestamp::MAX),
+        written,
     })
 }
 

@@ -269,6 +269,23 @@ async fn forgery_threat_t09_with_policies_that_were_weakened_while_no_controller
                 })
                 .await;
         }
+        // Nor does it help to take out of the object who wrote it when.
+        let object = copies.first(Kind::Policy);
+        copies.patch(object, json!({ "spec": { "failurePolicy": "Ignore" } })).await;
+        copies.put_back(object).await;
+        copies.patch(object, json!({ "metadata": { "managedFields": [{}] } })).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        let started = clock::now();
+        copies
+            .watched(copies.cluster.admin.clone(), async |mut guard| {
+                let since = since(&mut guard).await;
+                assert!(since >= started + SignedDuration::from_secs(10), "{since}, {started}");
+            })
+            .await;
+        // Whoever writes it next says so once more.
+        copies.patch(object, json!({ "spec": { "failurePolicy": "Ignore" } })).await;
+        copies.put_back(object).await;
+        copies.watched(copies.cluster.admin.clone(), async |mut guard| last = since(&mut guard).await).await;
         // Labels are nobody's weakening.
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         let object = copies.first(Kind::Policy);
