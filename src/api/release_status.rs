@@ -118,8 +118,11 @@ pub struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub hooks: Vec<HookRecord>,
-    /// Since when fewer pods are ready than `watch.readyPercent` asks for.
+    /// Since when fewer pods are ready than `watch.readyPercent` asks for. What they were well for in between is left out.
     pub unready_since: Option<MicroTime>,
+    /// Since when enough are ready again. When that has lasted as long as `watch.tolerate`, what was before counts no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub well_since: Option<MicroTime>,
     /// Pods of the version under watch that the cluster has evicted, and that are not missed yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -417,7 +417,7 @@ fn time_that_is_held_counts_for_no_deadline() {
     assert!(world.record().unready_since.is_some());
     world.set_ready("2.0.0", 3);
     world.look(usize::MAX);
-    assert!(world.record().unready_since.is_none());
+    assert!(world.record().well_since.is_some());
 }
 
 #[test]

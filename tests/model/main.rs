@@ -28,6 +28,7 @@ mod gitops;
 mod hooks;
 mod images;
 mod inputs;
+mod jobs;
 mod leaders;
 mod orphan;
 mod pending;

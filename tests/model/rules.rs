@@ -1,7 +1,7 @@
 //! The rules of a release, each by its number; forgeries that only the plan can see through.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use switchback::{
     api::{
         Approval, DecisionKind, Gate, Mode, Outcome, ReleaseSpec, Step,
@@ -92,6 +92,35 @@ fn rule_02_low_readiness_is_tolerated_for_a_while_and_critical_readiness_is_not(
     world.set_ready("2.0.0", 1);
     world.look(usize::MAX);
     assert_eq!(world.step(), Step::SwitchBack);
+}
+
+#[test]
+fn rule_02_input_18_pods_that_come_and_go_are_as_bad_as_pods_that_stay_away() {
+    let flapping = |well: i64, turns: usize| {
+        let mut world = World::at(Step::Watch);
+        for (_, frozen) in world.contents.values_mut().filter(|(_, frozen)| frozen.version == "2.0.0") {
+            let mut content = (**frozen).clone();
+            // Never critical; ten seconds are tolerated.
+            content.watch.immediate_below = 0;
+            *frozen = std::sync::Arc::new(content);
+        }
+        let mut went = 0;
+        while went < turns && world.step() == Step::Watch {
+            world.set_ready("2.0.0", 1);
+            world.look(usize::MAX);
+            world.wait(4);
+            world.set_ready("2.0.0", 3);
+            world.look(usize::MAX);
+            world.wait(well);
+            went += 1;
+        }
+        (world.step(), went)
+    };
+    // Four seconds at a time: after the third there were more than ten, though none of them was too long.
+    let (step, turns) = flapping(3, 9);
+    assert!(step != Step::Watch && (3..=4).contains(&turns), "{step:?} after {turns}");
+    // Well for longer than is tolerated, each time is a new one.
+    assert_eq!(flapping(11, 9), (Step::Watch, 9));
 }
 
 #[test]
@@ -457,6 +486,55 @@ fn input_20_21_and_22_refusals_of_quota_pod_security_and_service_accounts_are_to
         assert_eq!((world.condition("Stalled"), world.active()), (Some(("True", reason)), Some("1.0.0")));
         assert!(world.message("Ready").contains(message), "{}", world.message("Ready"));
     }
+}
+
+/// What decides whether a version stays is approved with it; what only says how it is called, or how large it is, is not.
+#[test]
+fn forgery_threat_t06_a_digest_covers_each_part_that_decides() {
+    let plan = |change: &dyn Fn(&mut Value)| {
+        let mut world = World::serving();
+        let mut asked = serde_json::to_value(spec("2.0.0")).unwrap();
+        change(&mut asked);
+        world.change(serde_json::from_value(asked).unwrap());
+        world.run_to(Step::Approve);
+        world.record().plan.clone().unwrap()
+    };
+    let before = plan(&|_| {});
+    let pod = json!({ "spec": { "containers": [{ "name": "flag", "image": "flag:1" }] } });
+    let decides = [
+        ("/rollback/automatic", json!(false)),
+        ("/rollback/keepPrevious", json!("48h")),
+        ("/switch/settle", json!("7s")),
+        ("/watch/for", json!("21m")),
+        ("/watch/readyPercent", json!(91)),
+        ("/workloads/0/handover", json!("StopThenStart")),
+        ("/hooks", json!([{ "name": "flag", "when": "Done", "job": { "template": pod } }])),
+        ("/workloads/0/autoscaling", json!({ "min": 3, "max": 9 })),
+        ("/checks", json!([])),
+    ];
+    for (place, value) in decides {
+        let after = plan(&|asked| put(asked, place, value.clone()));
+        assert_eq!(after.revision, before.revision, "{place} makes another revision");
+        assert_ne!(after.digest, before.digest, "{place} is not covered");
+    }
+    let trifles =
+        [("/version", json!("2.0.0+build.7")), ("/notes", json!("Read me.")), ("/workloads/0/replicas", json!(5))];
+    for (place, value) in trifles {
+        let after = plan(&|asked| put(asked, place, value.clone()));
+        assert_eq!((after.revision, after.digest), (before.revision.clone(), before.digest.clone()), "{place}");
+    }
+}
+
+/// Puts a value at a place whose parent may have to be made.
+fn put(object: &mut Value, place: &str, value: Value) {
+    let mut at = object;
+    for part in place.split('/').skip(1) {
+        at = match part.parse::<usize>() {
+            Ok(number) => &mut at[number],
+            Err(_) => &mut at[part],
+        };
+    }
+    *at = value;
 }
 
 #[test]

@@ -134,6 +134,8 @@ pub struct World {
     pub job_end: BTreeMap<&'static str, JobEnd>,
     /// Pod templates of all Jobs that were ever made, by their names.
     pub templates: BTreeMap<String, Value>,
+    /// Specs of these Jobs without the templates.
+    pub job_specs: BTreeMap<String, Value>,
     /// The database of the Release, and what it has been through.
     pub database: Database,
     /// Every write, in order, in words.
@@ -226,6 +228,7 @@ impl World {
             problem: None,
             job_end: BTreeMap::new(),
             templates: BTreeMap::new(),
+            job_specs: BTreeMap::new(),
             database: Database::default(),
             writes: Vec::new(),
             statuses: Vec::new(),
@@ -850,7 +853,10 @@ impl World {
                 });
             }
             Kind::Job => {
-                self.templates.insert(name.clone(), manifest.body["spec"]["template"].clone());
+                let mut spec = manifest.body["spec"].clone();
+                let template = spec.as_object_mut().and_then(|spec| spec.remove("template"));
+                self.templates.insert(name.clone(), template.unwrap());
+                self.job_specs.insert(name.clone(), spec);
                 self.jobs.entry(name.clone()).or_insert(JobSeen {
                     name,
                     uid,

@@ -1,7 +1,7 @@
 //! Watch: the candidate serves; the former version stays at full size and takes traffic back from the event
 //! that shows trouble; pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
@@ -96,7 +96,11 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return proven(seen, record, &content, &how);
     }
     let counts_again = disrupted::next(&record, &content);
-    let tolerated = record.unready_since.as_ref().map(|since| later(since.0, content.watch.tolerate));
+    let tolerated = record
+        .unready_since
+        .as_ref()
+        .filter(|_| record.well_since.is_none())
+        .map(|since| later(since.0, content.watch.tolerate));
     let mut plan = Plan::stay(record, situation);
     // The end of the window is over then.
     plan.recheck = late.or(plan.recheck);
@@ -123,10 +127,12 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
     let Some(worst) = health::of_revision(seen, &expected, &revision, &content.watch) else { return Finding::Well };
     let counted = format!("{}{}", worst.message, disrupted::words(record));
     if worst.readiness == Readiness::Enough {
-        record.unready_since = None;
+        if record.unready_since.is_some() {
+            record.well_since.get_or_insert(MicroTime(seen.now));
+        }
         return Finding::Well;
     }
-    let since = record.unready_since.get_or_insert(MicroTime(seen.now)).0;
+    let since = unready_since(record, seen.now, content.watch.tolerate);
     let patience_over = later(since, content.watch.tolerate) <= seen.now;
     if worst.readiness == Readiness::Low && !patience_over {
         return Finding::Tolerated(format!("{counted}; tolerated for {}.", content.watch.tolerate));
@@ -145,6 +151,16 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
             format!("{counted}{cause}, and {} is no better: traffic stays and no automatic act follows.", blue.version),
         ),
     }
+}
+
+/// Returns since when pods have been missing, and notes it. Pods that come and go are as bad as pods that stay away: what
+/// they were well for in between is left out, and only as long as is tolerated ends it.
+fn unready_since(record: &mut Record, now: Timestamp, tolerate: Duration) -> Timestamp {
+    let well = record.well_since.take().map_or(SignedDuration::ZERO, |well| now.duration_since(well.0));
+    let before = record.unready_since.as_ref().filter(|_| well.is_zero() || well < tolerate.as_signed());
+    let since = before.map_or(now, |since| since.0.saturating_add(well).unwrap_or(now));
+    record.unready_since = Some(MicroTime(since));
+    since
 }
 
 /// Reads the watch checks' Job; until it has ended nothing is wrong.
