@@ -31,8 +31,8 @@ use crate::{
 const RELEASE: Duration = Duration::from_secs(150);
 /// How long after the last write of the policies approvals count for certain: ten seconds, counted in whole ones.
 const GUARD_DELAY: Duration = Duration::from_secs(12);
-/// Bound on the load of one test, whatever becomes of the test.
-const LOAD_LIMIT: &str = "240s";
+/// Bounds on the load of one test, whatever becomes of the test: no test may come near them, and none does unnoticed.
+const LOAD_LIMIT: [&str; 4] = ["--for", "15m", "--max", "400000"];
 
 /// One application in a namespace of its own, with its own controller.
 pub struct Scene<'a> {
@@ -395,6 +395,8 @@ pub struct Load {
 pub struct Counted {
     pub sent: u64,
     pub lost: u64,
+    unfinished: u64,
+    ended_by: String,
     pub by_version: std::collections::BTreeMap<String, Value>,
 }
 
@@ -402,7 +404,8 @@ impl Load {
     fn start(url: &str, rate: u32) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_switchback")).with_file_name("load");
         let child = Command::new(&program)
-            .args(["--url", url, "--rate", &rate.to_string(), "--until-stdin-closes", "--for", LOAD_LIMIT])
+            .args(["--url", url, "--rate", &rate.to_string(), "--until-stdin-closes"])
+            .args(LOAD_LIMIT)
             .args(["--long", "/slow?ms=8000", "--long-in-flight", "4"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -428,6 +431,8 @@ impl Load {
         let report = text.lines().last().unwrap_or_default().to_owned();
         proof(name, &report);
         let counted: Counted = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {text}"));
+        // A load that ended before would have seen nothing of what came after it.
+        assert_eq!((counted.ended_by.as_str(), counted.unfinished), ("stdin", 0), "the load ended early: {report}");
         (counted, report)
     }
 }

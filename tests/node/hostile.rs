@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace as CoreNamespace, Pod},
+    core::v1::{Namespace as CoreNamespace, Pod, Service},
 };
 use kube::{
     Api,
@@ -14,7 +14,7 @@ use switchback::api::{Outcome, Release, Step, labels};
 
 use crate::{
     harness::{Scene, active, condition, message, names_of, record},
-    support::{in_namespace, within},
+    support::{SOON, in_namespace, within},
 };
 
 /// The label by which a namespace refuses pods.
@@ -48,7 +48,7 @@ async fn enforce(scene: &Scene<'_>, level: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn input_06_21_60_and_threat_t04_t10_t11_each_is_refused_and_what_serves_is_untouched() {
+async fn input_06_21_60_and_threat_t04_t10_t11_t22_each_is_refused_and_what_serves_is_untouched() {
     in_namespace("hostile", async |namespace| {
         let scene = Scene::new(namespace).await;
         let admin = &namespace.cluster.admin;
@@ -82,11 +82,36 @@ async fn input_06_21_60_and_threat_t04_t10_t11_each_is_refused_and_what_serves_i
         assert_eq!((theirs.metadata.labels, theirs.metadata.owner_references), (None, None), "it was touched");
         deployments.delete(&name, &DeleteParams::default()).await.unwrap();
 
+        rival(&scene).await;
         pretenders(&scene).await;
         let counted = load.end("hostile-namespace").await;
         assert_eq!(counted.by_version.keys().collect::<Vec<_>>(), ["1.0.0"]);
     })
     .await;
+}
+
+/// Another Release asks for the Service of this one.
+async fn rival(scene: &Scene<'_>) {
+    let rival = scene.another("rival");
+    let services: Api<Service> = scene.namespace.api(&scene.namespace.cluster.admin);
+    let before = services.get("shop").await.unwrap();
+    // Its container is of no interest: nothing of it comes up.
+    let mut asked = no_image();
+    asked["workloads"][0]["services"][0]["name"] = json!("shop");
+    rival.ask_for("1.0.0", &[], asked).await;
+    let refused = rival.until("it is refused", |release| condition(release, "Stalled").0 == "True").await;
+    assert_eq!(condition(&refused, "Stalled").1, "ServiceClaimed");
+    let told = message(&refused, "Ready");
+    assert!(told.contains("Service shop") && told.contains("Release shop"), "{told}");
+    let after = services.get("shop").await.unwrap();
+    assert_eq!(after.metadata.resource_version, before.metadata.resource_version, "it was touched");
+    rival.releases().delete("rival", &DeleteParams::background()).await.unwrap();
+    within(SOON, "the rival is gone", async || {
+        rival.releases().get_opt("rival").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    let left = services.get("shop").await.unwrap();
+    assert_eq!(left.metadata.owner_references, before.metadata.owner_references, "it went with its rival");
 }
 
 /// Pods of somebody else carry the labels of a candidate that never gets ready, and are ready.

@@ -1,12 +1,12 @@
 //! Rehearsals on a real node: a pod whose containers run one after the other, with a real copy of the data.
 
 use serde_json::{Value, json};
-use switchback::api::{Outcome, ProofLevel, Step, UndoProgress};
+use switchback::api::{Outcome, ProofLevel, Reason, ReleasePolicy, Step, UndoProgress};
 
 use crate::{
     database_scene::{ORDERS, bring_up, by, make_sql, psql, report},
     harness::{Scene, active, condition, merge, message, proof, record},
-    support::in_namespace,
+    support::{SOON, in_namespace, within},
 };
 
 /// The old version as it serves, and how long it may take to get ready.
@@ -58,6 +58,71 @@ async fn the_old_version_gets_ready_on_the_migrated_copy_and_down_takes_it_back(
         assert!(rehearsal.findings.reaches_production);
         proof("rehearsal-contract", &serde_json::to_string(&rehearsal).unwrap());
         assert_eq!(psql(&scene, COLUMNS).await, "address,delivery_slot,id,item,placed");
+        // A policy makes that a failure, before anything is migrated.
+        let isolated = json!({ "database": { "rehearsalReachesProduction": "Forbidden" } });
+        let body = json!({ "metadata": { "name": "isolated" }, "spec": isolated });
+        namespace.make::<ReleasePolicy>(&namespace.cluster.admin, &body).await.unwrap();
+        scene.ask_for("3.0.0", &[("SCHEMA", "3")], by_command(json!({}))).await;
+        scene.approve().await;
+        let over = scene.until_over().await;
+        let reason = Reason::RehearsalReachesProduction.as_str();
+        assert_eq!(condition(&over, "Stalled"), ("True".into(), reason.into()), "{}", report(&scene).await);
+        assert_eq!((active(&over), psql(&scene, COLUMNS).await.contains("address")), (Some("2.0.0"), true));
+    })
+    .await;
+}
+
+/// A pod of its own that connects by itself, with the database's Secret as a folder; of that the rehearsal gets nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_in_a_pod_of_its_own_that_connects_by_itself_is_rehearsed_without_its_secret() {
+    in_namespace("rehearse-pod", async |namespace| {
+        let scene = Scene::new(namespace).await;
+        serving(&scene).await;
+        let pod = json!({ "spec": {
+            "containers": [{
+                "name": "migrate",
+                "image": "localhost/demo-app:dev",
+                "env": [{ "name": "SCHEMA", "value": "2" }, { "name": "DATABASE_SECRET_DIR", "value": "/database" }],
+                "volumeMounts": [{ "name": "database", "mountPath": "/database", "readOnly": true }],
+            }],
+            "volumes": [{ "name": "database", "secret": { "secretName": "shop-db" } }],
+        }});
+        let migration = json!({ "pod": pod, "command": ["/demo-app", "migrate", "up"], "direct": true });
+        scene.ask_for("2.0.0", &[("SCHEMA", "2")], by(migration)).await;
+        let waiting = scene.until_step(Step::Approve).await;
+        let risks = record(&waiting).plan.unwrap().risks;
+        assert!(risks.iter().any(|risk| risk.contains("connects by itself (direct)")), "{risks:?}");
+        scene.approve().await;
+        scene.until_step(Step::Rehearse).await;
+        let api: kube::Api<k8s_openapi::api::core::v1::Pod> = namespace.api(&namespace.cluster.admin);
+        let of_rehearsal = kube::api::ListParams::default().labels("switchback.dev/verb=rehearse");
+        let pod = within(SOON * 2, "the rehearsal's pod is there", async || {
+            api.list(&of_rehearsal).await.unwrap().items.pop()
+        })
+        .await;
+        // The label is the one by which docs/rehearsals.md keeps it away. Of the containers of users none has a Secret.
+        let spec = pod.spec.unwrap();
+        let secret = |name: &String| {
+            let mut volumes = spec.volumes.iter().flatten();
+            volumes.any(|volume| volume.name == *name && (volume.secret.is_some() || volume.projected.is_some()))
+        };
+        let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let mut mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+        assert!(mounts.all(|mount| mount.mount_path != "/database"), "the Secret of users is mounted");
+        for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+            if container.image.as_deref() == Some("localhost/demo-app:dev") {
+                let mounted = container.volume_mounts.iter().flatten().map(|mount| &mount.name);
+                assert!(!mounted.into_iter().any(secret), "{} has a Secret", container.name);
+            }
+        }
+        let over = scene.until_over().await;
+        assert_eq!(active(&over), Some("2.0.0"), "{}", report(&scene).await);
+        let rehearsal = record(&over).rehearsal.unwrap();
+        assert_eq!(rehearsal.findings.changes, 1, "{rehearsal:?}");
+        assert_eq!(psql(&scene, COLUMNS).await, "address,delivery_slot,id,item,placed");
+        // What it ran is what was rehearsed: its image is a tag.
+        let ledger = "SELECT string_agg(state, ',' ORDER BY began) FROM switchback.ledger";
+        assert_eq!(psql(&scene, ledger).await, "Applied,Applied");
     })
     .await;
 }
