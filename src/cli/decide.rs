@@ -277,6 +277,10 @@ async fn unanswered(cluster: &Cluster, release: &str, decision: &str) -> Problem
         }
         Err(problem) => problem.why,
     };
-    Problem::new(Exit::TimeOut, what, format!("it is stored and counts for 24h; {why}"))
-        .next(format!("kubectl get decision {decision} -n {}; is the controller running?", cluster.namespace))
+    Problem::new(
+        Exit::TimeOut,
+        what,
+        format!("it is stored and counts for 24h, or as long as `approval.expires` of a ReleasePolicy says; {why}"),
+    )
+    .next(format!("kubectl get decision {decision} -n {}; is the controller running?", cluster.namespace))
 }

@@ -157,7 +157,13 @@ fn a_plan_says_what_config_comes_and_what_a_prune_would_take() {
     let deploy = plan.steps.iter().find(|planned| planned.step == Step::Deploy).unwrap();
     let says = "It brings config of its own, which also comes back with it: app (app.toml), unused (x). Secrets that its pods \
                 need, and that nobody but they may look at: web-production.";
-    assert!(deploy.does.ends_with(says), "{}", deploy.does);
+    assert!(deploy.does.contains(says), "{}", deploy.does);
+    let digits = world.spec.revision().digits().to_owned();
+    let made = format!(
+        "Makes Deployment shop-web-{digits}; Service shop-preview; ConfigMaps shop-app-{digits}, shop-unused-{digits}; a \
+         PodDisruptionBudget for web where none holds for its pods."
+    );
+    assert!(deploy.does.ends_with(&made), "{}", deploy.does);
     let risks = |word: &str| plan.risks.iter().filter(|risk| risk.contains(word)).count();
     assert_eq!((risks("WayBackAtRisk"), risks("web-5c9gk7f2m8"), risks("web-production")), (1, 1, 0));
     assert_eq!(plan.risks.iter().filter(|risk| *risk == "Nothing refers to config unused.").count(), 1);

@@ -146,7 +146,13 @@ fn hooks_are_part_of_what_is_approved_and_the_plan_names_them() {
     let plan = world.record().plan.clone().unwrap();
     assert_ne!(plan.digest, before);
     let does = |step| plan.steps.iter().find(|planned| planned.step == step).unwrap().does.clone();
-    assert!(does(Step::Switch).starts_with("Runs dns, flag-on first"), "{}", does(Step::Switch));
+    assert!(
+        does(Step::Switch).starts_with("Runs dns (flag:2.0.0), flag-on (flag:2.0.0) first"),
+        "{}",
+        does(Step::Switch)
+    );
     assert!(does(Step::Watch).contains("flag-off"), "{}", does(Step::Watch));
-    assert!(does(Step::Retire).contains("Runs tell."), "{}", does(Step::Retire));
+    // What only Jobs run can be moved like everything else.
+    assert!(plan.risks.iter().any(|risk| risk.starts_with("Jobs: flag:2.0.0 is a tag")), "{:?}", plan.risks);
+    assert!(does(Step::Retire).contains("Runs tell (flag:2.0.0)."), "{}", does(Step::Retire));
 }

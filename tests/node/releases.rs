@@ -55,6 +55,17 @@ async fn rule_02_input_18_readiness_lost_after_the_switch_takes_traffic_back() {
         assert!(message(&over, "Ready").starts_with("Rolled back to 1.0.0 at "), "{}", message(&over, "Ready"));
         load.end("readiness-lost").await;
         assert_eq!(names_of(&scene, "apps/v1", "Deployment").await.len(), 1);
+        // What was done is counted, once.
+        let said = scene.said().await;
+        let (_, figures) = said.last().unwrap();
+        for line in [
+            "switchback_way_back_seconds_count 1",
+            r#"switchback_step_duration_seconds_count{step="Watch"} 2"#,
+            r#"switchback_step_duration_seconds_count{step="SwitchBack"} 1"#,
+            r#"switchback_decisions_total{decision="approve",state="Used"} 2"#,
+        ] {
+            assert!(figures.lines().any(|found| found == line), "{line}: {figures}");
+        }
     })
     .await;
 }

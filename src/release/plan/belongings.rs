@@ -12,7 +12,7 @@ use super::{
 use crate::api::{ReleaseSpec, Workload};
 
 /// From this size on a workload gets a budget: of a single pod the cluster could never take any away.
-const BUDGET_FROM: i32 = 2;
+pub(super) const BUDGET_FROM: i32 = 2;
 
 /// Makes what the pods of a content need before they come up: config, and budgets for workloads that have none of
 /// somebody else's. Returns what must be asked first.

@@ -8,6 +8,7 @@ pub(super) mod contract;
 mod covered;
 pub(super) mod data_loss;
 mod database;
+mod objects;
 mod rehearsal;
 mod risks;
 mod scaling;
@@ -67,7 +68,7 @@ fn draft(seen: &Observed, record: &Record) -> PlanRecord {
     let looked = record.database.as_ref();
     let (spec, policies) = (&seen.release.spec, Policies(&seen.policies));
     let proof = looked.map_or_else(|| policies.proof(), |looked| looked.policy_proof);
-    let steps = steps(spec, record, proof);
+    let steps = steps(&seen.release, record, proof);
     PlanRecord {
         digest: String::new(),
         revision: seen.release.wanted.clone(),
@@ -138,12 +139,12 @@ fn joined(first: String, second: Option<String>) -> String {
     second.map_or_else(|| first.clone(), |second| format!("{first} {second}"))
 }
 
-fn steps(spec: &ReleaseSpec, record: &Record, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
-    let (active, looked) = (record.active.as_ref(), record.database.as_ref());
+fn steps(release: &ReleaseSeen, record: &Record, proof: Option<ProofLevel>) -> Vec<PlannedStep> {
+    let (spec, active, looked) = (&release.spec, record.active.as_ref(), record.database.as_ref());
     let mut steps =
         vec![planned(Step::Preflight, &joined(preflight((spec, looked)), adoption::preflight(spec, record)))];
     steps.extend(database::steps(spec, looked, proof, Change::Expand));
-    steps.push(planned(Step::Deploy, &deploy(spec, record)));
+    steps.push(planned(Step::Deploy, &deploy(release, record)));
     steps.extend(verify(spec, record).map(|does| planned(Step::Verify, &does)));
     steps.push(planned(Step::Switch, &switch(spec, record)));
     steps.push(planned(Step::Watch, &joined(watch(spec, active), hooks(spec, HookMoment::SwitchBack))));
@@ -174,7 +175,8 @@ fn preflight((spec, looked): Content<'_>) -> String {
     )
 }
 
-fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
+fn deploy(release: &ReleaseSeen, record: &Record) -> String {
+    let spec = &release.spec;
     let what: Vec<String> = spec
         .workloads
         .iter()
@@ -189,11 +191,12 @@ fn deploy(spec: &ReleaseSpec, record: &Record) -> String {
         |active| format!("beside {}, at its live size if that is larger", active.version),
     );
     format!(
-        "Brings {} up, {beside}; all pods must get ready within {}.{}{}",
+        "Brings {} up, {beside}; all pods must get ready within {}.{}{} {}",
         what.join(", "),
         spec.deadlines.deploy,
         scaling::meanwhile(spec),
-        config::about(spec)
+        config::about(spec),
+        objects::made(release, spec)
     )
 }
 
@@ -228,9 +231,12 @@ fn switch(spec: &ReleaseSpec, record: &Record) -> String {
 
 /// Says which hooks run at a moment; `None` when none does.
 fn hooks(spec: &ReleaseSpec, moment: HookMoment) -> Option<String> {
-    let names: Vec<&str> =
-        spec.hooks.iter().filter(|hook| hook.when == moment).map(|hook| hook.name.as_str()).collect();
-    let names = names.join(", ");
+    let hooks = spec.hooks.iter().filter(|hook| hook.when == moment);
+    let named = hooks.map(|hook| {
+        let images: Vec<&str> = hook.job.template.images().map(|(_, image)| image).collect();
+        format!("{} ({})", hook.name, images.join(", "))
+    });
+    let names = named.collect::<Vec<_>>().join(", ");
     let does = match moment {
         HookMoment::Switch => format!("Runs {names} first; a failure ends the release before anything has moved."),
         HookMoment::SwitchBack => format!("Whenever traffic goes back, {names} runs after it."),

@@ -10,10 +10,11 @@ use super::{
         promotion,
     },
     FORM, approvals, bounds, covered, database, expect_as, images, line, planned, rehearsal,
+    risks::tag_risk,
 };
 use crate::api::{
-    Change, ContractProgress, ContractRecord, DatabaseRecord, Gate, Migration, PlanRecord, PlannedStep, Record,
-    ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, sha256_hex,
+    Change, ContractProgress, ContractRecord, DatabaseRecord, Gate, Migration, PlanRecord, PlannedStep, PodTemplate,
+    Record, ReleaseSpec, Scope, Step, WayBackPoint, canonical_json, sha256_hex,
 };
 
 /// Returns the digest that an approval of a content's Contract migration has to name: what runs, on which database, by
@@ -95,17 +96,10 @@ fn loses(migration: Option<&Migration>) -> String {
 
 fn risks(spec: &ReleaseSpec, looked: &DatabaseRecord, policies: Policies<'_>) -> Vec<String> {
     let mut risks = database::risks(spec, Some(looked), policies.proof());
-    risks.extend(spec.database.as_ref().and_then(|database| database.migration.as_ref()).and_then(by_tag(spec)));
+    let migration = spec.database.as_ref().and_then(|database| database.migration.as_ref());
+    let mut images = migration.and_then(|migration| migration.template(spec)).into_iter().flat_map(PodTemplate::images);
+    risks.extend(images.find_map(|(_, image)| tag_risk(image)));
     risks
-}
-
-/// Says that the image of a migration can be moved.
-fn by_tag(spec: &ReleaseSpec) -> impl Fn(&Migration) -> Option<String> {
-    |migration| {
-        let template = migration.template(spec)?;
-        let (_, image) = template.images().find(|(_, image)| !image.contains('@'))?;
-        Some(format!("{image} is a tag, which can be moved after the approval; a digest cannot."))
-    }
 }
 
 /// Lists what is still missing, and who can meet it.

@@ -1,5 +1,7 @@
 //! What could go wrong and can be read from the spec, in words; pure.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{adoption, config, contract, database, scaling, workers};
@@ -40,6 +42,7 @@ pub(super) fn of(
     for workload in &spec.workloads {
         risks.extend(pod_risks(workload, &spec.watch).into_iter().map(|risk| named(workload, risk)));
     }
+    risks.extend(of_jobs(spec));
     risks
 }
 
@@ -70,10 +73,21 @@ fn pod_risks(workload: &Workload, watch: &WatchSettings) -> Vec<String> {
         }
     }
     risks.extend(grace_risk(template));
-    risks.extend(template.images().filter(|(_, image)| !image.contains('@')).map(|(name, image)| {
-        format!("container {name}: {image} is a tag, which can be moved after the approval; a digest cannot.")
-    }));
+    risks.extend(template.images().filter_map(|(name, image)| Some(format!("container {name}: {}", tag_risk(image)?))));
     risks
+}
+
+/// Says that an image can be moved.
+pub(super) fn tag_risk(image: &str) -> Option<String> {
+    (!image.contains('@')).then(|| format!("{image} is a tag, which can be moved after the approval; a digest cannot."))
+}
+
+/// Says that of the images that only Jobs run.
+fn of_jobs(spec: &ReleaseSpec) -> Vec<String> {
+    let of_workloads = spec.workloads.iter().flat_map(|workload| workload.template.images());
+    let of_workloads: BTreeSet<&str> = of_workloads.map(|(_, image)| image).collect();
+    let all: BTreeSet<&str> = spec.all_images().map(|(_, image)| image).collect();
+    all.difference(&of_workloads).filter_map(|image| Some(format!("Jobs: {}", tag_risk(image)?))).collect()
 }
 
 fn probe_risks((name, container): (&str, &Value), probe: &Value, watch: &WatchSettings) -> Vec<String> {
