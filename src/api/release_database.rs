@@ -107,7 +107,8 @@ pub struct Migration {
     #[schemars(default = "default_lock_timeout")]
     pub lock_timeout: Duration,
     /// Whether the command connects by itself instead of through the agent's port (default: false). What the port
-    /// gives is lost then: the verified server, the lock time-out, the certain end.
+    /// gives is lost then: the verified server, the lock time-out, the certain end. It gets the address in PG* and
+    /// DATABASE_URL, where the template sets none, and the password in a passfile. A rehearsal goes through the port all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct: bool,
     /// How it is tried on a restored copy of the data first.

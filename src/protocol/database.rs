@@ -467,6 +467,17 @@ pub enum MigrationWork {
 }
 
 impl MigrationWork {
+    /// Returns it as it is rehearsed: the copy is reached through the agent's port alone, whoever connects by itself in
+    /// production.
+    #[must_use]
+    pub fn rehearsed(self) -> Self {
+        match self {
+            Self::Command { argv, direct: _ } => Self::Command { argv, direct: false },
+            Self::Down { argv, takes, direct: _ } => Self::Down { argv, takes, direct: false },
+            Self::Sql { .. } => self,
+        }
+    }
+
     /// Returns what the ledger says when it went well.
     #[must_use]
     pub const fn success(&self) -> MigrationState {

@@ -47,6 +47,11 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(folder: &Path, verb: &str, parameters: &impl Serialize) -> Self {
+        Self::start_with(folder, verb, parameters, &[])
+    }
+
+    /// The same in an environment that has more.
+    pub fn start_with(folder: &Path, verb: &str, parameters: &impl Serialize, env: &[(&str, &str)]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let (result, output) = (folder.join(format!("result-{number}")), folder.join(format!("output-{number}")));
@@ -58,6 +63,7 @@ impl Agent {
             .arg("--memory")
             .arg(folder)
             .env("PGPASSWORD", "not-this-one")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

@@ -95,7 +95,8 @@ pub async fn migrate(
     let reaches_production = answers(&parameters.production).await;
     let copy = known(&parameters.migration.database).await?;
     let observer = Observer::begin(&copy).await?;
-    let migration = MigrateParameters { database: copy, ..parameters.migration.clone() };
+    let work = parameters.migration.work.clone().rehearsed();
+    let migration = MigrateParameters { database: copy, work, ..parameters.migration.clone() };
     let result = passed(migrate::run(&migration, redactor, &folders.memory).await)?;
     let (before, tables, seen) = observer.end(&migration).await?;
     let findings = RehearsalFindings { took: length(result.seconds), reaches_production, ..seen };
@@ -121,8 +122,7 @@ pub async fn conclude(
     keep::close(&folders.shared).await?;
     let copy = known(&parameters.migration.database).await?;
     let watch = Stopwatch::start();
-    let direct = matches!(parameters.migration.work, MigrationWork::Command { direct: true, .. });
-    let work = MigrationWork::Down { argv: parameters.down.clone(), takes: None, direct };
+    let work = MigrationWork::Down { argv: parameters.down.clone(), takes: None, direct: false };
     let down = MigrateParameters { database: copy.clone(), work, ..parameters.migration.clone() };
     passed(migrate::run(&down, redactor, &folders.memory).await)?;
     findings.down = Some(length(watch.elapsed().as_secs_f64()));
