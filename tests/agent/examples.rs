@@ -92,17 +92,17 @@ fn every_ready_made_check_has_a_runbook_with_the_same_alert() {
 
 /// A world in which everything keeps within the bounds of the examples, if narrowly.
 const WELL: &[Series] = &[
-    // 1000 requests a second, 0.05 % of them fail.
-    ("http_requests_total{namespace=\"shop\",code=\"200\"}", |t| t as f64 * 999.5),
-    ("http_requests_total{namespace=\"shop\",code=\"500\"}", |t| t as f64 * 0.5),
+    // 1000 requests a second, 0.09 % of them fail.
+    ("http_requests_total{namespace=\"shop\",code=\"200\"}", |t| t as f64 * 999.1),
+    ("http_requests_total{namespace=\"shop\",code=\"500\"}", |t| t as f64 * 0.9),
     ("http_requests_total{namespace=\"other\",code=\"500\"}", |t| t as f64 * 1000.0),
     ("http_request_duration_seconds_sum{namespace=\"shop\"}", |t| t as f64 * 190.0),
     ("http_request_duration_seconds_count{namespace=\"shop\"}", |t| t as f64 * 1000.0),
     ("kube_pod_status_ready{namespace=\"shop\",pod=\"shop-web-1\",condition=\"false\"}", |_| 0.0),
     ("kube_pod_status_ready{namespace=\"shop\",pod=\"shop-web-1\",condition=\"true\"}", |_| 1.0),
     ("kube_pod_status_ready{namespace=\"shop\",pod=\"other-1\",condition=\"false\"}", |_| 1.0),
-    // Two in five minutes.
-    ("db_connection_failures_total{namespace=\"shop\"}", |t| (t / 150) as f64),
+    // 2.7 in five minutes.
+    ("db_connection_failures_total{namespace=\"shop\"}", |t| t as f64 * 0.009),
     ("kube_job_status_failed{namespace=\"shop\",job_name=\"shop-import-1\"}", |_| 1.0),
     ("kube_job_status_failed{namespace=\"shop\",job_name=\"shop-import-2\"}", |_| 1.0),
     ("queue_oldest_job_age_seconds{namespace=\"shop\"}", |_| 890.0),
@@ -116,11 +116,55 @@ const ILL: &[Series] = &[
     ("http_request_duration_seconds_sum{namespace=\"shop\"}", |t| t as f64 * 210.0),
     ("http_request_duration_seconds_count{namespace=\"shop\"}", |t| t as f64 * 1000.0),
     ("kube_pod_status_ready{namespace=\"shop\",pod=\"shop-web-1\",condition=\"false\"}", |_| 1.0),
-    // Five in five minutes.
-    ("db_connection_failures_total{namespace=\"shop\"}", |t| (t / 60) as f64),
+    // 3.3 in five minutes.
+    ("db_connection_failures_total{namespace=\"shop\"}", |t| t as f64 * 0.011),
     ("kube_job_status_failed{namespace=\"shop\",job_name=\"shop-import-1\"}", |_| 2.0),
     ("queue_oldest_job_age_seconds{namespace=\"shop\"}", |_| 910.0),
 ];
+
+/// More fail than objectives allow, by a hair.
+const AMISS: &[Series] = &[
+    ("http_requests_total{namespace=\"shop\",code=\"200\"}", |t| t as f64 * 998.9),
+    ("http_requests_total{namespace=\"shop\",code=\"500\"}", |t| t as f64 * 1.1),
+];
+
+/// Nearly as many fail as wake somebody.
+const BAD: &[Series] = &[
+    ("http_requests_total{namespace=\"shop\",code=\"200\"}", |t| t as f64 * 981.0),
+    ("http_requests_total{namespace=\"shop\",code=\"500\"}", |t| t as f64 * 19.0),
+];
+
+/// How long each lasts before it counts, in seconds, as requirements A8 and A9 have it.
+const LASTS: [(&str, u64); 8] = [
+    ("server-errors", 300),
+    ("not-ready", 180),
+    ("database-connections", 0),
+    ("worker-jobs", 0),
+    ("worker-lag", 0),
+    ("availability", 60),
+    ("mean-response", 60),
+    ("error-rate", 60),
+];
+
+#[tokio::test]
+async fn of_failing_requests_each_example_has_a_bound_of_its_own() {
+    provider();
+    let expected = [("server-errors", Finding::Yes), ("availability", Finding::No), ("error-rate", Finding::No)];
+    for world in [AMISS, BAD] {
+        let prometheus = Prometheus::start(world);
+        for (name, expected) in &expected {
+            let CheckKind::Prometheus(wanted) = example(name).kind else { panic!("{name} asks no Prometheus") };
+            assert_eq!(ask(&prometheus, wanted).await, *expected, "{name}");
+        }
+    }
+}
+
+/// Asks once: how long a breach lasts is the judge's.
+async fn ask(prometheus: &Prometheus, wanted: PrometheusCheck) -> Finding {
+    let address = prometheus.address.clone();
+    let wanted = PrometheusCheck { address, min_samples: 1, every: "1s".parse().unwrap(), ..wanted };
+    check(ProbeKind::Prometheus { check: wanted, ca: None }, None).await.passed
+}
 
 #[tokio::test]
 async fn every_query_tells_a_breach_from_none_in_a_real_prometheus() {
@@ -134,13 +178,11 @@ async fn every_query_tells_a_breach_from_none_in_a_real_prometheus() {
     let mut asked = 0;
     for example in examples() {
         let CheckKind::Prometheus(wanted) = example.kind else { continue };
+        let lasts = (example.name.as_str(), wanted.breach_for.as_std().as_secs());
+        assert_eq!(lasts, LASTS[asked]);
         asked += 1;
         for (expected, prometheus) in &worlds {
-            // One answer is enough here: how long a breach lasts is the judge's.
-            let address = prometheus.address.clone();
-            let wanted = PrometheusCheck { address, min_samples: 1, every: "1s".parse().unwrap(), ..wanted.clone() };
-            let verdict = check(ProbeKind::Prometheus { check: wanted, ca: None }, None).await;
-            assert_eq!(verdict.passed, *expected, "{}: {verdict:?}", example.name);
+            assert_eq!(ask(prometheus, wanted.clone()).await, *expected, "{}", example.name);
         }
     }
     assert_eq!(asked, 8);

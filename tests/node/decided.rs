@@ -4,7 +4,7 @@ use serde_json::json;
 use switchback::api::{Outcome, ReleasePolicy, Step};
 
 use crate::{
-    harness::{Scene, active, condition, merge, message, record},
+    harness::{Scene, active, condition, merge, message, names_of, record},
     support::{in_namespace, soon},
 };
 
@@ -28,6 +28,9 @@ async fn a_person_goes_back_to_an_earlier_version_and_no_request_is_lost() {
 
         // Not to the one before, but to the first; nobody reverts the spec.
         let first = record(&over).history.first().unwrap().revision.clone();
+        // As after an hour: nothing of it runs any more, or is there to be scaled up.
+        let deployments = names_of(&scene, "apps/v1", "Deployment").await;
+        assert!(deployments.iter().all(|name| !name.contains(first.digits())), "{deployments:?}");
         let back = scene.decide(&over, json!({ "rollback": { "to": first } })).await.unwrap();
         assert_eq!(scene.became(&back).await, ("Used".into(), "Used".into()));
         let over = scene

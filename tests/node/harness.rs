@@ -143,15 +143,17 @@ impl<'a> Scene<'a> {
     pub async fn foretold(&self, version: &str, more: Value) -> String {
         let file = self.folder().join("foretold.json");
         std::fs::write(&file, self.asking_for(version, &[], more).to_string()).unwrap();
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_kubectl-switchback"))
-            .args(["plan", "-n", &self.namespace.name, "-f"])
-            .arg(&file)
-            .output()
-            .await
-            .unwrap();
-        let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{problem}");
-        format!("{told}\n{problem}").split_whitespace().collect::<Vec<_>>().join(" ")
+        let (code, told) = self.plugin(&["plan", "-f", &file.display().to_string()]).await;
+        assert_eq!(code, Some(0), "{told}");
+        told
+    }
+
+    /// Runs the plugin; returns its exit code and what it said, as one line of words.
+    pub async fn plugin(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut plugin = tokio::process::Command::new(env!("CARGO_BIN_EXE_kubectl-switchback"));
+        let output = plugin.args(args).args(["-n", &self.namespace.name]).output().await.unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.code(), said.join("\n").split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     pub async fn read(&self) -> Release {

@@ -33,6 +33,7 @@ mod interrupted;
 mod labels;
 mod leaders;
 mod measured;
+mod plugin;
 mod proxy;
 mod quiet;
 mod rehearsals;

@@ -9,10 +9,7 @@ use super::{
     Move,
     ending::{self, Why},
 };
-use crate::{
-    agent_job::AGENT_CONTAINER,
-    api::{CandidateRevision, MigrationSource, Outcome, Reason, Record, ReleaseSpec, RevisionId, RunningImage},
-};
+use crate::api::{CandidateRevision, MigrationSource, Outcome, Reason, Record, ReleaseSpec, RevisionId, RunningImage};
 
 /// Turns back when pods of the candidate run something else under the same tag than the first of them did.
 pub(super) fn check(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move> {
@@ -32,18 +29,18 @@ pub(super) fn note(seen: &Observed, record: &mut Record, content: &ReleaseSpec) 
     }
 }
 
-/// Remembers what a Job of the candidate's migration has run, where nothing of that image had run before. Returns what is
-/// wrong when it was another one.
+/// Remembers what a Job of the candidate's migration has run in this container, where nothing of that image had run before.
+/// Returns what is wrong when it was another one.
 pub(super) fn note_migration(
     seen: &Observed,
     record: &mut Record,
     content: &ReleaseSpec,
-    job: &str,
+    (job, by): (&str, &str),
 ) -> Option<(Reason, String)> {
     let (workload, container, named) = of_migration(content)?;
     let candidate = record.candidate.as_mut()?;
     let pods = seen.pods.iter().filter(|pod| pod.job.as_deref() == Some(job));
-    let mut running = pods.flat_map(|pod| ids(pod, AGENT_CONTAINER));
+    let mut running = pods.flat_map(|pod| ids(pod, by));
     let first = match noted(candidate, workload, container) {
         Some(first) => first.to_owned(),
         None => {

@@ -16,7 +16,7 @@ use super::{
     ending, enter, images, later, overdue, recorded, rehearse, still_wanted,
 };
 use crate::{
-    agent_job::targets,
+    agent_job::{AGENT_CONTAINER, targets},
     api::{DatabaseRecord, Duration, MigrationProgress, MigrationRecord, Reason, Record, RevisionId, Step},
     protocol::{Answer, MigrateResult, MigrationState},
 };
@@ -241,7 +241,8 @@ fn follow(seen: &Observed, mut record: Record, job: &JobSeen) -> Move {
     }
     let problem = if state == MigrationProgress::Applied {
         let content = candidate_content(seen, &record).cloned();
-        let moved = content.and_then(|content| images::note_migration(seen, &mut record, &content, &job.name));
+        let moved = content
+            .and_then(|content| images::note_migration(seen, &mut record, &content, (&job.name, AGENT_CONTAINER)));
         if moved.is_none() {
             return applied(seen, record);
         }

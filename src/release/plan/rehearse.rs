@@ -18,6 +18,7 @@ use super::{
     still_wanted, when_recorded,
 };
 use crate::{
+    agent_job::REHEARSE_CONTAINER,
     api::{BackupRecord, DatabaseRecord, Duration, Migration, Reason, Record, RehearsalRecord, ReleaseDatabase, Step},
     protocol::{Answer, RehearseResult},
 };
@@ -150,7 +151,8 @@ fn passed(seen: &Observed, mut record: Record, (job, result): (&str, RehearseRes
         return failed(seen, record, (Reason::RehearsalReachesProduction, &message));
     }
     let content = candidate_content(seen, &record).cloned();
-    let moved = content.and_then(|content| images::note_migration(seen, &mut record, &content, job));
+    let moved =
+        content.and_then(|content| images::note_migration(seen, &mut record, &content, (job, REHEARSE_CONTAINER)));
     if let Some((reason, message)) = moved {
         return failed(seen, record, (reason, &message));
     }
