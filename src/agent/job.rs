@@ -16,11 +16,15 @@ use crate::protocol::{Answer, Done, RESULT_BYTES, Refusal, Word};
 /// Shortest that a message is cut to: verdicts of many checks are many messages.
 const SHORTEST: usize = 4;
 
+/// The variable that most programs read for the address of their database.
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
+
 /// What a Job was asked for.
 pub struct Asked<P> {
     /// The parameters.
     pub parameters: P,
-    /// What must not leave: every secret in a folder that the parameters name.
+    /// What must not leave: every secret in a folder that the parameters name, and the password of an address in the
+    /// environment.
     pub redactor: Redactor,
 }
 
@@ -30,7 +34,12 @@ pub fn asked<P: DeserializeOwned>(json: &str) -> Result<Asked<P>, serde_json::Er
     let mut folders = Vec::new();
     secrets(&value, &mut folders);
     let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
-    Ok(Asked { redactor: Redactor::of_folders(&folders), parameters: serde_json::from_value(value)? })
+    let mut redactor = Redactor::of_folders(&folders);
+    // In the image of users their template may have set it: what connects by itself prints it as it likes.
+    if let Ok(address) = std::env::var(DATABASE_URL) {
+        redactor.add_address(&address);
+    }
+    Ok(Asked { redactor, parameters: serde_json::from_value(value)? })
 }
 
 fn secrets(value: &Value, folders: &mut Vec<PathBuf>) {

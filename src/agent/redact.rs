@@ -55,6 +55,19 @@ impl Redactor {
         self.values.dedup();
     }
 
+    /// Adds the password of a database's address, as it is written there and as it is meant.
+    pub fn add_address(&mut self, address: &str) {
+        if let Ok(config) = address.parse::<tokio_postgres::Config>()
+            && let Some(password) = config.get_password()
+        {
+            self.add(&String::from_utf8_lossy(password));
+        }
+        let user = address.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
+        if let Some((_, written)) = user.and_then(|user| user.split_once(':')) {
+            self.add(written);
+        }
+    }
+
     /// Returns the length of the longest secret in bytes.
     #[must_use]
     pub fn longest(&self) -> usize {
@@ -112,6 +125,21 @@ mod tests {
             let clean = redactor.text(&format!("before {text} after"));
             assert!(clean.contains("before ") && clean.contains(HIDDEN) && !clean.contains("ss"), "{clean}");
         }
+    }
+
+    #[test]
+    fn a_password_within_an_address_leaves_neither_as_written_nor_as_meant() {
+        for address in
+            ["postgres://shop:s%65cret%2fword@db/shop?sslmode=require", "host=db user=shop password=secret/word"]
+        {
+            let mut redactor = Redactor::default();
+            redactor.add_address(address);
+            let clean = redactor.text(&format!("{address}; secret/word"));
+            assert!(clean.contains("db") && !clean.contains("word"), "{clean}");
+        }
+        let mut redactor = Redactor::default();
+        redactor.add_address("postgres://shop@db/shop");
+        assert_eq!(redactor.text("postgres://shop@db/shop"), "postgres://shop@db/shop");
     }
 
     #[test]

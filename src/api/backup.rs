@@ -196,6 +196,17 @@ pub struct BackupProof {
     pub seconds: Option<BackupProofSeconds>,
 }
 
+impl BackupProof {
+    /// Returns what it took. Of one that was only read an earlier version of ours noted noughts for the rest.
+    #[must_use]
+    pub fn took(&self) -> Option<BackupProofSeconds> {
+        let seconds = self.seconds?;
+        let restored = self.level == ProofLevel::Restored;
+        let (restore, check) = (seconds.restore.filter(|_| restored), seconds.check.filter(|_| restored));
+        Some(BackupProofSeconds { restore, check, ..seconds })
+    }
+}
+
 /// What a proof took, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

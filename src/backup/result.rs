@@ -56,7 +56,7 @@ pub(super) fn words(status: &DatabaseBackupStatus) -> String {
     let level: &str = proof.map_or("not at all", |proof| proof.level.into());
     let (tables, rows, bytes) =
         (status.tables.unwrap_or_default(), status.rows.unwrap_or_default(), status.size_bytes.unwrap_or_default());
-    let recovery = proof.and_then(|proof| proof.seconds).and_then(|seconds| seconds.recovery());
+    let recovery = proof.and_then(BackupProof::took).and_then(|seconds| seconds.recovery());
     let recovery =
         recovery.map(|seconds| format!(" A recovery would take {:.0} s.", seconds.ceil())).unwrap_or_default();
     format!(

@@ -235,6 +235,9 @@ fn held(object: &DynamicObject) -> Look {
         .iter()
         .filter(|entry| entry.fields_v1.as_ref().is_none_or(|fields| fields.0.get("f:spec").is_some()));
     let written = writes.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max();
+    // Whoever writes an object may say of its fields what they like, and nothing of when it was made.
+    let created = object.creation_timestamp().map(|time| time.0);
+    let written = written.map(|written| created.map_or(written, |created| written.max(created)));
     Look::Held(Held {
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),

@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    api::{Condition, ConditionType, DatabaseBackup, Release},
+    api::{BackupProof, Condition, ConditionType, DatabaseBackup, Release},
     databases::Shared,
     kube_io::leadership::Role,
     release::Context,
@@ -123,7 +123,7 @@ fn backups<'a>(registry: &mut Registry, all: impl Iterator<Item = &'a DatabaseBa
             #[expect(clippy::cast_precision_loss, reason = "nobody reads single bytes of terabytes")]
             sizes.get_or_create(&database).set(bytes as f64);
         }
-        let seconds = status.proof.as_ref().and_then(|proof| proof.seconds);
+        let seconds = status.proof.as_ref().and_then(BackupProof::took);
         let phases =
             seconds.map(|took| [("fetch", Some(took.fetch)), ("restore", took.restore), ("check", took.check)]);
         for (phase, took) in phases.into_iter().flatten().filter_map(|(phase, took)| Some((phase, took?))) {
@@ -223,8 +223,10 @@ mod tests {
         );
         // What was only read says nothing of a restore: a nought would be the fastest recovery there is.
         let mut read = backup("shop", "Completed", "1970-01-01T00:06:40.000000Z", 8);
-        read.status.as_mut().unwrap().proof.as_mut().unwrap().seconds =
-            Some(serde_json::from_value(json!({ "fetch": 1.5 })).unwrap());
+        // So an earlier version of ours wrote it.
+        let proof = json!({ "level": "Readable", "at": "1970-01-01T00:06:40.000000Z",
+            "seconds": { "fetch": 1.5, "restore": 0.0, "check": 0.0 } });
+        read.status.as_mut().unwrap().proof = serde_json::from_value(proof).unwrap();
         let mut registry = Registry::with_prefix("switchback");
         backups(&mut registry, [read].iter());
         let told = told(&registry);

@@ -1,6 +1,6 @@
 //! What the candidate's pods run is what its first pods ran, as long as the release is under way.
 
-use switchback::api::{DatabaseRollback, Outcome, ReleaseSpec, Step};
+use switchback::api::{DatabaseRollback, DecisionKind, Empty, Outcome, ReleaseSpec, Step};
 
 use crate::{
     database::with_down,
@@ -77,6 +77,61 @@ fn forgery_input_07_a_tag_that_is_moved_between_two_jobs_of_a_migration_and_the_
     let last = world.record().history.last().unwrap();
     assert_eq!((last.outcome, last.reason.as_str()), (Outcome::Failed, "ApprovalStale"), "{}", last.message);
     assert_eq!(world.active(), Some("1.0.0"));
+}
+
+/// What a Job has run stays known while its step is held, however long that is.
+#[test]
+fn forgery_input_07_a_tag_that_is_moved_while_a_migration_is_suspended() {
+    for step in [Step::Rehearse, Step::Migrate] {
+        let mut world = World::serving_with_database();
+        world.change(by_command("2.0.0"));
+        world.run_to(Step::Approve);
+        world.approve("anna");
+        world.run_to(step);
+        world.decide(DecisionKind::Suspend(Empty {}), "carl");
+        for _ in 0..6 {
+            world.look(usize::MAX);
+            world.settle();
+        }
+        assert_eq!((world.step(), world.condition("Ready")), (step, Some(("Unknown", "Suspended"))));
+        let candidate = world.record().candidate.as_ref().unwrap();
+        assert_eq!((candidate.images.len(), candidate.backup.is_some()), (1, true), "{step:?}");
+        world.moved.push("-migrate-".into());
+        let pods = (0..9).map(|pod| format!("shop-web-{}-{pod}", world.spec.revision().digits()));
+        world.moved.extend(pods);
+        world.decide(DecisionKind::Resume(Empty {}), "carl");
+        world.run_to_rest();
+        let last = world.record().history.last().unwrap();
+        assert_eq!(
+            (last.outcome, last.reason.as_str()),
+            (Outcome::Failed, "ApprovalStale"),
+            "{step:?}: {}",
+            last.message
+        );
+        assert_eq!(world.active(), Some("1.0.0"));
+    }
+}
+
+/// Under a Contract migration its version serves already: what that runs is what was approved.
+#[test]
+fn forgery_input_07_a_tag_that_is_moved_before_a_contract_runs() {
+    let mut world = World::serving_with_database();
+    world.shape = |spec| {
+        *spec = by_command(&spec.version);
+        crate::contract::contract(spec);
+    };
+    world.ask_for("2.0.0");
+    world.run_to(Step::Approve);
+    world.approve("anna");
+    world.run_to(Step::Idle);
+    crate::contract::settled(&mut world);
+    let before: u32 = world.database.ran.values().sum();
+    world.moved.push("-rehearse".into());
+    world.approve_contract("anna");
+    world.run_to_rest();
+    let last = world.record().history.last().unwrap();
+    assert_eq!((last.contract, last.reason.as_str()), (true, "ApprovalStale"), "{}", last.message);
+    assert_eq!(world.database.ran.values().sum::<u32>(), before, "nothing ran on the database");
 }
 
 #[test]

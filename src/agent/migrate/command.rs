@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use super::output::{Tail, pass};
 use crate::{
     agent::{
+        job::DATABASE_URL,
         port::Port,
         postgres::address::Address,
         redact::{Redactor, percent_encoded},
@@ -30,11 +31,9 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3);
 /// How long its output may still come when it has ended: somebody it left behind may hold the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The variable that most programs read.
-const URL: &str = "DATABASE_URL";
 /// Settings of libpq that would lead the child elsewhere, or make it ask for what the port does not speak.
 const NOT_INHERITED: [&str; 18] = [
-    URL,
+    DATABASE_URL,
     "PGCHANNELBINDING",
     "PGDATABASE",
     "PGGSSENCMODE",
@@ -83,8 +82,8 @@ pub fn start(argv: &[String], address: &Address, reach: &Reach<'_>, redactor: &R
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     // Of what connects by itself: a driver that reads no passfile has its password there.
-    let keeps_url = matches!(reach, Reach::Direct { .. }) && std::env::var_os(URL).is_some();
-    let is_ours = |name: &str| name != URL || !keeps_url;
+    let keeps_url = matches!(reach, Reach::Direct { .. }) && std::env::var_os(DATABASE_URL).is_some();
+    let is_ours = |name: &str| name != DATABASE_URL || !keeps_url;
     for name in NOT_INHERITED.into_iter().filter(|name| is_ours(name)) {
         command.env_remove(name);
     }
@@ -120,7 +119,7 @@ fn settings(address: &Address, reach: &Reach<'_>) -> std::io::Result<Vec<(&'stat
     };
     let [user, database, name] = [&address.username, &address.dbname, &host].map(|text| percent_encoded(text));
     let name = if host.contains(':') { format!("[{host}]") } else { name };
-    settings.push((URL, format!("postgres://{user}@{name}:{port}/{database}?sslmode={mode}")));
+    settings.push((DATABASE_URL, format!("postgres://{user}@{name}:{port}/{database}?sslmode={mode}")));
     settings.extend([("PGHOST", host), ("PGPORT", port.to_string()), ("PGSSLMODE", mode.to_owned())]);
     Ok(settings)
 }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::{
-        BackupCopy, BackupProofSeconds, BackupRecord, DatabaseRecord, Environment, MigrationProgress, MigrationRecord,
-        ProofLevel,
+        BackupCopy, BackupProof, BackupProofSeconds, BackupRecord, DatabaseRecord, Environment, MigrationProgress,
+        MigrationRecord, ProofLevel,
     },
     protocol::{self, Answer, DatabaseFacts, Done, InspectResult, MigrateResult, PendingResult, Refusal, Word},
     release::{observed::BackupState, words::proven},
@@ -162,7 +162,7 @@ fn view(seen: &Seen, Backup { seen: backup, uid, status, created }: &Backup) -> 
         tables: status.tables,
         rows: status.rows,
         proof: status.proof.as_ref().map(|proof| proof.level),
-        proof_seconds: status.proof.as_ref().and_then(|proof| proof.seconds),
+        proof_seconds: status.proof.as_ref().and_then(BackupProof::took),
         copies: status.copies.clone(),
         jobs: in_order(seen, jobs),
     }

@@ -208,12 +208,15 @@ pub(super) fn remember(record: &mut Record, candidate: CandidateRevision, now: T
         at: decision.at.clone(),
     });
     let decided: Vec<DecidedBy> = decided.collect();
+    // An attempt that began under an earlier version of ours has noted none.
+    let taken = record.backup.as_ref().filter(|backup| of_it(&backup.taken_at));
+    let backup = candidate.backup.clone().or_else(|| taken.map(|backup| backup.name.clone()));
     let entry = HistoryEntry {
         digest: record.plan.as_ref().map(|plan| plan.digest.clone()),
         // The first say why it began, the last why it ended.
         decisions: first_and_last(decided),
         source: candidate.source,
-        backup: candidate.backup,
+        backup,
         recorded: false,
         attempt: candidate.attempt,
         generation: candidate.generation,

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::api::{CandidateRevision, MigrationSource, Outcome, Reason, Record, ReleaseSpec, RevisionId, RunningImage};
 
+/// How many images are remembered: as the schema has it.
+const MOST: usize = 512;
+
 /// Turns back when pods of the candidate run something else under the same tag than the first of them did.
 pub(super) fn check(seen: &Observed, record: &Record, content: &ReleaseSpec) -> Option<Move> {
     let message = moved(seen, record, content)?;
@@ -24,12 +27,12 @@ pub(super) fn note(seen: &Observed, record: &mut Record, content: &ReleaseSpec) 
     for (workload, container, _) in tagged(content) {
         let first = running(seen, &candidate.revision, workload, container).next();
         if let Some((_, id)) = first.filter(|_| noted(candidate, workload, container).is_none()) {
-            candidate.images.push(image(workload, container, id));
+            remember(candidate, workload, container, id);
         }
     }
 }
 
-/// Remembers what a Job of the candidate's migration has run in this container, where nothing of that image had run before.
+/// Remembers what a Job of the candidate's migration has run in this container, where nothing of it had run before.
 /// Returns what is wrong when it was another one.
 pub(super) fn note_migration(
     seen: &Observed,
@@ -44,8 +47,10 @@ pub(super) fn note_migration(
     let first = match noted(candidate, workload, container) {
         Some(first) => first.to_owned(),
         None => {
-            let (_, id) = running.next()?;
-            candidate.images.push(image(workload, container, id));
+            // Under a Contract migration its version serves already.
+            let serves = self::running(seen, &candidate.revision, workload, container).next();
+            let (_, id) = serves.or_else(|| running.next())?;
+            remember(candidate, workload, container, id);
             id.to_owned()
         }
     };
@@ -67,8 +72,11 @@ fn of_migration(content: &ReleaseSpec) -> Option<(&str, &str, &str)> {
     (!named.contains('@')).then_some((workload, container, named))
 }
 
-fn image(workload: &str, container: &str, id: &str) -> RunningImage {
-    RunningImage { workload: workload.to_owned(), container: container.to_owned(), id: id.to_owned() }
+fn remember(candidate: &mut CandidateRevision, workload: &str, container: &str, id: &str) {
+    if candidate.images.len() < MOST {
+        let (workload, container, id) = (workload.to_owned(), container.to_owned(), id.to_owned());
+        candidate.images.push(RunningImage { workload, container, id });
+    }
 }
 
 /// Returns what a container of the candidate ran first.

@@ -11,7 +11,7 @@ use super::{
     },
     Move, Plan, Situation, candidate_content, decisions, ending, later,
 };
-use crate::api::{DecisionKind, Duration, Record, Step, Suspension};
+use crate::api::{CandidateRevision, DecisionKind, Duration, Record, Step, Suspension};
 
 /// Takes in what people have decided. Returns what must be asked to know whether a Decision counts.
 pub(super) fn take(seen: &Observed, record: &mut Record) -> Option<Ask> {
@@ -43,16 +43,27 @@ pub(super) fn hold(seen: &Observed, before: Record, next: Move) -> Move {
             // What was told of a plan stays true of it, and not of another.
             let plan = next.plan.filter(|plan| before.plan.as_ref().is_some_and(|known| known.digest == plan.digest));
             let plan = plan.or(before.plan);
-            let (migration, backup, rehearsal) = (next.migration, next.backup, next.rehearsal);
-            let mut held = Record { migration, backup, rehearsal, plan, ..before };
+            let candidate = learned(before.candidate, next.candidate);
+            let (migration, backup, rehearsal, entered) = (next.migration, next.backup, next.rehearsal, next.step);
+            let mut held = Record { migration, backup, rehearsal, plan, candidate, ..before };
             if limit(seen, &held).is_some() {
                 // The step is done; how long it is held does not count. It gets a new deadline when it goes on.
                 held.deadline = None;
             }
-            let told = situation(seen, &held, next.step);
+            let told = situation(seen, &held, entered);
             Plan::stay(held, told).into()
         }
         next @ (Move::To(_) | Move::Stay(_)) => next,
+    }
+}
+
+/// Returns the candidate with what was learned of it, but not with who approved it: their Decisions are not used up yet.
+fn learned(before: Option<CandidateRevision>, next: Option<CandidateRevision>) -> Option<CandidateRevision> {
+    match (before, next) {
+        (Some(before), Some(next)) if before.attempt == next.attempt => {
+            Some(CandidateRevision { images: next.images, backup: next.backup, ..before })
+        }
+        (before, _) => before,
     }
 }
 

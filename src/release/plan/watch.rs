@@ -157,6 +157,8 @@ fn readiness(seen: &Observed, record: &mut Record, content: &ReleaseSpec) -> Fin
 /// they were well for in between is left out, and only as long as is tolerated ends it.
 fn unready_since(record: &mut Record, now: Timestamp, tolerate: Duration) -> Timestamp {
     let well = record.well_since.take().map_or(SignedDuration::ZERO, |well| now.duration_since(well.0));
+    // Whoever led before may have a clock that is ahead of ours.
+    let well = well.max(SignedDuration::ZERO);
     let before = record.unready_since.as_ref().filter(|_| well.is_zero() || well < tolerate.as_signed());
     let since = before.map_or(now, |since| since.0.saturating_add(well).unwrap_or(now));
     record.unready_since = Some(MicroTime(since));

@@ -23,7 +23,7 @@ pub(super) fn made(release: &ReleaseSeen, spec: &ReleaseSpec) -> String {
         each("HorizontalPodAutoscaler", &of_workloads(|workload| workload.autoscaling.is_some()), ""),
         each(
             "PodDisruptionBudget",
-            &of_workloads(|workload| workload.size() >= BUDGET_FROM),
+            &of_workloads(|workload| workload.most() >= BUDGET_FROM),
             " where none holds for its pods",
         ),
     ];
