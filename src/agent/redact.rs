@@ -129,13 +129,11 @@ mod tests {
 
     #[test]
     fn a_password_within_an_address_leaves_neither_as_written_nor_as_meant() {
-        for address in
-            ["postgres://shop:s%65cret%2fword@db/shop?sslmode=require", "host=db user=shop password=secret/word"]
-        {
+        for address in ["postgres://shop:s3cr%65t%2fx@db/shop?sslmode=require", "host=db user=shop password=s3cret/x"] {
             let mut redactor = Redactor::default();
             redactor.add_address(address);
-            let clean = redactor.text(&format!("{address}; secret/word"));
-            assert!(clean.contains("db") && !clean.contains("word"), "{clean}");
+            let clean = redactor.text(&format!("{address}; s3cret/x"));
+            assert!(clean.contains("db") && !clean.contains("s3cr"), "{clean}");
         }
         let mut redactor = Redactor::default();
         redactor.add_address("postgres://shop@db/shop");
