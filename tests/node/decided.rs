@@ -29,8 +29,11 @@ async fn a_person_goes_back_to_an_earlier_version_and_no_request_is_lost() {
         // Not to the one before, but to the first; nobody reverts the spec.
         let first = record(&over).history.first().unwrap().revision.clone();
         // As after an hour: nothing of it runs any more, or is there to be scaled up.
-        let deployments = names_of(&scene, "apps/v1", "Deployment").await;
-        assert!(deployments.iter().all(|name| !name.contains(first.digits())), "{deployments:?}");
+        soon("what served first is gone", async || {
+            let deployments = names_of(&scene, "apps/v1", "Deployment").await;
+            deployments.iter().all(|name| !name.contains(first.digits())).then_some(())
+        })
+        .await;
         let back = scene.decide(&over, json!({ "rollback": { "to": first } })).await.unwrap();
         assert_eq!(scene.became(&back).await, ("Used".into(), "Used".into()));
         let over = scene
