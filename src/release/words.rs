@@ -54,3 +54,12 @@ pub const fn gate_option(gate: Gate) -> &'static str {
         Gate::DataLoss => " --gate data-loss",
     }
 }
+
+/// Says, after what waits, that it waits for the admission policies, and who can meet that.
+#[must_use]
+pub fn unguarded(waits: &str) -> String {
+    format!(
+        "{waits} until the admission policies of the chart (deploy/cluster-prerequisites.yaml) are in force, which an admin of \
+         the cluster applies."
+    )
+}

@@ -1,6 +1,6 @@
 //! What the candidate's pods run is what its first pods ran, as long as the release is under way.
 
-use switchback::api::{DatabaseRollback, DecisionKind, Empty, Outcome, ReleaseSpec, Step};
+use switchback::api::{DatabaseRollback, DecisionKind, Empty, HistoryEntry, Outcome, ReleaseSpec, Step};
 
 use crate::{
     database::with_down,
@@ -37,6 +37,15 @@ fn by_command(version: &str) -> ReleaseSpec {
     spec
 }
 
+/// Returns the attempt that has ended because something else ran than had run before.
+fn stale<'a>(world: &'a World, moved: &str) -> &'a HistoryEntry {
+    let last = world.record().history.last().unwrap();
+    let how = (last.outcome, last.reason.as_str());
+    assert_eq!(how, (Outcome::Failed, "ApprovalStale"), "{moved}: {}", last.message);
+    assert!(last.message.contains("was moved: pod "), "{}", last.message);
+    last
+}
+
 /// What was rehearsed is what migrates, and what migrated is what serves, although no pod of the candidate is there yet.
 #[test]
 fn forgery_input_07_a_tag_that_is_moved_between_two_jobs_of_a_migration_and_the_pods() {
@@ -49,14 +58,7 @@ fn forgery_input_07_a_tag_that_is_moved_between_two_jobs_of_a_migration_and_the_
         world.run_to(Step::Approve);
         world.approve("anna");
         world.run_to_rest();
-        let last = world.record().history.last().unwrap();
-        assert_eq!(
-            (last.outcome, last.reason.as_str()),
-            (Outcome::Failed, "ApprovalStale"),
-            "{jobs}: {}",
-            last.message
-        );
-        assert!(last.message.contains("was moved: pod "), "{}", last.message);
+        let last = stale(&world, jobs);
         assert!(last.steps.iter().all(|time| time.step != Step::Deploy), "{jobs}: {:?}", last.steps);
         let ran: u32 = world.database.ran.values().sum();
         assert_eq!((world.active(), ran), (Some("1.0.0"), before + 1), "{jobs}");
@@ -74,8 +76,7 @@ fn forgery_input_07_a_tag_that_is_moved_between_two_jobs_of_a_migration_and_the_
     world.moved = world.deployments.keys().flat_map(|name| (0..9).map(move |pod| format!("{name}-{pod}"))).collect();
     world.settle();
     world.run_to_rest();
-    let last = world.record().history.last().unwrap();
-    assert_eq!((last.outcome, last.reason.as_str()), (Outcome::Failed, "ApprovalStale"), "{}", last.message);
+    stale(&world, "pods");
     assert_eq!(world.active(), Some("1.0.0"));
 }
 
@@ -101,13 +102,7 @@ fn forgery_input_07_a_tag_that_is_moved_while_a_migration_is_suspended() {
         world.moved.extend(pods);
         world.decide(DecisionKind::Resume(Empty {}), "carl");
         world.run_to_rest();
-        let last = world.record().history.last().unwrap();
-        assert_eq!(
-            (last.outcome, last.reason.as_str()),
-            (Outcome::Failed, "ApprovalStale"),
-            "{step:?}: {}",
-            last.message
-        );
+        stale(&world, step.as_str());
         assert_eq!(world.active(), Some("1.0.0"));
     }
 }
@@ -129,8 +124,7 @@ fn forgery_input_07_a_tag_that_is_moved_before_a_contract_runs() {
     world.moved.push("-rehearse".into());
     world.approve_contract("anna");
     world.run_to_rest();
-    let last = world.record().history.last().unwrap();
-    assert_eq!((last.contract, last.reason.as_str()), (true, "ApprovalStale"), "{}", last.message);
+    assert!(stale(&world, "-rehearse").contract);
     assert_eq!(world.database.ran.values().sum::<u32>(), before, "nothing ran on the database");
 }
 

@@ -16,11 +16,10 @@ async fn decide(scene: &Scene<'_>, verb: &str, becomes: &str) {
     assert!(said.contains(becomes), "{verb}: {said}");
 }
 
-/// Asks for a version and approves it.
-async fn begin(scene: &Scene<'_>, version: &str) {
-    scene.ask_for(version, &[], json!({ "watch": { "for": "30m" } })).await;
+/// Approves the plan once it waits.
+async fn approve(scene: &Scene<'_>, becomes: &str) {
     scene.until_step(Step::Approve).await;
-    decide(scene, "approve", "Used: ").await;
+    decide(scene, "approve", becomes).await;
 }
 
 /// Waits until an attempt for this version has ended, and returns how.
@@ -38,8 +37,7 @@ async fn every_verb_takes_effect_and_one_that_is_not_due_writes_nothing() {
     in_namespace("plugin", async |namespace| {
         let scene = Scene::new(namespace).await;
         scene.ask_for("1.0.0", &[], json!({ "watch": { "for": "1s" } })).await;
-        scene.until_step(Step::Approve).await;
-        decide(&scene, "approve", "Used: ").await;
+        approve(&scene, "Used: ").await;
         assert_eq!(ended(&scene, "1.0.0").await, (Some(Outcome::Succeeded), Some("1.0.0".into())));
         let load = scene.load_of(50).await;
 
@@ -48,8 +46,7 @@ async fn every_verb_takes_effect_and_one_that_is_not_due_writes_nothing() {
         decide(&scene, "reject", "Used: ").await;
         assert_eq!(ended(&scene, "2.0.0").await, (Some(Outcome::Rejected), Some("1.0.0".into())));
         decide(&scene, "retry", "Used: ").await;
-        scene.until_step(Step::Approve).await;
-        decide(&scene, "approve", "Used: ").await;
+        approve(&scene, "Used: ").await;
         scene.until_step(Step::Watch).await;
         decide(&scene, "suspend", "Used: ").await;
         scene.until("it is suspended", |release| record(release).suspended.is_some()).await;
@@ -57,13 +54,13 @@ async fn every_verb_takes_effect_and_one_that_is_not_due_writes_nothing() {
         decide(&scene, "rollback", "Used: ").await;
         assert_eq!(ended(&scene, "2.0.0").await, (Some(Outcome::RolledBack), Some("1.0.0".into())));
         decide(&scene, "retry", "Used: ").await;
-        scene.until_step(Step::Approve).await;
-        decide(&scene, "approve", "Used: ").await;
+        approve(&scene, "Used: ").await;
         scene.until_step(Step::Watch).await;
         decide(&scene, "promote", "Used: ").await;
         assert_eq!(ended(&scene, "2.0.0").await, (Some(Outcome::Succeeded), Some("2.0.0".into())));
 
-        begin(&scene, "3.0.0").await;
+        scene.ask_for("3.0.0", &[], json!({ "watch": { "for": "30m" } })).await;
+        approve(&scene, "Used: ").await;
         scene.until_step(Step::Watch).await;
         decide(&scene, "abort", "Used: ").await;
         assert_eq!(ended(&scene, "3.0.0").await, (Some(Outcome::Aborted), Some("2.0.0".into())));
@@ -72,8 +69,7 @@ async fn every_verb_takes_effect_and_one_that_is_not_due_writes_nothing() {
         let body = json!({ "metadata": { "name": "always" }, "spec": always });
         namespace.make::<ReleasePolicy>(&namespace.cluster.admin, &body).await.unwrap();
         scene.ask_for("4.0.0", &[], json!({ "watch": { "for": "1s" } })).await;
-        scene.until_step(Step::Approve).await;
-        decide(&scene, "approve", "Accepted: ").await;
+        approve(&scene, "Accepted: ").await;
         scene.until("it is frozen", |release| condition(release, "Ready").1 == "Frozen").await;
         decide(&scene, "expedite", "Used: ").await;
         assert_eq!(ended(&scene, "4.0.0").await, (Some(Outcome::Succeeded), Some("4.0.0".into())));

@@ -49,10 +49,7 @@ pub(super) fn plan(seen: &Observed, mut record: Record) -> Move {
         return Plan { asks, ..Plan::stay(record, told) }.into();
     }
     if let Guard::Missing(why) = &seen.guard {
-        let message = format!(
-            "Releases are not guarded: {why}. Nothing runs until the admission policies of the chart \
-             (deploy/cluster-prerequisites.yaml) are in force, which an admin of the cluster applies."
-        );
+        let message = words::unguarded(&format!("Releases are not guarded: {why}. Nothing runs"));
         let unmet: Vec<String> = [proposal::line(&message)].into_iter().chain(unmet(seen, &record)).collect();
         record.plan.iter_mut().for_each(|plan| plan.unmet.clone_from(&unmet));
         return Plan::stay(record, Situation::WaitingForApproval(Reason::ApprovalPolicyMissing, message)).into();

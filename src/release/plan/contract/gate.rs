@@ -82,10 +82,7 @@ pub(in super::super) fn at_rest(seen: &Observed, record: &mut Record) -> Rest {
     }
     renew(seen, record, &contract);
     if let Guard::Missing(why) = &seen.guard {
-        let message = format!(
-            "Decisions are not guarded: {why}. It waits until the admission policies of the chart \
-             (deploy/cluster-prerequisites.yaml) are in force, which an admin of the cluster applies."
-        );
+        let message = words::unguarded(&format!("Decisions are not guarded: {why}. It waits"));
         let authors = authors::since(seen, record, contract.authors_after);
         if let Some(plan) = record.contract.as_mut().and_then(|contract| contract.plan.as_mut()) {
             let others = proposal::contract::unmet(seen, (&[], &authors));
